@@ -1,0 +1,118 @@
+# weir: build, test, demo, bench, install. One file, no recursion.
+#
+#   make                release binaries into build/bin
+#   make test           everything: unit tests (plain and sanitized), end to end on a real control plane
+#   make demo           a throw-away cluster kept equal to a Git repository
+#   make bench          figures, beside those of the reference
+#   make install        into DESTDIR/PREFIX/bin
+#   make check-headers  every header alone, under the strictest flags
+#   make format, make lint
+#
+# MODE=release (default), MODE=asan (address and undefined behaviour), MODE=tsan (threads). Each mode has its own object folder.
+
+MODE    ?= release
+BUILD   ?= build
+PREFIX  ?= /usr/local
+VERSION ?= 0.1.0
+COMMIT  ?= $(shell git rev-parse --short=7 HEAD 2>/dev/null || echo 0000000)
+
+# The folder of a controller is the list of its files; a controller that has no main.c yet is not built.
+CONTROLLERS := $(patsubst %/main.c,%,$(wildcard *-controller/main.c))
+BINARIES    := $(CONTROLLERS:%=$(BUILD)/bin/%)
+LIBRARY_SOURCES := $(sort $(wildcard libshared/*/*.c) $(wildcard libshared/engine/*/*.c))
+UNIT_SOURCES    := $(sort $(wildcard tests/unit/*/test_*.c) $(wildcard tests/unit/engine/*/test_*.c))
+HEADERS         := $(sort $(wildcard libshared/*/*.h) $(wildcard libshared/engine/*/*.h) $(wildcard *-controller/*.h))
+
+PACKAGES := libcurl json-c yaml-0.1 libgit2 libssh2 libmicrohttpd libarchive libpcre2-8 openssl zlib
+OBJECTS  := $(BUILD)/$(MODE)
+
+WARNINGS := -Wall -Wextra -Werror -Wshadow -Wundef -Wvla -Wformat=2 -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition \
+            -Wwrite-strings -Wpointer-arith -Wimplicit-fallthrough -Wno-missing-field-initializers
+# The commit is part of the two files that print it, not of every object; paths are mapped, so the same tree gives the same bytes anywhere.
+FLAGS    := -std=gnu17 -g -fno-omit-frame-pointer -fvisibility=hidden -ffile-prefix-map=$(CURDIR)=. -D_GNU_SOURCE -DWEIR_VERSION='"$(VERSION)"' \
+            -Ilibshared $(WARNINGS)
+ifeq ($(MODE),release)
+FLAGS    += -O2 -fPIE -fstack-protector-strong -fstack-clash-protection -D_FORTIFY_SOURCE=2 -ftrivial-auto-var-init=zero -ffunction-sections -fdata-sections
+LINK     := -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--gc-sections -Wl,--as-needed -Wl,--build-id=sha1
+else ifeq ($(MODE),asan)
+FLAGS    += -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
+LINK     := -fsanitize=address,undefined -Wl,--as-needed
+else ifeq ($(MODE),tsan)
+FLAGS    += -O1 -fsanitize=thread
+LINK     := -fsanitize=thread -Wl,--as-needed
+else
+$(error MODE is release, asan or tsan, not '$(MODE)')
+endif
+
+PACKAGE_FLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
+PACKAGE_LIBS  := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lpthread -lm
+
+# A dry -n run and a missing library both end here, with the line that helps.
+ifneq ($(filter-out format help,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(shell pkg-config --atleast-version=1.8 libgit2 2>/dev/null && pkg-config --exists $(PACKAGES) 2>/dev/null && echo yes),yes)
+ifeq ($(filter deps test demo bench,$(MAKECMDGOALS)),)
+$(error weir's libraries are not all there: run 'make deps', or as root: tests/packages.sh)
+endif
+endif
+endif
+
+.PHONY: all lib unit check-headers install format lint clean deps
+.DELETE_ON_ERROR:
+
+all: $(BINARIES)
+
+lib: $(OBJECTS)/libshared.a
+
+$(OBJECTS)/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(FLAGS) $(PACKAGE_FLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(OBJECTS)/libshared.a: $(LIBRARY_SOURCES:%.c=$(OBJECTS)/%.o)
+	@rm -f $@
+	$(AR) rcsD $@ $^
+
+define controller_rules
+$(1)_OBJECTS := $$(patsubst %.c,$$(OBJECTS)/%.o,$$(sort $$(wildcard $(1)/*.c)))
+$$(OBJECTS)/bin/$(1): $$($(1)_OBJECTS) $$(OBJECTS)/libshared.a
+	@mkdir -p $$(@D)
+	$$(CC) $$(CFLAGS) $$(LINK) $$^ -o $$@ $$(LDFLAGS) $$(PACKAGE_LIBS)
+endef
+$(foreach c,$(CONTROLLERS),$(eval $(call controller_rules,$(c))))
+
+ifeq ($(MODE),release)
+$(BUILD)/bin/%: $(OBJECTS)/bin/%
+	@mkdir -p $(@D)
+	cp $< $@
+endif
+
+# Unit tests: one program per room, beside nothing but the library (and the controller whose folder they are named after).
+UNIT_PROGRAMS := $(UNIT_SOURCES:%.c=$(OBJECTS)/%)
+$(OBJECTS)/tests/unit/%: $(OBJECTS)/tests/unit/%.o $(OBJECTS)/libshared.a
+	$(CC) $(CFLAGS) $(LINK) $^ $(UNIT_EXTRA) -o $@ $(LDFLAGS) $(PACKAGE_LIBS) -lcmocka
+.SECONDEXPANSION:
+$(foreach c,$(CONTROLLERS),$(eval $(OBJECTS)/tests/unit/$(c)/%: UNIT_EXTRA = $(filter-out %/main.o,$($(c)_OBJECTS)) $(OBJECTS)/libshared.a))
+$(foreach c,$(CONTROLLERS),$(eval $(filter $(OBJECTS)/tests/unit/$(c)/%,$(UNIT_PROGRAMS)): $($(c)_OBJECTS)))
+
+unit: $(UNIT_PROGRAMS)
+	@tests/unit/run $(OBJECTS)/tests/unit $(UNIT_PROGRAMS)
+
+HEADER_CHECK := -std=gnu17 -fsyntax-only -Wall -Wextra -Wpedantic -Werror -Wconversion -Wmissing-declarations -D_GNU_SOURCE -Ilibshared
+check-headers:
+	@set -e; for h in $(HEADERS); do echo "#include \"$$h\"" | $(CC) $(HEADER_CHECK) -I. $(PACKAGE_FLAGS) -x c -; done; echo "check-headers: $(words $(HEADERS)) headers"
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 0755 $(BINARIES) $(DESTDIR)$(PREFIX)/bin
+
+format:
+	clang-format -i $(shell git ls-files '*.c' '*.h')
+
+lint:
+	clang-format --dry-run --Werror $(shell git ls-files '*.c' '*.h')
+	clang-tidy --quiet $(LIBRARY_SOURCES) $(wildcard *-controller/*.c) -- $(FLAGS) $(PACKAGE_FLAGS)
+
+clean:
+	rm -rf $(BUILD)
+
+-include $(LIBRARY_SOURCES:%.c=$(OBJECTS)/%.d) $(foreach c,$(CONTROLLERS),$($(c)_OBJECTS:.o=.d)) $(UNIT_SOURCES:%.c=$(OBJECTS)/%.d)
+-include tests/tests.mk
