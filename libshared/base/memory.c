@@ -1,0 +1,80 @@
+#include "base/memory.h"
+
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+void memory_exhausted(void)
+{
+        static const char line[] = "{\"level\":\"error\",\"msg\":\"out of memory\"}\n";
+
+        if (write(STDERR_FILENO, line, sizeof(line) - 1) < 0)
+                _exit(71);
+        _exit(70);
+}
+
+void *memory_allocate(size_t size)
+{
+        void *p = malloc(size ? size : 1);
+
+        if (!p)
+                memory_exhausted();
+        return p;
+}
+
+void *memory_zero(size_t count, size_t size)
+{
+        void *p = calloc(count ? count : 1, size ? size : 1);
+
+        if (!p)
+                memory_exhausted();
+        return p;
+}
+
+void *memory_resize(void *old, size_t count, size_t size)
+{
+        size_t total;
+        void *p;
+
+        if (__builtin_mul_overflow(count, size, &total))
+                memory_exhausted();
+        p = realloc(old, total ? total : 1);
+        if (!p)
+                memory_exhausted();
+        return p;
+}
+
+char *memory_string_n(const char *data, size_t length)
+{
+        char *p;
+
+        if (length == SIZE_MAX)
+                memory_exhausted();
+        p = memory_allocate(length + 1);
+        if (length)
+                memcpy(p, data, length);
+        p[length] = '\0';
+        return p;
+}
+
+char *memory_string(const char *string)
+{
+        return memory_string_n(string, strlen(string));
+}
+
+char *memory_printf(const char *format, ...)
+{
+        va_list arguments;
+        char *p = NULL;
+        int r;
+
+        va_start(arguments, format);
+        r = vasprintf(&p, format, arguments);
+        va_end(arguments);
+        if (r < 0)
+                memory_exhausted();
+        return p;
+}
