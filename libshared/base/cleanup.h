@@ -13,11 +13,11 @@
 #define cleanup(function) __attribute__((__cleanup__(function)))
 
 /* Takes a pointer out of a variable that would release it. */
-#define steal(variable)                                                                                                                    \
-        __extension__({                                                                                                                    \
-                __typeof__(*(variable)) stolen_ = *(variable);                                                                             \
-                *(variable) = NULL;                                                                                                        \
-                stolen_;                                                                                                                   \
+#define steal(variable)                                                                                                            \
+        __extension__({                                                                                                            \
+                __typeof__(*(variable)) stolen_ = *(variable);                                                                     \
+                *(variable) = NULL;                                                                                                \
+                stolen_;                                                                                                           \
         })
 
 /* For `cleanup(free_string) char *s = NULL;` and other malloc'd memory. */

@@ -12,9 +12,9 @@
 
 #define CLOCK_NEVER INT64_MAX
 
-int64_t clock_now_ms(void);      /* monotonic, milliseconds */
-int64_t clock_now_ns(void);      /* monotonic, nanoseconds */
-int64_t clock_wall_us(void);     /* since 1970, microseconds */
+int64_t clock_now_ms(void);  /* monotonic, milliseconds */
+int64_t clock_now_ns(void);  /* monotonic, nanoseconds */
+int64_t clock_wall_us(void); /* since 1970, microseconds */
 
 /* Go duration text to nanoseconds: "[-+]?(number unit)+" with ns us µs ms s m h, or "0". -1 if it is none or overflows. */
 int duration_parse(struct view text, int64_t *ret_ns);

@@ -11,16 +11,16 @@
 
 enum error_kind {
         ERROR_NONE,
-        ERROR_INTERNAL,     /* the system or weir itself: no descriptors, no disk, a broken invariant; retried */
-        ERROR_INVALID,      /* the input is wrong and stays wrong until somebody changes it */
-        ERROR_NOT_FOUND,    /* what was named does not exist */
-        ERROR_CONFLICT,     /* somebody else changed or owns it */
-        ERROR_FORBIDDEN,    /* credentials are missing, wrong, or not enough */
-        ERROR_UNAVAILABLE,  /* a peer cannot be reached or answers that it cannot serve now; retried */
-        ERROR_TIMEOUT,      /* a deadline passed */
-        ERROR_CANCELLED,    /* the context was cancelled: nothing to report */
-        ERROR_TOO_LARGE,    /* a limit on what a user or a server may send */
-        ERROR_UNSUPPORTED,  /* asked for by name, and not there */
+        ERROR_INTERNAL,    /* the system or weir itself: no descriptors, no disk, a broken invariant; retried */
+        ERROR_INVALID,     /* the input is wrong and stays wrong until somebody changes it */
+        ERROR_NOT_FOUND,   /* what was named does not exist */
+        ERROR_CONFLICT,    /* somebody else changed or owns it */
+        ERROR_FORBIDDEN,   /* credentials are missing, wrong, or not enough */
+        ERROR_UNAVAILABLE, /* a peer cannot be reached or answers that it cannot serve now; retried */
+        ERROR_TIMEOUT,     /* a deadline passed */
+        ERROR_CANCELLED,   /* the context was cancelled: nothing to report */
+        ERROR_TOO_LARGE,   /* a limit on what a user or a server may send */
+        ERROR_UNSUPPORTED, /* asked for by name, and not there */
 };
 
 struct error {
@@ -52,9 +52,9 @@ int error_move(struct error *target, struct error *source);
 const char *error_message(const struct error *error);
 
 /* Leaves the function when a call fails or ends with an outcome: the caller of this one handles both. */
-#define TRY(call)                                                                                                                          \
-        do {                                                                                                                               \
-                int try_result_ = (call);                                                                                                  \
-                if (try_result_ != 0)                                                                                                      \
-                        return try_result_;                                                                                                \
+#define TRY(call)                                                                                                                  \
+        do {                                                                                                                       \
+                int try_result_ = (call);                                                                                          \
+                if (try_result_ != 0)                                                                                              \
+                        return try_result_;                                                                                        \
         } while (0)

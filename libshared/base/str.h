@@ -16,8 +16,8 @@ struct view {
         size_t length;
 };
 
-#define VIEW_NULL       ((struct view){ NULL, 0 })
-#define VIEW(literal)   ((struct view){ (literal), sizeof(literal) - 1 })
+#define VIEW_NULL     ((struct view){ NULL, 0 })
+#define VIEW(literal) ((struct view){ (literal), sizeof(literal) - 1 })
 /* For printf: "%.*s", VIEW_ARGS(v). */
 #define VIEW_ARGS(view) (int)(view).length, (view).data
 
@@ -35,7 +35,7 @@ ptrdiff_t view_search(struct view text, struct view needle, size_t from);
 struct view view_slice(struct view text, size_t from, size_t length);
 /* Without blanks (space, tab, CR, LF) at both ends. */
 struct view view_trim(struct view text);
-/* Cuts the next piece up to `separator` off `*rest`; false when nothing is left. "a,,b" gives "a", "", "b"; "" gives nothing. */
+/* Cuts the next piece up to `separator` off `*rest`; false when nothing is left. "a,,b" gives "a", "", "b"; "" gives one empty piece; VIEW_NULL none. */
 bool view_split(struct view *rest, char separator, struct view *ret_piece);
 
 struct buffer {

@@ -1,0 +1,201 @@
+/*
+ * Chunks form a list, newest first. A piece larger than a chunk gets one of its own behind the newest, so that the room left in it is still used.
+ */
+#include "base/arena.h"
+
+#include "base/memory.h"
+
+#include <stdalign.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CHUNK_SIZE (64 * 1024)
+
+struct chunk {
+        struct chunk *next;
+        size_t size;
+        size_t used;
+        alignas(max_align_t) char data[];
+};
+
+struct arena {
+        struct chunk *chunks;
+        size_t used;
+};
+
+static struct chunk *chunk_new(size_t size)
+{
+        struct chunk *chunk;
+
+        if (size > SIZE_MAX - sizeof(*chunk))
+                memory_exhausted();
+        chunk = memory_allocate(sizeof(*chunk) + size);
+        chunk->next = NULL;
+        chunk->size = size;
+        chunk->used = 0;
+        return chunk;
+}
+
+struct arena *arena_new(void)
+{
+        return memory_zero(1, sizeof(struct arena));
+}
+
+static void chunks_free(struct chunk *chunk)
+{
+        while (chunk) {
+                struct chunk *next = chunk->next;
+
+                free(chunk);
+                chunk = next;
+        }
+}
+
+void arena_free(struct arena **arena)
+{
+        if (!*arena)
+                return;
+        chunks_free((*arena)->chunks);
+        free(*arena);
+        *arena = NULL;
+}
+
+void arena_reset(struct arena *arena)
+{
+        struct chunk *keep = NULL;
+
+        for (struct chunk **link = &arena->chunks; *link; link = &(*link)->next) {
+                if ((*link)->size == CHUNK_SIZE) {
+                        keep = *link;
+                        *link = keep->next;
+                        break;
+                }
+        }
+        chunks_free(arena->chunks);
+        if (keep) {
+                keep->next = NULL;
+                keep->used = 0;
+        }
+        arena->chunks = keep;
+        arena->used = 0;
+}
+
+size_t arena_used(const struct arena *arena)
+{
+        return arena->used;
+}
+
+static size_t rounded(size_t size)
+{
+        size_t up;
+
+        if (__builtin_add_overflow(size, alignof(max_align_t) - 1, &up))
+                memory_exhausted();
+        return up & ~(alignof(max_align_t) - 1);
+}
+
+static void *take(struct arena *arena, size_t size)
+{
+        struct chunk *chunk = arena->chunks;
+        void *piece;
+
+        size = rounded(size);
+        if (!chunk || chunk->size - chunk->used < size) {
+                bool own = size > CHUNK_SIZE / 4;
+                struct chunk *fresh = chunk_new(own ? size : CHUNK_SIZE);
+
+                if (own && chunk) {
+                        fresh->next = chunk->next;
+                        chunk->next = fresh;
+                } else {
+                        fresh->next = chunk;
+                        arena->chunks = fresh;
+                }
+                chunk = fresh;
+        }
+        piece = chunk->data + chunk->used;
+        chunk->used += size;
+        arena->used += size;
+        return piece;
+}
+
+void *arena_allocate(struct arena *arena, size_t size)
+{
+        void *piece = take(arena, size);
+
+        memset(piece, 0, size);
+        return piece;
+}
+
+void *arena_array(struct arena *arena, size_t count, size_t size)
+{
+        size_t total;
+
+        if (__builtin_mul_overflow(count, size, &total))
+                memory_exhausted();
+        return arena_allocate(arena, total);
+}
+
+void *arena_grow(struct arena *arena, void *old, size_t old_size, size_t new_size)
+{
+        struct chunk *chunk = arena->chunks;
+        void *piece;
+
+        if (old && chunk && (char *)old + rounded(old_size) == chunk->data + chunk->used) {
+                size_t start = (size_t)((char *)old - chunk->data);
+
+                if (chunk->size - start >= rounded(new_size)) {
+                        memset((char *)old + old_size, 0, new_size - old_size);
+                        arena->used += rounded(new_size) - rounded(old_size);
+                        chunk->used = start + rounded(new_size);
+                        return old;
+                }
+        }
+        piece = arena_allocate(arena, new_size);
+        if (old)
+                memcpy(piece, old, old_size);
+        return piece;
+}
+
+char *arena_string_n(struct arena *arena, const char *data, size_t length)
+{
+        char *copy;
+
+        if (length == SIZE_MAX)
+                memory_exhausted();
+        copy = take(arena, length + 1);
+        if (length)
+                memcpy(copy, data, length);
+        copy[length] = '\0';
+        return copy;
+}
+
+char *arena_string(struct arena *arena, const char *string)
+{
+        return arena_string_n(arena, string, strlen(string));
+}
+
+struct view arena_view(struct arena *arena, struct view text)
+{
+        return (struct view){ arena_string_n(arena, text.data, text.length), text.length };
+}
+
+char *arena_printf(struct arena *arena, const char *format, ...)
+{
+        va_list arguments;
+        char *text;
+        int length;
+
+        va_start(arguments, format);
+        length = vsnprintf(NULL, 0, format, arguments);
+        va_end(arguments);
+        if (length < 0)
+                memory_exhausted();
+        text = take(arena, (size_t)length + 1);
+        va_start(arguments, format);
+        vsnprintf(text, (size_t)length + 1, format, arguments);
+        va_end(arguments);
+        return text;
+}
