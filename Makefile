@@ -14,6 +14,8 @@ MODE    ?= release
 BUILD   ?= build
 PREFIX  ?= /usr/local
 VERSION ?= 0.1.0
+# Each command in full with V=1.
+Q := $(if $(V),,@)
 COMMIT  ?= $(shell git rev-parse --short=7 HEAD 2>/dev/null || echo 0000000)
 
 # The folder of a controller is the list of its files; a controller that has no main.c yet is not built.
@@ -65,30 +67,30 @@ lib: $(OBJECTS)/libshared.a
 
 $(OBJECTS)/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(FLAGS) $(PACKAGE_FLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+	$(Q)$(CC) $(CPPFLAGS) $(FLAGS) $(PACKAGE_FLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 
 $(OBJECTS)/libshared.a: $(LIBRARY_SOURCES:%.c=$(OBJECTS)/%.o)
 	@rm -f $@
-	$(AR) rcsD $@ $^
+	$(Q)$(AR) rcsD $@ $^
 
 define controller_rules
 $(1)_OBJECTS := $$(patsubst %.c,$$(OBJECTS)/%.o,$$(sort $$(wildcard $(1)/*.c)))
 $$(OBJECTS)/bin/$(1): $$($(1)_OBJECTS) $$(OBJECTS)/libshared.a
 	@mkdir -p $$(@D)
-	$$(CC) $$(CFLAGS) $$(LINK) $$^ -o $$@ $$(LDFLAGS) $$(PACKAGE_LIBS)
+	$$(Q)$$(CC) $$(CFLAGS) $$(LINK) $$^ -o $$@ $$(LDFLAGS) $$(PACKAGE_LIBS)
 endef
 $(foreach c,$(CONTROLLERS),$(eval $(call controller_rules,$(c))))
 
 ifeq ($(MODE),release)
 $(BUILD)/bin/%: $(OBJECTS)/bin/%
 	@mkdir -p $(@D)
-	cp $< $@
+	$(Q)cp $< $@
 endif
 
 # Unit tests: one program per room, beside nothing but the library (and the controller whose folder they are named after).
 UNIT_PROGRAMS := $(UNIT_SOURCES:%.c=$(OBJECTS)/%)
 $(OBJECTS)/tests/unit/%: $(OBJECTS)/tests/unit/%.o $(OBJECTS)/libshared.a
-	$(CC) $(CFLAGS) $(LINK) $^ $(UNIT_EXTRA) -o $@ $(LDFLAGS) $(PACKAGE_LIBS) -lcmocka
+	$(Q)$(CC) $(CFLAGS) $(LINK) $^ $(UNIT_EXTRA) -o $@ $(LDFLAGS) $(PACKAGE_LIBS) -lcmocka
 .SECONDEXPANSION:
 $(foreach c,$(CONTROLLERS),$(eval $(OBJECTS)/tests/unit/$(c)/%: UNIT_EXTRA = $(filter-out %/main.o,$($(c)_OBJECTS)) $(OBJECTS)/libshared.a))
 $(foreach c,$(CONTROLLERS),$(eval $(filter $(OBJECTS)/tests/unit/$(c)/%,$(UNIT_PROGRAMS)): $($(c)_OBJECTS)))
