@@ -60,6 +60,7 @@ endif
 
 .PHONY: all lib unit check-headers install format lint clean deps
 .DELETE_ON_ERROR:
+.SECONDARY:
 
 all: $(BINARIES)
 
