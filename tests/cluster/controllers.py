@@ -1,0 +1,152 @@
+"""The controllers under test, each with its own token, ports, storage and temporary folder, beside a control plane."""
+import json
+import os
+import urllib.request
+
+from cluster.cluster import http_get
+from cluster.process import free_port, until
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+NAMESPACE = "flux-system"
+
+
+class Controller:
+    """One controller of build/bin. flags come after ours, so they win; wrapper: words before the command, for a controller in a place of its own."""
+
+    def __init__(self, workspace, name, kubeconfig, binaries=None, flags=(), env=None, wrapper=()):
+        self.name = name
+        self.workspace = workspace
+        self.metrics_port, self.health_port = free_port(), free_port()
+        self.temporary = workspace.folder(f"{name}/tmp")
+        command = [*wrapper, os.path.join(binaries or f"{ROOT}/build/bin", name), "--watch-all-namespaces", "--log-level=info", "--log-encoding=json",
+                   "--enable-leader-election=false", f"--metrics-addr=127.0.0.1:{self.metrics_port}", f"--health-addr=127.0.0.1:{self.health_port}"]
+        if name == "source-controller":
+            self.storage, self.storage_port = workspace.folder(f"{name}/storage"), free_port()
+            self.storage_address = f"127.0.0.1:{self.storage_port}"
+            command += [f"--storage-path={self.storage}", f"--storage-addr={self.storage_address}", f"--storage-adv-addr={self.storage_address}"]
+        # Of the caller's environment nothing but the path: a proxy or a credential of the user is none of the tests'.
+        environment = {name: "" for name in os.environ if name.lower().endswith("_proxy")}
+        environment.update({"KUBECONFIG": kubeconfig, "RUNTIME_NAMESPACE": NAMESPACE, "TMPDIR": self.temporary, "HOME": self.temporary, **(env or {})})
+        self.process = workspace.process(name, [*command, *flags], env=environment)
+
+    def start(self, wait=True):
+        self.process.start()
+        return self.wait_ready() if wait else self
+
+    def wait_ready(self, seconds=30):
+        def ready():
+            if not self.process.running:
+                raise RuntimeError(f"{self.name} ended:\n{self.process.tail()}")
+            return http_get(self.health_port, "/readyz", https=False)[0] == 200
+        until(ready, seconds, lambda: f"{self.name} ready; its log:\n{self.process.tail()}", 0.005)
+        return self
+
+    def restart(self, kill=False):
+        """Ends it (kill: without asking), starts it again, and returns the exit status of the one that ended."""
+        if kill:
+            self.process.kill()
+            status = -9
+        else:
+            status = self.process.stop()
+        self.start()
+        return status
+
+    def log(self):
+        """The records of its log."""
+        records = []
+        for line in self.process.output().splitlines():
+            try:
+                records.append(json.loads(line))
+            except json.JSONDecodeError:
+                records.append({"level": "text", "msg": line})
+        return records
+
+    def metrics(self):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=10) as response:
+            from cluster.kube import parse_metrics
+            return parse_metrics(response.read().decode())
+
+    def tree(self):
+        """The pids of the process and all its descendants."""
+        children = {}
+        for entry in os.listdir("/proc"):
+            if entry.isdigit():
+                try:
+                    with open(f"/proc/{entry}/stat") as f:
+                        parent = int(f.read().rpartition(")")[2].split()[1])
+                except OSError:
+                    continue
+                children.setdefault(parent, []).append(int(entry))
+        found, todo = [], [self.process.pid]
+        while todo:
+            pid = todo.pop()
+            found.append(pid)
+            todo += children.get(pid, [])
+        return found
+
+    def pss(self):
+        """Proportional set size of the tree, in bytes: what it really costs, shared pages counted once."""
+        total = 0
+        for pid in self.tree():
+            try:
+                with open(f"/proc/{pid}/smaps_rollup") as f:
+                    total += next(int(line.split()[1]) for line in f if line.startswith("Pss:")) * 1024
+            except (OSError, StopIteration):
+                continue
+        return total
+
+    def cpu_seconds(self):
+        """Processor time of the tree, children that ended and were reaped included."""
+        ticks = 0
+        for pid in self.tree():
+            try:
+                with open(f"/proc/{pid}/stat") as f:
+                    ticks += sum(int(n) for n in f.read().rpartition(")")[2].split()[11:15])
+            except OSError:
+                continue
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+
+class Stack:
+    """A control plane with the CRDs and the rights of manifests/install.yaml, and controllers that have exactly those rights."""
+
+    def __init__(self, plane, kube, names=("source-controller", "kustomize-controller"), flags=None, binaries=None, events=None, env=None, wrapper=None):
+        self.plane, self.kube = plane, kube
+        install(kube)
+        self.controllers = {}
+        for name in names:
+            kubeconfig = plane.write_kubeconfig(f"kubeconfig-{name}", kube.token_of(NAMESPACE, name))
+            extra = list((flags or {}).get(name, ())) + ([f"--events-addr={events}"] if events else [])
+            self.controllers[name] = Controller(plane.workspace, name, kubeconfig, binaries, extra, (env or {}).get(name), (wrapper or {}).get(name, ()))
+
+    @property
+    def source(self):
+        return self.controllers["source-controller"]
+
+    @property
+    def kustomize(self):
+        return self.controllers["kustomize-controller"]
+
+    def start(self):
+        for controller in self.controllers.values():
+            controller.start(wait=False)
+        for controller in self.controllers.values():
+            controller.wait_ready()
+        return self
+
+
+def install(kube):
+    """What a user installs, but for the pods: no kubelet runs them, so the Deployments are scaled to none."""
+    import yaml
+    with open(f"{ROOT}/manifests/install.yaml") as f:
+        objects = [o for o in yaml.safe_load_all(f) if o]
+    for o in objects:
+        if o["kind"] == "Deployment":
+            o["spec"]["replicas"] = 0
+    first = ("Namespace", "CustomResourceDefinition")
+    kube.apply([o for o in objects if o["kind"] in first], manager="install")
+    for o in objects:
+        if o["kind"] == "CustomResourceDefinition":
+            kube.wait_condition("CustomResourceDefinition", o["metadata"]["name"], None, type="Established", current=False)
+    kube.discover()
+    kube.apply([o for o in objects if o["kind"] not in first], manager="install")

@@ -1,0 +1,131 @@
+"""
+What the end-to-end tests stand on: one control plane and one pair of controllers for the run, one namespace and one folder of repositories for each test.
+A test that breaks a shared part (kills the API server, fills the disk) takes a stack of its own.
+"""
+import os
+import re
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from cluster.cluster import ControlPlane  # noqa: E402
+from cluster.controllers import Stack  # noqa: E402
+from cluster.kube import Kube  # noqa: E402
+from cluster.process import Workspace  # noqa: E402
+from peers.certificates import Authority  # noqa: E402
+from peers.git import GitServer, Repository  # noqa: E402
+from peers.sink import Sink  # noqa: E402
+from space import Space  # noqa: E402
+
+# Waits that Flux's defaults make long, for tests that wait for them.
+FLAGS = {"kustomize-controller": ["--requeue-dependency=2s"], "source-controller": []}
+
+
+@pytest.fixture(scope="session")
+def workspace():
+    with Workspace("e2e") as workspace:
+        yield workspace
+
+
+@pytest.fixture(scope="session")
+def authority(workspace):
+    return Authority(workspace.folder("authority"))
+
+
+@pytest.fixture(scope="session")
+def certificate(authority):
+    return authority.issue("server")
+
+
+@pytest.fixture(scope="session")
+def git_server(workspace):
+    server = GitServer(workspace.folder("git"))
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def tls_git_server(workspace, git_server, certificate):
+    """The same repositories over TLS, with a certificate of the private CA."""
+    server = GitServer(git_server.folder, certificate)
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def sink():
+    sink = Sink()
+    yield sink
+    sink.close()
+
+
+@pytest.fixture(scope="session")
+def stack(sink):
+    with ControlPlane() as plane:
+        yield Stack(plane, Kube(plane.admin), flags=FLAGS, events=sink.url).start()
+
+
+@pytest.fixture
+def own_stack(sink):
+    """Makes stacks of a test's own: own_stack(flags={...}) and what else Stack takes."""
+    planes = []
+
+    def make(start=True, flags=None, **options):
+        plane = ControlPlane()
+        planes.append(plane)
+        plane.start()
+        stack = Stack(plane, Kube(plane.admin), flags=flags if flags is not None else FLAGS, events=sink.url, **options)
+        return stack.start() if start else stack
+    yield make
+    for plane in planes:
+        plane.stop()
+
+
+def identifier(request):
+    """A name for what belongs to one test: its own name, as Kubernetes spells names, and unique."""
+    plain = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")
+    return f"{plain[:40].rstrip('-')}-{os.urandom(3).hex()}"
+
+
+@pytest.fixture
+def repository(git_server, request):
+    """Makes repositories that git_server serves; names are the test's own."""
+    def make(files=None, **commit):
+        repository = Repository(git_server.folder, identifier(request))
+        repository.url = git_server.url(repository.name)
+        if files is not None:
+            repository.commit(files, **commit)
+        return repository
+    return make
+
+
+@pytest.fixture
+def space_in(git_server, repository, request):
+    """Makes a test's namespace in a stack."""
+    spaces = []
+
+    def make(stack):
+        space = Space(stack, identifier(request), git_server, repository)
+        spaces.append(space)
+        return space
+    yield make
+    failed = getattr(request.node, "failed", False)
+    for space in spaces:
+        if failed:
+            space.report()
+        space.close()
+
+
+@pytest.fixture
+def space(stack, space_in):
+    """The namespace of this test in the shared stack."""
+    return space_in(stack)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    if outcome.get_result().failed:
+        item.failed = True

@@ -1,0 +1,129 @@
+"""A namespace of one test, and the words in which tests speak about it."""
+import time
+
+from cluster.kube import find_condition
+
+GIT = "source.toolkit.fluxcd.io/v1"
+KUSTOMIZE = "kustomize.toolkit.fluxcd.io/v1"
+
+
+class Space:
+    """
+    The intervals of what is made here are an hour, unless a test says otherwise: what happens sooner was caused by an event. Names are "app" where none
+    is given. Kinds are named without their group: GitRepository, Kustomization, ConfigMap.
+    """
+
+    def __init__(self, stack, name, git_server, repository):
+        self.stack, self.kube, self.name, self.git_server, self.repository = stack, stack.kube, name, git_server, repository
+        self.kube.create_namespace(name)
+
+    # -- making
+
+    def apply(self, manifests, **options):
+        """Server-side apply into the namespace. ${NS} in text is its name."""
+        if isinstance(manifests, str):
+            manifests = manifests.replace("${NS}", self.name)
+        return self.kube.apply(manifests, self.name, **options)
+
+    def source(self, repository, name="app", **spec):
+        """A GitRepository of a Repository or of a URL."""
+        url = repository if isinstance(repository, str) else repository.url
+        ref = {} if "ref" in spec else {"ref": {"branch": "main"}}
+        return self.apply([{"apiVersion": GIT, "kind": "GitRepository", "metadata": {"name": name}, "spec": {"interval": "1h", "url": url, **ref, **spec}}])[0]
+
+    def kustomization(self, name="app", metadata=None, **spec):
+        """A Kustomization of the GitRepository app, at path ./"""
+        spec = {"interval": "1h", "prune": True, "path": "./", "sourceRef": {"kind": "GitRepository", "name": "app"}, **spec}
+        return self.apply([{"apiVersion": KUSTOMIZE, "kind": "Kustomization", "metadata": {"name": name, **(metadata or {})},
+                            "spec": {k: v for k, v in spec.items() if v is not None}}])[0]
+
+    def deploy(self, files, **spec):
+        """A repository with these files, its GitRepository and Kustomization, both Ready; returns the repository."""
+        repository = self.repository(files)
+        self.source(repository)
+        self.kustomization(**spec)
+        self.ready("Kustomization", revision=repository.head())
+        return repository
+
+    def secret(self, name, **data):
+        """Keys with a dot or a dash are given in a dictionary: secret("x", **{"ca.crt": ...})."""
+        return self.apply([{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data}])[0]
+
+    def push(self, repository, files=None, source="app", **commit):
+        """A commit, and a reconcile of the GitRepository that will see it; returns the commit."""
+        revision = repository.commit(files, **commit)
+        self.reconcile("GitRepository", source)
+        return revision
+
+    # -- asking and waiting
+
+    def get(self, kind, name="app"):
+        return self.kube.get(kind, name, self.name)
+
+    def condition(self, kind, name="app", type="Ready"):
+        return find_condition(self.get(kind, name), type)
+
+    def wait(self, kind, name, holds, seconds=30, what=""):
+        return self.kube.wait(kind, name, self.name, holds, seconds, what)
+
+    def ready(self, kind, name="app", **more):
+        """Waits for Ready=True of the present generation; see Kube.wait_condition for what else can be asked."""
+        return self.kube.wait_condition(kind, name, self.name, "True", **more)
+
+    def not_ready(self, kind, name="app", **more):
+        return self.kube.wait_condition(kind, name, self.name, "False", **more)
+
+    def gone(self, kind, name="app", seconds=30):
+        self.kube.wait_gone(kind, name, self.name, seconds)
+
+    def exists(self, kind, name, seconds=30):
+        return self.wait(kind, name, lambda o: o is not None, seconds, "there")
+
+    def data(self, name, expected, seconds=30):
+        """Waits until a ConfigMap holds this data."""
+        return self.wait("ConfigMap", name, lambda o: o is not None and o.get("data") == expected, seconds, f"data {expected}")
+
+    def events(self, kind=None, name="app", reason=None):
+        return self.kube.events(self.name, kind, name, reason)
+
+    def wait_event(self, kind, reason, part="", name="app", seconds=15):
+        """The first event about an object that has a reason and a part of the message."""
+        from cluster.process import until
+        return until(lambda: [e for e in self.events(kind, name, reason) if part in e["message"]], seconds,
+                     lambda: f"event {reason} {part!r} in {[(e['reason'], e['message']) for e in self.events(kind, name)]}", 0.1)[0]
+
+    # -- changing
+
+    def reconcile(self, kind, name="app"):
+        return self.kube.reconcile(kind, name, self.name)
+
+    def patch(self, kind, name, patch, **options):
+        return self.kube.patch(kind, name, self.name, patch, **options)
+
+    def spec(self, kind, name="app", **fields):
+        """Sets fields of a spec; None removes one."""
+        return self.patch(kind, name, {"spec": fields}, manager="user")
+
+    def delete(self, kind, name="app"):
+        self.kube.delete(kind, name, self.name)
+
+    # -- the end
+
+    def report(self):
+        """What a person wants to see when a test failed."""
+        for kind in ("GitRepository", "Kustomization"):
+            for o in self.kube.list(kind, self.name):
+                print(f"{kind}/{o['metadata']['name']} generation {o['metadata']['generation']}:", o.get("status"))
+        for e in self.kube.events(self.name):
+            print("event", e["involvedObject"]["kind"], e["involvedObject"]["name"], e["reason"], e["message"])
+        for controller in self.stack.controllers.values():
+            print(f"-- {controller.name}\n" + "\n".join(line for line in controller.process.output().splitlines() if self.name in line)[-6000:])
+
+    def close(self):
+        """Removes what the controllers know; the namespace itself goes with the control plane."""
+        for kind in ("Kustomization", "GitRepository"):
+            for o in self.kube.list(kind, self.name):
+                self.kube.delete(kind, o["metadata"]["name"], self.name)
+        end = time.monotonic() + 10
+        while time.monotonic() < end and any(self.kube.list(kind, self.name) for kind in ("Kustomization", "GitRepository")):
+            time.sleep(0.05)
