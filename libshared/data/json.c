@@ -100,8 +100,7 @@ unsigned json_depth(const struct json *json)
                 if (depth > deepest)
                         deepest = depth;
         }
-        JSON_EACH(json, member)
-        {
+        JSON_EACH(json, member) {
                 depth = json_depth(member.value);
                 if (depth > deepest)
                         deepest = depth;
@@ -435,8 +434,8 @@ bool json_equal(const struct json *a, const struct json *b)
                 return true;
         case JSON_OBJECT:
                 JSON_EACH(a, member)
-                if (!json_equal(member.value, json_get(b, member.key)))
-                        return false;
+                        if (!json_equal(member.value, json_get(b, member.key)))
+                                return false;
                 return true;
         default:
                 return true;

@@ -33,8 +33,7 @@ static void print_object(struct json_object *object, struct buffer *buffer)
 {
         bool first = true;
 
-        JSON_EACH(json_frontend(object), member)
-        {
+        JSON_EACH(json_frontend(object), member) {
                 print_member(member, first, false, buffer);
                 first = false;
         }
@@ -49,7 +48,7 @@ static void print_object_sorted(struct json_object *object, struct buffer *buffe
                 return;
         members = memory_zero(count, sizeof(*members));
         JSON_EACH(json_frontend(object), member)
-        members[i++] = member;
+                members[i++] = member;
         qsort(members, count, sizeof(*members), compare_keys);
         for (i = 0; i < count; i++)
                 print_member(members[i], i == 0, true, buffer);
