@@ -47,6 +47,22 @@ struct archive_summary {
 int archive_write(struct context *ctx, int directory, archive_exclude_fn *exclude, void *data, enum digest_algorithm algorithm,
                   const struct archive_limits *limits, int output, struct archive_summary *ret_summary, struct error *err);
 
+/*
+ * The same, entry by entry, for what is no directory on disk (a Git tree): the caller walks in the order above and asks its own filter.
+ * archive_write is made of this. Belongs to one thread.
+ */
+struct archive;
+
+/* Writes the root's entry ".". `output` stays the caller's. */
+struct archive *archive_begin(int output, enum digest_algorithm algorithm, const struct archive_limits *limits);
+/* `path` as for archive_exclude_fn. -1 as archive_write, and every later call the same. */
+int archive_add_directory(struct archive *archive, const char *path, struct error *err);
+int archive_add_file(struct archive *archive, const char *path, bool executable, struct view bytes, struct error *err);
+/* Counts a symbolic link that was left out. */
+void archive_drop_link(struct archive *archive);
+int archive_end(struct archive *archive, struct archive_summary *ret_summary, struct error *err);
+void archive_free(struct archive **archive); /* for cleanup(archive_free) */
+
 /* Unpacking of one tar.gz into one directory; belongs to one thread. */
 struct extract;
 
