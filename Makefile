@@ -1,4 +1,4 @@
-# weir: build, test, demo, bench, install. One file, no recursion.
+# weir: build, test, demo, bench, install. No recursion, but where a test builds everything again in another way.
 #
 #   make                release binaries into build/bin
 #   make test           everything: unit tests (plain and sanitized), end to end on a real control plane
@@ -6,6 +6,7 @@
 #   make bench          figures, beside those of the reference
 #   make install        into DESTDIR/PREFIX/bin
 #   make check-headers  every header alone, under the strictest flags
+#   make fuzz           looks for inputs that break a parser, FUZZ_SECONDS for each
 #   make format, make lint
 #
 # MODE=release (default), MODE=asan (address and undefined behaviour), MODE=tsan (threads). Each mode has its own object folder.
@@ -34,7 +35,10 @@ WARNINGS := -Wall -Wextra -Werror -Wshadow -Wundef -Wvla -Wformat=2 -Wstrict-pro
 FLAGS    := -std=gnu17 -g -fno-omit-frame-pointer -fvisibility=hidden -ffile-prefix-map=$(CURDIR)=. -D_GNU_SOURCE -DWEIR_VERSION='"$(VERSION)"' \
             -Ilibshared $(WARNINGS)
 ifeq ($(MODE),release)
-FLAGS    += -O2 -fPIE -fstack-protector-strong -fstack-clash-protection -D_FORTIFY_SOURCE=2 -ftrivial-auto-var-init=zero -ffunction-sections -fdata-sections
+# Until its version 16 clang wants to be told twice that autos start as zero.
+ZERO_AUTOS := -ftrivial-auto-var-init=zero
+ZERO_AUTOS += $(if $(shell $(CC) $(ZERO_AUTOS) -fsyntax-only -x c /dev/null 2>&1),-enable-trivial-auto-var-init-zero-knowing-it-will-be-removed-from-clang)
+FLAGS    += -O2 -fPIE -fstack-protector-strong -fstack-clash-protection -D_FORTIFY_SOURCE=2 $(ZERO_AUTOS) -ffunction-sections -fdata-sections
 LINK     := -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--gc-sections -Wl,--as-needed -Wl,--build-id=sha1
 else ifeq ($(MODE),asan)
 FLAGS    += -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
@@ -52,7 +56,7 @@ PACKAGE_LIBS  := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lpthread -l
 # A dry -n run and a missing library both end here, with the line that helps.
 ifneq ($(filter-out format help,$(or $(MAKECMDGOALS),all)),)
 ifneq ($(shell pkg-config --atleast-version=1.8 libgit2 2>/dev/null && pkg-config --exists $(PACKAGES) 2>/dev/null && echo yes),yes)
-ifeq ($(filter deps test demo bench,$(MAKECMDGOALS)),)
+ifeq ($(filter deps test demo bench fuzz,$(MAKECMDGOALS)),)
 $(error weir's libraries are not all there: run 'make deps', or as root: tests/packages.sh)
 endif
 endif

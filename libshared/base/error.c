@@ -14,7 +14,8 @@ void error_release(struct error *error)
         *error = ERROR_NULL;
 }
 
-static void fill(struct error *error, enum error_kind kind, const char *reason, const char *format, va_list arguments)
+__attribute__((format(printf, 4, 0))) static void fill(struct error *error, enum error_kind kind, const char *reason,
+                                                       const char *format, va_list arguments)
 {
         char *message = NULL;
 
