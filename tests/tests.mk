@@ -1,0 +1,47 @@
+# What is run rather than built: deps, test, demo, bench, fuzz. Part of the top Makefile.
+
+PYTHON := $(shell for p in python3 /usr/bin/python3; do $$p -c 'import yaml' >/dev/null 2>&1 && echo $$p && break; done)
+
+# test, demo and bench install first what they need. A makefile that make had to remake makes it start again, so the flags of a library that was
+# installed just now are read too.
+NEEDS := $(if $(filter test fuzz deps bench,$(MAKECMDGOALS)),test,$(if $(filter demo,$(MAKECMDGOALS)),demo))
+ifneq ($(NEEDS),)
+$(BUILD)/packages-$(NEEDS).mk: tests/packages.sh
+	@tests/packages.sh $(NEEDS)
+	@mkdir -p $(@D) && echo '# $(NEEDS): installed' >$@
+include $(BUILD)/packages-$(NEEDS).mk
+endif
+
+.PHONY: deps unit-programs test demo bench fuzz fuzz-replay
+
+deps:
+	@echo "all packages are there"
+
+unit-programs: $(UNIT_PROGRAMS)
+
+test:
+	+@MAKE='$(MAKE)' $(PYTHON) tests/suite.py
+
+demo: all
+	@$(PYTHON) tests/demo/demo.py
+
+bench: all
+	@$(PYTHON) tests/bench/bench.py $(BENCH)
+
+# Fuzz targets: tests/fuzz/fuzz_NAME.c, linked with the library as clang builds it under MODE=asan, and tests/fuzz/corpus/NAME/ beside it.
+FUZZ_SECONDS  ?= 600
+FUZZ_SOURCES  := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_PROGRAMS := $(FUZZ_SOURCES:%.c=$(OBJECTS)/%)
+$(OBJECTS)/tests/fuzz/%: $(OBJECTS)/tests/fuzz/%.o $(OBJECTS)/libshared.a
+	$(CC) $(CFLAGS) $(LINK) -fsanitize=fuzzer $^ -o $@ $(LDFLAGS) $(PACKAGE_LIBS)
+
+fuzz-programs: $(FUZZ_PROGRAMS)
+
+# Replays the corpora: every input once. fuzz looks for new ones, each target for FUZZ_SECONDS, and keeps them under build/.
+fuzz-replay:
+	@$(MAKE) --no-print-directory CC=clang MODE=asan BUILD=$(BUILD)/clang fuzz-programs
+	@tests/fuzz/run replay $(BUILD)/clang/asan/tests/fuzz
+
+fuzz:
+	@$(MAKE) --no-print-directory CC=clang MODE=asan BUILD=$(BUILD)/clang fuzz-programs
+	@tests/fuzz/run search $(BUILD)/clang/asan/tests/fuzz $(FUZZ_SECONDS)
