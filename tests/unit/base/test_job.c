@@ -1,0 +1,236 @@
+/*
+ * A job's bytes, errors and ends come back, whoever waits.
+ */
+#include "job_test.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static int nothing(struct job *job, struct error *err)
+{
+        (void)job;
+        (void)err;
+        return 0;
+}
+
+static int refuses(struct job *job, struct error *err)
+{
+        (void)job;
+        error_set_reason(err, ERROR_FORBIDDEN, "AuthenticationFailed", "fetch '%s': not with these credentials", "x");
+        err->http_status = 401;
+        err->retry_after_ms = 1500;
+        return -1;
+}
+
+static int silent_failure(struct job *job, struct error *err)
+{
+        (void)job;
+        (void)err;
+        return -1;
+}
+
+static int outcome(struct job *job, struct error *err)
+{
+        (void)job;
+        (void)err;
+        return 7;
+}
+
+static int sleeps(struct job *job, struct error *err)
+{
+        (void)job;
+        (void)err;
+        for (;;)
+                pause();
+        return 0;
+}
+
+static void bytes_in_bytes_out(void **state)
+{
+        cleanup(job_result_release) struct job_result result = JOB_RESULT_NULL;
+        cleanup(error_release) struct error err = ERROR_NULL;
+
+        (void)state;
+        assert_int_equal(run(upper, "hello", NULL, NULL, &result, &err), 0);
+        assert_true(view_is(result.output, "HELLO"));
+        assert_true(result.peak_bytes > 0 && result.wall_us > 0 && result.cpu_us >= 0);
+        job_result_release(&result);
+        assert_int_equal(run(nothing, NULL, NULL, NULL, &result, &err), 0);
+        assert_int_equal(result.output.length, 0);
+}
+
+static void errors_come_back_whole(void **state)
+{
+        struct job_result result = JOB_RESULT_NULL;
+        cleanup(error_release) struct error err = ERROR_NULL;
+
+        (void)state;
+        assert_int_equal(run(refuses, NULL, NULL, NULL, &result, &err), -1);
+        assert_int_equal(err.kind, ERROR_FORBIDDEN);
+        assert_string_equal(err.reason, "AuthenticationFailed");
+        assert_string_equal(err.message, "fetch 'x': not with these credentials");
+        assert_int_equal(err.http_status, 401);
+        assert_int_equal(err.retry_after_ms, 1500);
+        assert_int_equal(run(silent_failure, NULL, NULL, NULL, &result, &err), -1);
+        assert_string_equal(err.message, "a job failed without saying why");
+        assert_int_equal(run(outcome, NULL, NULL, NULL, &result, &err), -1);
+        assert_int_equal(err.kind, ERROR_INTERNAL);
+}
+
+struct canceller {
+        struct context *ctx;
+        int64_t at_ns;
+};
+
+static void *cancel_soon(void *data)
+{
+        struct canceller *canceller = data;
+
+        usleep(50000);
+        canceller->at_ns = clock_now_ns();
+        context_cancel(canceller->ctx, CONTEXT_SHUTDOWN);
+        return NULL;
+}
+
+static void cancellation_kills_the_child(void **state)
+{
+        struct job_result result = JOB_RESULT_NULL;
+        cleanup(error_release) struct error err = ERROR_NULL;
+        struct context ctx;
+        struct canceller canceller = { .ctx = &ctx };
+        pthread_t thread;
+        int64_t took_ns = INT64_MAX;
+
+        (void)state;
+        /* The best of a few, as the machine may be busy. */
+        for (int i = 0; i < 5 && took_ns > 10000000; i++) {
+                context_open(&ctx, NULL, CLOCK_NEVER);
+                assert_int_equal(pthread_create(&thread, NULL, cancel_soon, &canceller), 0);
+                assert_int_equal(job_run(&ctx, loops, VIEW_NULL, NULL, NULL, &result, &err), -1);
+                pthread_join(thread, NULL);
+                took_ns = clock_now_ns() - canceller.at_ns;
+                assert_int_equal(err.kind, ERROR_CANCELLED);
+                context_close(&ctx);
+        }
+        print_message("a cancelled job was gone after %" PRId64 " us\n", took_ns / 1000);
+        assert_true(took_ns < 10000000);
+
+        context_open(&ctx, NULL, clock_now_ms() + 50);
+        assert_int_equal(job_run(&ctx, sleeps, VIEW_NULL, NULL, NULL, &result, &err), -1);
+        assert_int_equal(err.kind, ERROR_TIMEOUT);
+        context_close(&ctx);
+}
+
+static void *run_many(void *data)
+{
+        int *failures = data;
+
+        for (int i = 0; i < 20; i++) {
+                cleanup(job_result_release) struct job_result result = JOB_RESULT_NULL;
+                cleanup(error_release) struct error err = ERROR_NULL;
+                char input[32];
+
+                snprintf(input, sizeof(input), "thread %d", i);
+                if (i % 4 == 3)
+                        *failures += run(crash, NULL, NULL, NULL, &result, &err) != JOB_KILLED;
+                else if (run(upper, input, NULL, NULL, &result, &err) != 0 || result.output.length != strlen(input))
+                        ++*failures;
+        }
+        return NULL;
+}
+
+static void many_at_a_time(void **state)
+{
+        pthread_t threads[8];
+        int failures[8] = { 0 };
+
+        (void)state;
+        for (int i = 0; i < 8; i++)
+                assert_int_equal(pthread_create(&threads[i], NULL, run_many, &failures[i]), 0);
+        for (int i = 0; i < 8; i++) {
+                pthread_join(threads[i], NULL);
+                assert_int_equal(failures[i], 0);
+        }
+}
+
+static void large_input_and_output(void **state)
+{
+        cleanup(job_result_release) struct job_result result = JOB_RESULT_NULL;
+        cleanup(error_release) struct error err = ERROR_NULL;
+        cleanup(free_string) char *input = memory_allocate(8 * MIB + 1);
+
+        (void)state;
+        memset(input, 'a', 8 * MIB);
+        input[8 * MIB] = '\0';
+        assert_int_equal(run(upper, input, NULL, NULL, &result, &err), 0);
+        assert_int_equal(result.output.length, 8 * MIB);
+        assert_int_equal(result.output.data[8 * MIB - 1], 'A');
+}
+
+static void round_trip_time(void **state)
+{
+        int64_t best = INT64_MAX, start, total = clock_now_ns();
+        cleanup(close_descriptor) int own = open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+        (void)state;
+        for (int i = 0; i < 200; i++) {
+                cleanup(job_result_release) struct job_result result = JOB_RESULT_NULL;
+                cleanup(error_release) struct error err = ERROR_NULL;
+
+                start = clock_now_ns();
+                assert_int_equal(
+                        run(upper, "x", NULL,
+                            &(struct job_grant){ .descriptors = &(struct job_descriptor){ own, JOB_WRITE }, .descriptor_count = 1 },
+                            &result, &err),
+                        0);
+                if (clock_now_ns() - start < best)
+                        best = clock_now_ns() - start;
+        }
+        total = clock_now_ns() - total;
+        print_message("round trip of a job: best %" PRId64 " us, mean %" PRId64 " us\n", best / 1000, total / 200000);
+}
+
+static void the_sandbox_says_what_it_is(void **state)
+{
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+        bool complete = job_sandbox_describe(&text);
+
+        (void)state;
+        print_message("%s\n", buffer_string(&text));
+        assert_int_equal(complete, strncmp(buffer_string(&text), "Landlock ABI", 12) == 0);
+}
+
+/* There is no server afterwards. */
+static void a_dead_server_is_reported(void **state)
+{
+        struct job_result result = JOB_RESULT_NULL;
+        cleanup(error_release) struct error err = ERROR_NULL;
+
+        (void)state;
+        assert_true(job_server_alive());
+        job_server_stop();
+        assert_false(job_server_alive());
+        assert_int_equal(run(nothing, NULL, NULL, NULL, &result, &err), -1);
+        assert_int_equal(err.kind, ERROR_INTERNAL);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(bytes_in_bytes_out),           cmocka_unit_test(errors_come_back_whole),
+                cmocka_unit_test(cancellation_kills_the_child), cmocka_unit_test(many_at_a_time),
+                cmocka_unit_test(large_input_and_output),       cmocka_unit_test(round_trip_time),
+                cmocka_unit_test(the_sandbox_says_what_it_is),  cmocka_unit_test(a_dead_server_is_reported),
+        };
+        cleanup(error_release) struct error err = ERROR_NULL;
+
+        if (job_server_start(NULL, &err) < 0) {
+                fprintf(stderr, "%s\n", error_message(&err));
+                return 1;
+        }
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
