@@ -26,7 +26,7 @@ LIBRARY_SOURCES := $(sort $(wildcard libshared/*/*.c) $(wildcard libshared/engin
 UNIT_SOURCES    := $(sort $(wildcard tests/unit/*/test_*.c) $(wildcard tests/unit/engine/*/test_*.c))
 HEADERS         := $(sort $(wildcard libshared/*/*.h) $(wildcard libshared/engine/*/*.h) $(wildcard *-controller/*.h))
 
-PACKAGES := libcurl json-c yaml-0.1 libgit2 libssh2 libmicrohttpd libarchive libpcre2-8 openssl zlib
+PACKAGES := libcurl json-c yaml-0.1 libgit2 libssh libmicrohttpd libarchive libpcre2-8 openssl zlib
 OBJECTS  := $(BUILD)/$(MODE)
 
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wundef -Wvla -Wformat=2 -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition \

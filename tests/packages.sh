@@ -4,7 +4,7 @@
 set -eu
 what=${1:-test}
 
-packages="build-essential pkg-config libcurl4-openssl-dev libjson-c-dev libyaml-dev libgit2-dev libssh2-1-dev libmicrohttpd-dev libarchive-dev libpcre2-dev
+packages="build-essential pkg-config libcurl4-openssl-dev libjson-c-dev libyaml-dev libgit2-dev libssh-dev libmicrohttpd-dev libarchive-dev libpcre2-dev
           libssl-dev zlib1g-dev"
 case $what in
 build) ;;
