@@ -1,0 +1,333 @@
+#include "build.h"
+
+#include "base/cleanup.h"
+#include "base/memory.h"
+#include "base/pack.h"
+#include "engine/kustomize/kustomize.h"
+#include "generate.h"
+#include "normalize.h"
+#include "tree.h"
+
+#include <string.h>
+
+#define MEMORY_LIMIT (1024ull * 1024 * 1024)
+#define OUTPUT_LIMIT (256ull * 1024 * 1024)
+#define OBJECT_LIMIT 100000
+
+#define REASON_ARTIFACT "ArtifactFailed"
+#define REASON_BUILD    "BuildFailed"
+
+#define DISABLED_KEY "kustomize.toolkit.fluxcd.io/substitute"
+
+enum request_flags {
+        FLAG_SUBSTITUTE = 1 << 0,
+        FLAG_ALWAYS = 1 << 1,
+        FLAG_STRICT = 1 << 2,
+};
+
+/* ---- in the child ---- */
+
+struct work {
+        struct job *job;
+        struct arena *arena;
+        int root;
+        struct view root_path, name, namespace;
+        struct node *spec;
+        uint64_t flags;
+        struct variables variables;
+};
+
+static int unpack_variables(struct work *work, struct view *rest)
+{
+        struct variable *items;
+        uint64_t count;
+
+        if (unpack_number(rest, &count) < 0 || count > rest->length)
+                return -1;
+        items = arena_array(work->arena, count, sizeof(*items));
+        for (uint64_t i = 0; i < count; i++)
+                if (unpack_view(rest, &items[i].name) < 0 || unpack_view(rest, &items[i].value) < 0)
+                        return -1;
+        work->variables = (struct variables){ items, count, work->flags & FLAG_STRICT };
+        return 0;
+}
+
+static int unpack_request(struct work *work, struct error *error)
+{
+        struct reader reader = { .arena = work->arena };
+        struct view rest = work->job->input, spec;
+
+        if (unpack_number(&rest, &work->flags) < 0 || unpack_view(&rest, &work->root_path) < 0 ||
+            unpack_view(&rest, &work->name) < 0 || unpack_view(&rest, &work->namespace) < 0 || unpack_view(&rest, &spec) < 0 ||
+            unpack_variables(work, &rest) < 0)
+                return error_set(error, ERROR_INTERNAL, "the request of a build is cut short");
+        return reader_json(&reader, spec, &work->spec, error);
+}
+
+static bool substitution_disabled(const struct node *object)
+{
+        return view_is(node_label(object, DISABLED_KEY), "disabled") || view_is(node_annotation(object, DISABLED_KEY), "disabled");
+}
+
+/* "Deployment.v1.apps/name", "Service.v1.[noGrp]/name": how kustomize prints an object. */
+static const char *printed_id(struct arena *arena, const struct node *object)
+{
+        struct view api_version = node_get_text(object, "apiVersion"), kind = node_get_text(object, "kind");
+        struct view name = node_get_text(node_get_of(object, "metadata"), "name");
+        ptrdiff_t slash = view_find(api_version, '/', 0);
+        struct view group = slash < 0 ? VIEW("[noGrp]") : view_slice(api_version, 0, (size_t)slash);
+        struct view version = slash < 0 ? api_version : view_slice(api_version, (size_t)slash + 1, SIZE_MAX);
+
+        return arena_printf(arena, "%.*s.%.*s.%.*s/%.*s", VIEW_ARGS(kind), VIEW_ARGS(version), VIEW_ARGS(group), VIEW_ARGS(name));
+}
+
+static int check_names(const struct variables *variables, struct error *error)
+{
+        for (size_t i = 0; i < variables->count; i++)
+                if (!substitute_name_valid(variables->items[i].name))
+                        return error_set(error, ERROR_INVALID,
+                                         "'%.*s' var name is invalid, must match '^[_[:alpha:]][_[:alpha:][:digit:]]*$'",
+                                         VIEW_ARGS(variables->items[i].name));
+        return 0;
+}
+
+static int substitute_text(struct work *work, struct view text, struct node **ret_object, struct error *error)
+{
+        cleanup(buffer_release) struct buffer result = BUFFER_NULL;
+        struct reader reader = { .arena = work->arena };
+
+        TRY(check_names(&work->variables, error));
+        if (substitute(&work->variables, text, &result, error) < 0)
+                return error_wrap(error, "variable substitution failed");
+        if (reader_document(&reader, SCALAR_CONFIGURATION, arena_view(work->arena, buffer_view(&result)), ret_object, error) < 0)
+                return error_wrap(error, "YAMLToJSON");
+        if (!node_is_map(*ret_object))
+                return error_set(error, ERROR_INVALID, "YAMLToJSON: the result is not an object");
+        return 0;
+}
+
+static int substitute_object(struct work *work, struct node **object, struct error *error)
+{
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+
+        if (!(work->flags & FLAG_SUBSTITUTE) || (!work->variables.count && !(work->flags & FLAG_ALWAYS)) ||
+            substitution_disabled(*object))
+                return 0;
+        TRY(emit_yaml(&text, work->arena, *object, EMIT_UNFOLDED, error));
+        if (view_find(buffer_view(&text), '$', 0) < 0)
+                return check_names(&work->variables, error);
+        if (substitute_text(work, buffer_view(&text), object, error) < 0) {
+                error_wrap(error, "envsubst error");
+                return error_wrap(error, "post build failed for '%s'", printed_id(work->arena, *object));
+        }
+        return 0;
+}
+
+static int check_identity(struct work *work, const struct node *object, struct error *error)
+{
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+
+        if (node_get_text(object, "apiVersion").length && node_get_text(object, "kind").length &&
+            node_get_text(node_get_of(object, "metadata"), "name").length)
+                return 0;
+        TRY(emit_json(&text, work->arena, object, 0, error));
+        return error_set(error, ERROR_INVALID, "failed to decode Kubernetes apiVersion, kind and name from: %s",
+                         buffer_string(&text));
+}
+
+/* A Secret that is still encrypted would be applied as nonsense. */
+static int check_encrypted(const struct node *object, struct error *error)
+{
+        const struct node *metadata = node_get_of(object, "metadata");
+        struct view namespace = node_get_text(metadata, "namespace"), name = node_get_text(metadata, "name");
+
+        if (!view_is(node_get_text(object, "kind"), "Secret") || !view_is(node_get_text(object, "apiVersion"), "v1") ||
+            node_is_null(node_get_of(object, "sops")))
+                return 0;
+        if (strcasecmp(node_annotation(object, "kustomize.toolkit.fluxcd.io/decrypt").length
+                               ? node_annotation(object, "kustomize.toolkit.fluxcd.io/decrypt").data
+                               : "",
+                       "disabled") == 0)
+                return 0;
+        return error_set_reason(
+                error, ERROR_INVALID, "ReconciliationFailed",
+                "Secret/%.*s%s%.*s is SOPS encrypted, configuring decryption is required for this secret to be reconciled",
+                VIEW_ARGS(namespace), namespace.length ? "/" : "", VIEW_ARGS(name));
+}
+
+static int write_object(struct work *work, const struct node *object, struct buffer *output, struct error *error)
+{
+        cleanup(buffer_release) struct buffer payload = BUFFER_NULL;
+        const struct node *metadata = node_get_of(object, "metadata");
+
+        TRY(emit_json(&payload, work->arena, object, 0, error));
+        pack_view(output, node_get_text(object, "apiVersion"));
+        pack_view(output, node_get_text(object, "kind"));
+        pack_view(output, node_get_text(metadata, "name"));
+        pack_view(output, node_get_text(metadata, "namespace"));
+        pack_view(output, buffer_view(&payload));
+        return 0;
+}
+
+/* A kind that ends in List and has items stands for its items. */
+static int write_objects(struct work *work, struct node *object, struct buffer *output, uint64_t *count, struct error *error)
+{
+        struct normalize_owner owner = { work->name, work->namespace, node_get_of(work->spec, "commonMetadata") };
+        struct node *items = node_get_of(object, "items");
+
+        if (view_ends(node_get_text(object, "kind"), VIEW("List")) && node_is_list(items)) {
+                for (uint32_t i = 0; i < items->count; i++) {
+                        if (!normalize_wanted(items->items[i]))
+                                continue;
+                        TRY(check_encrypted(items->items[i], error));
+                        TRY(normalize_object(work->arena, &owner, items->items[i], error));
+                        TRY(write_object(work, items->items[i], output, error));
+                        ++*count;
+                }
+                return 0;
+        }
+        if (!normalize_wanted(object))
+                return 0;
+        TRY(check_encrypted(object, error));
+        TRY(normalize_object(work->arena, &owner, object, error));
+        ++*count;
+        return write_object(work, object, output, error);
+}
+
+static int build_resources(struct work *work, const char *directory, struct kustomize_output *ret_output, struct error *error)
+{
+        struct generate_input input = { work->root, work->root_path.data, directory, work->spec };
+        struct kustomize_tree tree = { .root = work->root, .root_path = work->root_path.data, .file_count = 1 };
+        struct kustomize_options options = {
+                .order = KUSTOMIZE_ORDER_FIFO, .restriction = KUSTOMIZE_NONE, .lenient_root = true, .openapi_adds = true
+        };
+        struct kustomize_file file;
+
+        TRY(generate_kustomization(work->arena, &input, &file.path, &file.text, error));
+        tree.files = &file;
+        if (kustomize_build(work->arena, &tree, directory, &options, ret_output, error) < 0)
+                return error_wrap(error, "kustomize build failed");
+        return 0;
+}
+
+static int find_directory(struct work *work, const char **ret_directory, struct error *error)
+{
+        const char *path =
+                arena_string_n(work->arena, node_get_text(work->spec, "path").data, node_get_text(work->spec, "path").length);
+        const char *directory = tree_normalize(work->arena, path);
+
+        if (tree_type(work->root, directory) == TREE_ABSENT)
+                return error_set_reason(error, ERROR_NOT_FOUND, REASON_ARTIFACT,
+                                        "kustomization path not found: stat %s%s%s: no such file or directory",
+                                        work->root_path.data, strcmp(directory, ".") == 0 ? "" : "/",
+                                        strcmp(directory, ".") == 0 ? "" : directory);
+        *ret_directory = directory;
+        return 0;
+}
+
+static int build_job(struct job *job, struct error *error)
+{
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL, objects = BUFFER_LIMIT(OUTPUT_LIMIT), output = BUFFER_NULL;
+        struct work work = { .job = job, .arena = arena_new(), .root = job->descriptors[0] };
+        struct kustomize_output built;
+        const char *directory = NULL;
+        char digest[DIGEST_TEXT];
+        uint64_t count = 0;
+
+        TRY(unpack_request(&work, error));
+        work.root_path = arena_view(work.arena, work.root_path);
+        TRY(find_directory(&work, &directory, error));
+        TRY(build_resources(&work, directory, &built, error));
+        for (size_t i = 0; i < built.count; i++) {
+                TRY(check_identity(&work, built.resources[i].node, error));
+                TRY(substitute_object(&work, &built.resources[i].node, error));
+                if (i)
+                        buffer_add_string(&text, "---\n");
+                TRY(emit_yaml(&text, work.arena, built.resources[i].node, 0, error));
+        }
+        for (size_t i = 0; i < built.count; i++)
+                TRY(write_objects(&work, built.resources[i].node, &objects, &count, error));
+        if (objects.full)
+                return error_set(error, ERROR_TOO_LARGE, "the built manifests are larger than %llu bytes",
+                                 (unsigned long long)OUTPUT_LIMIT);
+        pack_string(&output, digest_of(DIGEST_SHA256, buffer_view(&text), digest));
+        pack_number(&output, count);
+        TRY(job_write(job, buffer_view(&output), error));
+        return job_write(job, buffer_view(&objects), error);
+}
+
+/* ---- in the controller ---- */
+
+void build_output_release(struct build_output *output)
+{
+        job_result_release(&output->result);
+        *output = BUILD_OUTPUT_NULL;
+}
+
+static void pack_request(struct buffer *input, const struct build_request *request)
+{
+        cleanup(buffer_release) struct buffer spec = BUFFER_NULL;
+
+        json_print(request->spec, &spec);
+        pack_number(input, (request->substitute ? FLAG_SUBSTITUTE : 0u) | (request->substitute_always ? FLAG_ALWAYS : 0u) |
+                                   (request->variables.strict ? FLAG_STRICT : 0u));
+        pack_string(input, request->root_path);
+        pack_view(input, request->name);
+        pack_view(input, request->namespace);
+        pack_view(input, buffer_view(&spec));
+        pack_number(input, request->variables.count);
+        for (size_t i = 0; i < request->variables.count; i++) {
+                pack_view(input, request->variables.items[i].name);
+                pack_view(input, request->variables.items[i].value);
+        }
+}
+
+static int unpack_output(struct arena *arena, struct view rest, struct build_output *output, struct error *error)
+{
+        uint64_t count;
+
+        if (unpack_view(&rest, &output->digest) < 0 || unpack_number(&rest, &count) < 0 || count > OBJECT_LIMIT)
+                return error_set_reason(error, ERROR_INTERNAL, REASON_BUILD,
+                                        "the build returned nothing that can be read, or more than %d objects", OBJECT_LIMIT);
+        output->objects = arena_array(arena, count, sizeof(*output->objects));
+        for (uint64_t i = 0; i < count; i++) {
+                struct build_object *object = &output->objects[i];
+
+                if (unpack_view(&rest, &object->api_version) < 0 || unpack_view(&rest, &object->kind) < 0 ||
+                    unpack_view(&rest, &object->name) < 0 || unpack_view(&rest, &object->namespace) < 0 ||
+                    unpack_view(&rest, &object->payload) < 0)
+                        return error_set_reason(error, ERROR_INTERNAL, REASON_BUILD,
+                                                "the build returned objects that are cut short");
+        }
+        output->count = count;
+        return 0;
+}
+
+int build_run(struct context *ctx, struct arena *arena, const struct build_request *request, struct build_output *ret_output,
+              struct error *error)
+{
+        cleanup(build_output_release) struct build_output output = BUILD_OUTPUT_NULL;
+        cleanup(buffer_release) struct buffer input = BUFFER_NULL;
+        const struct job_limits limits = { .deadline_ms = request->deadline_ms,
+                                           .memory_bytes = MEMORY_LIMIT,
+                                           .output_bytes = OUTPUT_LIMIT };
+        const struct job_descriptor root = { request->root, JOB_READ };
+        const struct job_grant grant = { .descriptors = &root, .descriptor_count = 1 };
+        int r;
+
+        pack_request(&input, request);
+        r = job_run(ctx, build_job, buffer_view(&input), &limits, &grant, &output.result, error);
+        if (input.data)
+                explicit_bzero(input.data, input.length); /* variables may come from Secrets */
+        if (r != 0) {
+                if (r > 0)
+                        error_wrap(error, "kustomize build failed");
+                if (!error->reason[0] && error->kind != ERROR_CANCELLED)
+                        error_reason(error, REASON_BUILD);
+                return -1;
+        }
+        TRY(unpack_output(arena, output.result.output, &output, error));
+        *ret_output = output;
+        output = BUILD_OUTPUT_NULL;
+        return 0;
+}

@@ -1,0 +1,274 @@
+#include "normalize.h"
+
+#include "base/cleanup.h"
+
+#include <string.h>
+
+/* ---- which kinds the Go controllers have types for ---- */
+
+static bool is_builtin(struct view api_version)
+{
+        static const char *const groups[] = {
+                "apps/",
+                "batch/",
+                "autoscaling/",
+                "policy/",
+                "networking.k8s.io/",
+                "rbac.authorization.k8s.io/",
+                "storage.k8s.io/",
+                "scheduling.k8s.io/",
+                "node.k8s.io/",
+                "coordination.k8s.io/",
+                "discovery.k8s.io/",
+                "events.k8s.io/",
+                "certificates.k8s.io/",
+                "flowcontrol.apiserver.k8s.io/",
+                "admissionregistration.k8s.io/",
+                "resource.k8s.io/",
+        };
+
+        if (view_is(api_version, "v1"))
+                return true;
+        for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]); i++)
+                if (view_starts(api_version, view_of(groups[i])))
+                        return true;
+        return false;
+}
+
+/* ---- what typed structs leave out: nulls, empty lists, empty maps of strings ---- */
+
+static bool is_string_map(struct view key)
+{
+        static const char *const names[] = {
+                "labels",       "annotations", "data",     "binaryData", "stringData", "matchLabels",
+                "nodeSelector", "limits",      "requests", "parameters", "hard",       "overhead",
+        };
+
+        for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+                if (view_is(key, names[i]))
+                        return true;
+        return false;
+}
+
+static bool left_out(struct view key, const struct node *value)
+{
+        if (node_is_null(value) || (node_is_list(value) && value->count == 0))
+                return true;
+        return node_is_map(value) && value->count == 0 && is_string_map(key);
+}
+
+/* Recursion: a tree is at most READER_DEPTH deep. */
+static void drop_empty(struct node *node)
+{
+        if (node_is_list(node)) {
+                for (uint32_t i = 0; i < node->count; i++)
+                        drop_empty(node->items[i]);
+                return;
+        }
+        if (!node_is_map(node))
+                return;
+        for (uint32_t i = node->count; i-- > 0;) {
+                struct node_entry *entry = &node->entries[i];
+
+                drop_empty(entry->value);
+                if (left_out(node_text(entry->key), entry->value)) {
+                        memmove(entry, entry + 1, (node->count - i - 1) * sizeof(*entry));
+                        node->count--;
+                }
+        }
+}
+
+/* ---- what they always write ---- */
+
+static void make_map(struct arena *arena, struct node *map, const char *key)
+{
+        if (node_is_map(map) && !node_get_of(map, key))
+                node_set_of(arena, map, key, node_map(arena));
+}
+
+static void default_protocols(struct arena *arena, struct node *ports)
+{
+        if (!node_is_list(ports))
+                return;
+        for (uint32_t i = 0; i < ports->count; i++)
+                if (node_is_map(ports->items[i]) && !node_get_text(ports->items[i], "protocol").length)
+                        node_set_of(arena, ports->items[i], "protocol", node_string_of(arena, "TCP"));
+}
+
+static void complete_pod_spec(struct arena *arena, struct node *spec)
+{
+        static const char *const lists[] = { "containers", "initContainers", "ephemeralContainers" };
+
+        for (size_t l = 0; l < sizeof(lists) / sizeof(lists[0]); l++) {
+                struct node *list = node_get_of(spec, lists[l]);
+
+                if (!node_is_list(list))
+                        continue;
+                for (uint32_t i = 0; i < list->count; i++) {
+                        make_map(arena, list->items[i], "resources");
+                        if (l == 0)
+                                default_protocols(arena, node_get_of(list->items[i], "ports"));
+                }
+        }
+}
+
+static void complete_template(struct arena *arena, struct node *owner)
+{
+        struct node *template;
+
+        make_map(arena, owner, "template");
+        template = node_get_of(owner, "template");
+        make_map(arena, template, "metadata");
+        make_map(arena, template, "spec");
+        complete_pod_spec(arena, node_get_of(template, "spec"));
+}
+
+static void complete_claims(struct arena *arena, struct node *claims)
+{
+        if (!node_is_list(claims))
+                return;
+        for (uint32_t i = 0; i < claims->count; i++) {
+                make_map(arena, claims->items[i], "metadata");
+                make_map(arena, claims->items[i], "spec");
+                make_map(arena, node_get_of(claims->items[i], "spec"), "resources");
+                make_map(arena, claims->items[i], "status");
+        }
+}
+
+static void move_string_data(struct arena *arena, struct node *secret)
+{
+        struct node *text = node_get_of(secret, "stringData"), *data;
+
+        if (node_is_map(text) && text->count > 0) {
+                data = node_make_map(arena, secret, "data");
+                for (uint32_t i = 0; data && i < text->count; i++) {
+                        cleanup(buffer_release) struct buffer encoded = BUFFER_NULL;
+                        const struct node *value = text->entries[i].value;
+
+                        if (node_is_scalar(value))
+                                buffer_add_base64(&encoded, node_text(value));
+                        node_set(arena, data, node_text(text->entries[i].key), node_string(arena, buffer_view(&encoded)));
+                }
+        }
+        node_remove_of(secret, "stringData");
+}
+
+static void complete_builtin(struct arena *arena, struct node *object, struct view group, struct view kind)
+{
+        struct node *spec = node_get_of(object, "spec");
+
+        if (!group.length) {
+                if (view_is(kind, "Secret")) {
+                        move_string_data(arena, object);
+                } else if (view_is(kind, "Pod")) {
+                        make_map(arena, object, "spec");
+                        complete_pod_spec(arena, node_get_of(object, "spec"));
+                } else if (view_is(kind, "Service")) {
+                        make_map(arena, object, "spec");
+                        default_protocols(arena, node_path(object, "spec", "ports", NULL));
+                } else if (view_is(kind, "PersistentVolumeClaim")) {
+                        make_map(arena, object, "spec");
+                        make_map(arena, node_get_of(object, "spec"), "resources");
+                } else if (view_is(kind, "Namespace") || view_is(kind, "ResourceQuota") || view_is(kind, "PersistentVolume") ||
+                           view_is(kind, "LimitRange")) {
+                        make_map(arena, object, "spec");
+                }
+        } else if (view_is(group, "apps")) {
+                make_map(arena, object, "spec");
+                spec = node_get_of(object, "spec");
+                complete_template(arena, spec);
+                if (view_is(kind, "Deployment"))
+                        make_map(arena, spec, "strategy");
+                else if (view_is(kind, "StatefulSet") || view_is(kind, "DaemonSet"))
+                        make_map(arena, spec, "updateStrategy");
+                complete_claims(arena, node_get_of(spec, "volumeClaimTemplates"));
+        } else if (view_is(group, "batch")) {
+                make_map(arena, object, "spec");
+                spec = node_get_of(object, "spec");
+                if (view_is(kind, "CronJob")) {
+                        make_map(arena, spec, "jobTemplate");
+                        spec = node_get_of(spec, "jobTemplate");
+                        make_map(arena, spec, "metadata");
+                        make_map(arena, spec, "spec");
+                        spec = node_get_of(spec, "spec");
+                }
+                complete_template(arena, spec);
+        } else if (view_is(group, "networking.k8s.io") && (view_is(kind, "Ingress") || view_is(kind, "NetworkPolicy"))) {
+                make_map(arena, object, "spec");
+                if (view_is(kind, "NetworkPolicy"))
+                        make_map(arena, node_get_of(object, "spec"), "podSelector");
+        } else if (view_is(group, "policy") || view_is(group, "autoscaling")) {
+                make_map(arena, object, "spec");
+        }
+}
+
+/* ---- metadata ---- */
+
+static int set_metadata(struct arena *arena, struct node *object, const struct node *wanted, bool labels, struct error *error)
+{
+        for (uint32_t i = 0; node_is_map(wanted) && i < wanted->count; i++) {
+                const char *key = wanted->entries[i].key->text;
+                struct view value = node_text(wanted->entries[i].value);
+
+                if ((labels ? node_set_label(arena, object, key, value) : node_set_annotation(arena, object, key, value)) < 0)
+                        return error_set(error, ERROR_INVALID, "%s of %s/%s is not a map",
+                                         labels ? "metadata.labels" : "metadata.annotations", node_get_string(object, "kind"),
+                                         node_get_string(node_get_of(object, "metadata"), "name"));
+        }
+        return 0;
+}
+
+static int set_owner(struct arena *arena, const struct normalize_owner *owner, struct node *object, struct error *error)
+{
+        if (node_set_label(arena, object, LABEL_OWNER_NAME, owner->name) < 0 ||
+            node_set_label(arena, object, LABEL_OWNER_NAMESPACE, owner->namespace) < 0)
+                return error_set(error, ERROR_INVALID, "metadata.labels of %s/%s is not a map", node_get_string(object, "kind"),
+                                 node_get_string(node_get_of(object, "metadata"), "name"));
+        return 0;
+}
+
+/* A placeholder that a CA injector will replace is no certificate, and the API server refuses it. */
+static void drop_placeholder_bundle(struct node *crd)
+{
+        struct node *config = node_path(crd, "spec", "conversion", "webhook", "clientConfig", NULL);
+        struct view bundle = node_get_text(config, "caBundle");
+        cleanup(buffer_release) struct buffer decoded = BUFFER_NULL;
+
+        if (!node_get_of(config, "caBundle"))
+                return;
+        if (!bundle.length || buffer_add_base64_decoded(&decoded, bundle) < 0 ||
+            view_search(buffer_view(&decoded), VIEW("-----BEGIN CERTIFICATE-----"), 0) < 0)
+                node_remove_of(config, "caBundle");
+}
+
+bool normalize_wanted(const struct node *object)
+{
+        struct view api_version = node_get_text(object, "apiVersion"), kind = node_get_text(object, "kind");
+
+        if (!api_version.length || !kind.length || !node_get_text(node_get_of(object, "metadata"), "name").length)
+                return false;
+        return !(view_is(kind, "Kustomization") && view_starts(api_version, VIEW("kustomize.config.k8s.io/")));
+}
+
+int normalize_object(struct arena *arena, const struct normalize_owner *owner, struct node *object, struct error *error)
+{
+        struct view api_version = node_get_text(object, "apiVersion"), kind = node_get_text(object, "kind");
+        ptrdiff_t slash = view_find(api_version, '/', 0);
+        struct view group = slash < 0 ? VIEW("") : view_slice(api_version, 0, (size_t)slash);
+        bool crd = view_is(group, "apiextensions.k8s.io") && view_is(kind, "CustomResourceDefinition");
+
+        TRY(set_owner(arena, owner, object, error));
+        /* Roles keep what they say: a rule may be empty on purpose. */
+        if (is_builtin(api_version) &&
+            !(view_is(group, "rbac.authorization.k8s.io") && (view_is(kind, "Role") || view_is(kind, "ClusterRole")))) {
+                drop_empty(object);
+                complete_builtin(arena, object, group, kind);
+        }
+        node_remove_of(node_get_of(object, "metadata"), "creationTimestamp");
+        if (crd)
+                drop_placeholder_bundle(object);
+        else
+                node_remove_of(object, "status");
+        TRY(set_metadata(arena, object, node_get_of(owner->common_metadata, "labels"), true, error));
+        return set_metadata(arena, object, node_get_of(owner->common_metadata, "annotations"), false, error);
+}
