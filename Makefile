@@ -19,9 +19,9 @@ VERSION ?= 0.1.0
 Q := $(if $(V),,@)
 COMMIT  ?= $(shell git rev-parse --short=7 HEAD 2>/dev/null || echo 0000000)
 
-# The folder of a controller is the list of its files; a controller that has no main.c yet is not built.
-CONTROLLERS := $(patsubst %/main.c,%,$(wildcard *-controller/main.c))
-BINARIES    := $(CONTROLLERS:%=$(BUILD)/bin/%)
+# The folder of a controller is the list of its files; one that has no main.c yet is a library for its tests only.
+CONTROLLERS := $(sort $(patsubst %/,%,$(dir $(wildcard *-controller/*.c))))
+BINARIES    := $(patsubst %/main.c,$(BUILD)/bin/%,$(wildcard *-controller/main.c))
 LIBRARY_SOURCES := $(sort $(wildcard libshared/*/*.c) $(wildcard libshared/engine/*/*.c))
 UNIT_SOURCES    := $(sort $(wildcard tests/unit/*/test_*.c) $(wildcard tests/unit/engine/*/test_*.c))
 HEADERS         := $(sort $(wildcard libshared/*/*.h) $(wildcard libshared/engine/*/*.h) $(wildcard *-controller/*.h))
@@ -78,11 +78,17 @@ $(OBJECTS)/libshared.a: $(LIBRARY_SOURCES:%.c=$(OBJECTS)/%.o)
 	@rm -f $@
 	$(Q)$(AR) rcsD $@ $^
 
+# Everything of a controller but its main is an archive, which the program and the controller's unit tests are linked with.
 define controller_rules
-$(1)_OBJECTS := $$(patsubst %.c,$$(OBJECTS)/%.o,$$(sort $$(wildcard $(1)/*.c)))
-$$(OBJECTS)/bin/$(1): $$($(1)_OBJECTS) $$(OBJECTS)/libshared.a
+$(1)_OBJECTS := $$(patsubst %.c,$$(OBJECTS)/%.o,$$(sort $$(filter-out %/main.c,$$(wildcard $(1)/*.c))))
+$$(OBJECTS)/$(1).a: $$($(1)_OBJECTS)
+	@rm -f $$@
+	$$(Q)$$(AR) rcsD $$@ $$^
+$$(OBJECTS)/bin/$(1): $$(OBJECTS)/$(1)/main.o $$(OBJECTS)/$(1).a $$(OBJECTS)/libshared.a
 	@mkdir -p $$(@D)
 	$$(Q)$$(CC) $$(CFLAGS) $$(LINK) $$^ -o $$@ $$(LDFLAGS) $$(PACKAGE_LIBS)
+$$(OBJECTS)/tests/unit/$(1)/%: $$(OBJECTS)/tests/unit/$(1)/%.o $$(OBJECTS)/$(1).a $$(OBJECTS)/libshared.a
+	$$(Q)$$(CC) $$(CFLAGS) $$(LINK) $$^ -o $$@ $$(LDFLAGS) $$(PACKAGE_LIBS) -lcmocka
 endef
 $(foreach c,$(CONTROLLERS),$(eval $(call controller_rules,$(c))))
 
@@ -92,13 +98,10 @@ $(BUILD)/bin/%: $(OBJECTS)/bin/%
 	$(Q)cp $< $@
 endif
 
-# Unit tests: one program per room, beside nothing but the library (and the controller whose folder they are named after).
+# Unit tests: one program per room, linked with the library (and the controller whose folder they are named after).
 UNIT_PROGRAMS := $(UNIT_SOURCES:%.c=$(OBJECTS)/%)
 $(OBJECTS)/tests/unit/%: $(OBJECTS)/tests/unit/%.o $(OBJECTS)/libshared.a
-	$(Q)$(CC) $(CFLAGS) $(LINK) $^ $(UNIT_EXTRA) -o $@ $(LDFLAGS) $(PACKAGE_LIBS) -lcmocka
-.SECONDEXPANSION:
-$(foreach c,$(CONTROLLERS),$(eval $(OBJECTS)/tests/unit/$(c)/%: UNIT_EXTRA = $(filter-out %/main.o,$($(c)_OBJECTS)) $(OBJECTS)/libshared.a))
-$(foreach c,$(CONTROLLERS),$(eval $(filter $(OBJECTS)/tests/unit/$(c)/%,$(UNIT_PROGRAMS)): $($(c)_OBJECTS)))
+	$(Q)$(CC) $(CFLAGS) $(LINK) $^ -o $@ $(LDFLAGS) $(PACKAGE_LIBS) -lcmocka
 
 unit: $(UNIT_PROGRAMS)
 	@tests/unit/run $(OBJECTS)/tests/unit $(UNIT_PROGRAMS)
@@ -121,5 +124,5 @@ lint:
 clean:
 	rm -rf $(BUILD)
 
--include $(LIBRARY_SOURCES:%.c=$(OBJECTS)/%.d) $(foreach c,$(CONTROLLERS),$($(c)_OBJECTS:.o=.d)) $(UNIT_SOURCES:%.c=$(OBJECTS)/%.d)
+-include $(LIBRARY_SOURCES:%.c=$(OBJECTS)/%.d) $(patsubst %.c,$(OBJECTS)/%.d,$(wildcard *-controller/*.c)) $(UNIT_SOURCES:%.c=$(OBJECTS)/%.d)
 -include tests/tests.mk
