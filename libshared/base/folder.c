@@ -1,0 +1,91 @@
+#include "base/folder.h"
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/memory.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define ATTEMPTS 100
+
+int folder_temporary(const char *prefix, char **ret_path, int *ret_fd, struct error *error)
+{
+        const char *parent = getenv("TMPDIR");
+
+        if (!parent || !*parent)
+                parent = "/tmp";
+        for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
+                cleanup(free_string) char *path =
+                        memory_printf("%s/%s%u", parent, prefix, (unsigned)(clock_random() * 4294967296.0));
+                int fd;
+
+                if (mkdir(path, 0700) < 0) {
+                        if (errno == EEXIST)
+                                continue;
+                        return error_set_errno(error, errno, "mkdir %s", path);
+                }
+                fd = ret_fd ? open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+                if (ret_fd && fd < 0)
+                        return error_set_errno(error, errno, "open %s", path);
+                if (ret_fd)
+                        *ret_fd = fd;
+                *ret_path = steal(&path);
+                return 0;
+        }
+        return error_set(error, ERROR_INTERNAL, "no free name for a directory %s/%s*", parent, prefix);
+}
+
+static void close_folder(DIR **folder)
+{
+        if (*folder)
+                closedir(*folder);
+}
+
+static int remove_entry(int parent, const char *name, int depth, struct error *error);
+
+static int empty_directory(int parent, const char *name, int depth, struct error *error)
+{
+        cleanup(close_folder) DIR *folder = NULL;
+        int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        struct dirent *entry;
+
+        if (depth == FOLDER_DEPTH) {
+                close_descriptor(&fd);
+                return error_set(error, ERROR_TOO_LARGE, "remove %s: directories are nested deeper than %d", name, FOLDER_DEPTH);
+        }
+        folder = fd < 0 ? NULL : fdopendir(fd);
+        if (!folder) {
+                int number = errno;
+
+                close_descriptor(&fd);
+                return number == ENOENT ? 0 : error_set_errno(error, number, "open %s", name);
+        }
+        while ((entry = readdir(folder))) {
+                if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+                        continue;
+                TRY(remove_entry(dirfd(folder), entry->d_name, depth + 1, error));
+        }
+        return 0;
+}
+
+static int remove_entry(int parent, const char *name, int depth, struct error *error)
+{
+        if (unlinkat(parent, name, 0) == 0 || errno == ENOENT)
+                return 0;
+        if (errno != EISDIR && errno != EPERM)
+                return error_set_errno(error, errno, "remove %s", name);
+        TRY(empty_directory(parent, name, depth, error));
+        if (unlinkat(parent, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
+                return error_set_errno(error, errno, "remove %s", name);
+        return 0;
+}
+
+int folder_remove(int parent, const char *name, struct error *error)
+{
+        return remove_entry(parent, name, 0, error);
+}

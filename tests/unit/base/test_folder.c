@@ -1,0 +1,103 @@
+#include "../test.h"
+
+#include "base/cleanup.h"
+#include "base/folder.h"
+#include "base/pack.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static void trees_go_and_links_are_not_followed(void **state)
+{
+        cleanup(free_string) char *path = NULL, *outside = NULL;
+        cleanup(error_release) struct error err = ERROR_NULL;
+        cleanup(close_descriptor) int root = -1, other = -1;
+
+        (void)state;
+        assert_int_equal(folder_temporary("weir-test-", &path, &root, &err), 0);
+        assert_int_equal(folder_temporary("weir-test-", &outside, &other, &err), 0);
+        assert_int_equal(mkdirat(root, "a", 0700), 0);
+        assert_int_equal(mkdirat(root, "a/b", 0700), 0);
+        close(openat(root, "a/b/file", O_CREAT | O_WRONLY, 0600));
+        close(openat(other, "kept", O_CREAT | O_WRONLY, 0600));
+        assert_int_equal(symlinkat(outside, root, "a/link"), 0);
+        assert_int_equal(folder_remove(AT_FDCWD, path, &err), 0);
+        assert_int_not_equal(access(path, F_OK), 0);
+        assert_int_equal(faccessat(other, "kept", F_OK, 0), 0);
+        assert_int_equal(folder_remove(AT_FDCWD, path, &err), 0); /* gone already */
+        assert_int_equal(folder_remove(AT_FDCWD, outside, &err), 0);
+}
+
+static void a_tree_without_end_is_an_error(void **state)
+{
+        cleanup(free_string) char *path = NULL;
+        cleanup(error_release) struct error err = ERROR_NULL;
+        int folder = -1;
+
+        (void)state;
+        assert_int_equal(folder_temporary("weir-test-", &path, &folder, &err), 0);
+        for (int i = 0; i < FOLDER_DEPTH + 2; i++) {
+                int next;
+
+                assert_int_equal(mkdirat(folder, "d", 0700), 0);
+                next = openat(folder, "d", O_RDONLY | O_DIRECTORY);
+                assert_true(next >= 0);
+                close(folder);
+                folder = next;
+        }
+        close(folder);
+        assert_int_equal(folder_remove(AT_FDCWD, path, &err), -1);
+        assert_int_equal(err.kind, ERROR_TOO_LARGE);
+        /* From one level further down it is not too deep any more. */
+        folder = open(path, O_RDONLY | O_DIRECTORY);
+        error_release(&err);
+        for (int i = 0; i < 8; i++) {
+                int next = openat(folder, "d", O_RDONLY | O_DIRECTORY);
+
+                close(folder);
+                folder = next;
+        }
+        assert_int_equal(folder_remove(folder, "d", &err), 0);
+        close(folder);
+        assert_int_equal(folder_remove(AT_FDCWD, path, &err), 0);
+}
+
+static void packed_strings_come_back(void **state)
+{
+        cleanup(buffer_release) struct buffer packed = BUFFER_NULL;
+        struct view rest, first, second;
+        uint64_t number;
+
+        (void)state;
+        pack_view(&packed, (struct view){ "a\0b", 3 });
+        pack_number(&packed, UINT64_MAX);
+        pack_string(&packed, NULL);
+        rest = buffer_view(&packed);
+        assert_int_equal(unpack_view(&rest, &first), 0);
+        assert_int_equal(first.length, 3);
+        assert_int_equal(unpack_number(&rest, &number), 0);
+        assert_true(number == UINT64_MAX);
+        assert_int_equal(unpack_view(&rest, &second), 0);
+        assert_int_equal(second.length, 0);
+        assert_int_equal(unpack_view(&rest, &second), -1);
+        for (size_t cut = 0; cut < 11; cut++) { /* every way to cut the first string short */
+                rest = view_slice(buffer_view(&packed), 0, cut);
+                assert_int_equal(unpack_view(&rest, &first), -1);
+        }
+        buffer_clear(&packed);
+        pack_number(&packed, UINT64_MAX); /* a length that is not there */
+        rest = buffer_view(&packed);
+        assert_int_equal(unpack_view(&rest, &first), -1);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(trees_go_and_links_are_not_followed),
+                cmocka_unit_test(a_tree_without_end_is_an_error),
+                cmocka_unit_test(packed_strings_come_back),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
