@@ -1,0 +1,104 @@
+/*
+ * cache: the objects of one watch, packed, for all threads to read.
+ *
+ * An object is one immutable blob with a reference count: its header, and its compact JSON text. Nobody shares trees; who needs one
+ * parses the text for itself. The io thread alone writes (kube/watch.h); readers take references under a short lock and keep them
+ * as long as they like. Objects are held whole, without managedFields, or as a header only where nothing else is looked at.
+ *
+ * Handlers hear of every change on the io thread: they must not block and build no trees (data/scan.h reads text), and usually end in
+ * controller_enqueue.
+ */
+#pragma once
+
+#include "base/str.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct cache;
+
+struct cache_object {
+        _Atomic uint32_t references;
+        bool deleting; /* has a deletionTimestamp */
+        int64_t generation;
+        /* Terminated, never NULL; namespace is "" for cluster-scoped objects. */
+        const char *namespace, *name, *uid, *resource_version;
+        const char *requested_at; /* annotation reconcile.fluxcd.io/requestedAt as it stands in JSON; NULL: absent */
+        struct view text;         /* empty in a cache of headers */
+};
+
+const struct cache_object *cache_object_reference(const struct cache_object *object);
+void cache_object_release(const struct cache_object **object); /* for cleanup(cache_object_release); NULL is fine */
+/* The value of a label or an annotation; empty view (data NULL) if it is not there. Needs the text. */
+struct view cache_object_label(const struct cache_object *object, const char *key);
+struct view cache_object_annotation(const struct cache_object *object, const char *key);
+
+/* Strings under which an object is to be found, besides its name: "GitRepository/flux-system/app". */
+struct cache_keys;
+void cache_keys_add(struct cache_keys *keys, struct view key);
+void cache_keys_printf(struct cache_keys *keys, const char *format, ...) __attribute__((__format__(__printf__, 2, 3)));
+
+struct cache_index {
+        const char *name;
+        /* On the io thread; adds the keys of one object, which must follow from its text alone. */
+        void (*keys)(const struct cache_object *object, struct cache_keys *keys);
+};
+
+struct cache_event {
+        struct cache *cache;
+        const struct cache_object *old,
+                *new; /* NULL: created, deleted; both: updated. Valid during the call; reference what is to be kept. */
+        bool initial; /* was there when the watch started */
+        /*
+         * The object's text as the server sent it, with managedFields (of a deletion: its last state). Empty if the deletion was
+         * only noticed by a new list.
+         */
+        struct view frame;
+};
+
+typedef void cache_event_fn(void *data, const struct cache_event *event);
+
+enum cache_content {
+        CACHE_OBJECTS, /* the text without managedFields */
+        CACHE_HEADERS, /* no text: for drift watches, whose handler keeps what it needs of the frame */
+};
+
+struct cache *cache_new(enum cache_content content);
+void cache_free(struct cache **cache); /* objects that are still referenced stay until they are released */
+
+/* Both before the watch starts; what they point at outlives the cache. At most 16 of each; indexes of one name are one. */
+void cache_add_index(struct cache *cache, const struct cache_index *index);
+void cache_add_handler(struct cache *cache, cache_event_fn *handle, void *data);
+
+/* A reference that the caller releases, or NULL. */
+const struct cache_object *cache_get(struct cache *cache, const char *namespace, const char *name);
+size_t cache_count(struct cache *cache);
+/* Bytes that objects take, for the debug page. */
+size_t cache_bytes(struct cache *cache);
+
+/* References to many objects, in no order. */
+struct cache_list {
+        const struct cache_object **items;
+        size_t count;
+};
+#define CACHE_LIST_NULL ((struct cache_list){ NULL, 0 })
+void cache_list_release(struct cache_list *list); /* for cleanup(cache_list_release) */
+/* namespace NULL: all. */
+void cache_list(struct cache *cache, const char *namespace, struct cache_list *ret_list);
+/* Those that gave `key` to that index. */
+void cache_find(struct cache *cache, const char *index, const char *key, struct cache_list *ret_list);
+
+/*
+ * The writing side, for kube/watch.c and tests; one thread. `text` is the text of an object. False: it has no name or
+ * resourceVersion, or is no JSON; nothing was changed. Handlers have run when these return.
+ */
+bool cache_put(struct cache *cache, struct view text, bool initial);
+bool cache_delete(struct cache *cache, struct view text);
+/* A snapshot replaces everything at its end: begin, an add for each object, then swap (or abandon). Same resourceVersion = no event. */
+void cache_snapshot_begin(struct cache *cache);
+bool cache_snapshot_add(struct cache *cache, struct view text);
+void cache_snapshot_swap(struct cache *cache, bool initial);
+void cache_snapshot_abandon(struct cache *cache);
+
+/* Decimal numbers of any length: <0, 0, >0. */
+int resource_version_compare(const char *a, const char *b);
