@@ -1,0 +1,132 @@
+/*
+ * drift: what we know about the objects that we applied, so that a run asks the server only about those that may have changed.
+ *
+ * One table for a cluster. For each object it keeps, in some 200 bytes, what was there when it was last verified (resourceVersion, generation, digests
+ * of labels and annotations and of our own entry in managedFields, the digest of what was wanted) and what a metadata watch says is there
+ * now. Equal: nothing has to be asked. Different in what may be drift: the owner is woken at once.
+ *
+ * Owners are found by their labels (`<label_group>/name`, `<label_group>/namespace`). A watch counts only while it is synced and has been heard
+ * of within DRIFT_WATCH_STALE_MS; without it every object has to be asked about. From any thread.
+ */
+#pragma once
+
+#include "base/str.h"
+#include "data/json.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct kube_resource;
+struct drift_table;
+
+#define DRIFT_HASH           16 /* bytes of a digest of what is wanted */
+#define DRIFT_WATCH_STALE_MS 150000
+
+/* Who did it and what it touched, for the log and the event: `kubectl-edit` changed ".spec.replicas". */
+struct drift_report {
+        const struct kube_resource *resource;
+        const char *namespace, *name; /* of the object */
+        bool deleted;
+        const char *manager; /* "" if nobody can be named */
+        const char *fields;  /* as field_set_describe; "" if unknown */
+};
+
+struct drift_settings {
+        const char *field_manager;            /* ours */
+        const char *label_group;              /* "kustomize.toolkit.fluxcd.io" */
+        const char *const *override_managers; /* taken over beside the built-in ones; ends with NULL; may be NULL */
+        /*
+         * Something that the owner applied is not as it was. On the thread that fed the table, without locks held. The report is borrowed.
+         */
+        void (*wake)(void *data, const char *owner_namespace, const char *owner_name, const struct drift_report *report);
+        void *data;
+};
+
+/* The texts are copied. */
+struct drift_table *drift_table_new(const struct drift_settings *settings);
+void drift_table_free(struct drift_table **table); /* for cleanup; NULL is fine */
+size_t drift_table_count(struct drift_table *table);
+/* Bytes in use, for metrics and tests. */
+size_t drift_table_bytes(struct drift_table *table);
+
+/* ---- fed by the watch of a resource (any version of it) ---- */
+
+enum drift_event {
+        DRIFT_SEEN,    /* added, modified, or part of a list */
+        DRIFT_DELETED, /* also: does not match the watch's selector any more */
+};
+/* `object` is the text of a PartialObjectMetadata or of the whole object, with managedFields. What cannot be read is ignored. */
+void drift_update(struct drift_table *table, const struct kube_resource *resource, enum drift_event event, struct view object);
+/* The watch has delivered everything that was there / has ended and will list anew. */
+void drift_watch_synced(struct drift_table *table, const struct kube_resource *resource, bool synced);
+/* An event or a bookmark came. */
+void drift_watch_heard(struct drift_table *table, const struct kube_resource *resource, int64_t now_ms);
+bool drift_watch_live(struct drift_table *table, const struct kube_resource *resource, int64_t now_ms);
+
+/* ---- asked by a run ---- */
+
+struct drift_key {
+        const struct kube_resource *resource;
+        const char *namespace, *name; /* namespace "" if it has none */
+};
+
+/*
+ * A run of this owner begins and ends: events in between are judged at the end, when the table knows what the run itself wrote. Runs of one owner
+ * do not overlap.
+ */
+void drift_run_begin(struct drift_table *table, const char *owner_namespace, const char *owner_name);
+void drift_run_end(struct drift_table *table, const char *owner_namespace, const char *owner_name);
+
+/* What a live watch knows about an object. */
+struct drift_live {
+        bool known; /* the rest counts */
+        bool exists;
+        bool verified; /* the same was wanted when it was last verified */
+        bool skip;     /* carries reconcile: disabled or ssa: Ignore */
+        bool merge;    /* carries ssa: Merge */
+        bool force;    /* carries force: enabled */
+        bool foreign;  /* a manager that is taken over, or an annotation that is removed, is there */
+        bool owned;    /* the owner's labels are there */
+        bool keep;     /* carries prune: disabled */
+        uint64_t resource_version;
+        char uid[64];
+};
+
+/*
+ *  DRIFT_NONE    as verified: nothing to ask
+ *  DRIFT_VERIFY  ask the server; ret_live says what is known without asking
+ *
+ * `wanted` is the digest of all that decides about the object; `recheck_ms` the age at which a verification is renewed even if nothing is seen
+ * (each object has its own share of it).
+ */
+enum drift_verdict {
+        DRIFT_NONE,
+        DRIFT_VERIFY,
+};
+enum drift_verdict drift_check(struct drift_table *table, const struct drift_key *key, const uint8_t wanted[DRIFT_HASH],
+                               int64_t recheck_ms, int64_t now_ms, struct drift_live *ret_live);
+
+/* Verified, by the answer to a dry run that changed nothing or to an apply; `current`: its status was Current. */
+void drift_verified(struct drift_table *table, const struct drift_key *key, const char *owner_namespace, const char *owner_name,
+                    const uint8_t wanted[DRIFT_HASH], const struct json *answer, bool current, int64_t now_ms);
+/* Was seen Current with that resourceVersion. */
+void drift_current(struct drift_table *table, const struct drift_key *key, const char *resource_version);
+/* A live watch says that nothing moved since it was seen Current. */
+bool drift_is_current(struct drift_table *table, const struct drift_key *key, int64_t now_ms);
+/* Pruned, or nobody's any more. */
+void drift_forget(struct drift_table *table, const struct drift_key *key);
+
+/*
+ * Everything (resource NULL) or one kind has to be verified anew, because the server itself changed: its version, a webhook, a policy, a CRD. At
+ * most DRIFT_RENEWALS_PER_SECOND objects are, then; the others keep their turn for a later run.
+ */
+#define DRIFT_RENEWALS_PER_SECOND 100
+void drift_epoch(struct drift_table *table, const struct kube_resource *resource, uint64_t epoch);
+
+/*
+ * Waits until the watch reports a change of any object of the owner that came after `*sequence` (0: from now on), the time is over or the context ends;
+ * moves *sequence on. True if there was one. For health checks: look again when something moved instead of every few seconds.
+ */
+struct context;
+bool drift_wait(struct context *context, struct drift_table *table, const char *owner_namespace, const char *owner_name,
+                uint64_t *sequence, int64_t timeout_ms);

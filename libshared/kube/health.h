@@ -1,0 +1,54 @@
+/*
+ * health: wait until objects are Current.
+ *
+ * What was seen Current while it was applied is not read again. What is pending is read when the drift table's watch says that something of the owner
+ * moved, and otherwise after pauses that grow up to five seconds; many objects of one kind are read by one list.
+ */
+#pragma once
+
+#include "base/context.h"
+#include "base/error.h"
+#include "data/json.h"
+#include "kube/drift.h"
+#include "kube/inventory.h"
+#include "kube/kstatus.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct kube_client;
+struct parallel;
+
+struct health_object {
+        struct object_id object; /* version "": the preferred one */
+        enum kstatus status;     /* as seen a moment ago; KSTATUS_UNKNOWN: not seen */
+        bool finishes;           /* a Job that goes when it has finished: NotFound is Current */
+};
+
+struct health_settings {
+        struct kube_client *client;
+        struct parallel *parallel;
+        unsigned concurrency;      /* 0: 4 */
+        struct drift_table *drift; /* may be NULL */
+        const char *owner_name, *owner_namespace;
+        const char *label_selector; /* that all objects carry; NULL: none is known, each is read by itself */
+        int64_t timeout_ms;
+        bool fail_fast;
+        /*
+         * The caller's own rule for a kind, before the built-in ones: true if it knows one. May be NULL.
+         */
+        bool (*evaluate)(void *data, const struct json *object, enum kstatus *ret_status, struct buffer *message);
+        void *data;
+};
+
+/*
+ * Returns 0 when all are Current.
+ *
+ * -1  ERROR_TIMEOUT   "timeout waiting for: [<Kind>/<ns>/<name> status: 'InProgress': Replicas: 0/1, ...]"
+ *     ERROR_CONFLICT  "failed early due to stalled resources: [...]", with fail_fast, as soon as one is Failed
+ *     ERROR_INVALID   "can't determine status for <id>": a namespaced kind without a namespace
+ *     ERROR_CANCELLED the context ended
+ */
+int health_wait(struct context *context, const struct health_settings *settings, const struct health_object *objects, size_t count,
+                struct error *error);
