@@ -61,9 +61,14 @@ struct storage_write {
 
 #define STORAGE_WRITE_NULL ((struct storage_write){ .fd = -1, .directory = -1, .lock = -1 })
 
-/* Makes the object's directory and opens a temporary file in it. Waits for the file's lock as long as ctx allows. */
+/*
+ * Makes the object's directory and opens a temporary file in it. Waits for the file's lock as long as ctx allows. `file` NULL: what the file
+ * will be called is only known when it is written; storage_name says it then and takes the lock.
+ */
 int storage_begin(struct context *ctx, struct storage *storage, const struct storage_object *object, const char *file,
                   struct storage_write *ret_write, struct error *err);
+int storage_name(struct context *ctx, struct storage *storage, struct storage_write *write, const struct storage_object *object,
+                 const char *file, struct error *err);
 /* The file takes its place. `digest` and `size` are those of what was written (as the writer counted): a file of another size is an error. */
 int storage_commit(struct storage *storage, struct storage_write *write, const char *digest, uint64_t size, struct error *err);
 void storage_abort(
