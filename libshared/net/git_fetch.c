@@ -304,6 +304,16 @@ static int open_repository(struct run *run, const char *directory, struct error 
         return 0;
 }
 
+static int check_credentials(const struct git_session *session, struct error *err)
+{
+        const struct git_request *request = session->request;
+        bool basic = request->username.length > 0 || request->password.length > 0 || session->url.user || session->url.password;
+
+        if (request->bearer_token.length > 0 && basic)
+                return error_set(err, ERROR_INVALID, "basic auth and bearer token cannot be set at the same time");
+        return 0;
+}
+
 /* In the child: the directory's name, a NUL, the request. */
 static int fetch_job(struct job *job, struct error *err)
 {
@@ -321,6 +331,7 @@ static int fetch_job(struct job *job, struct error *err)
         session.deadline_ms = clock_now_ms() + request.timeout_ms;
         if (git_url_parse(arena, request.url, &session.url, err) < 0)
                 return error_wrap(err, "failed to parse url");
+        TRY(check_credentials(&session, err));
         outcome = open_repository(&run, job->input.data, err);
         if (outcome == 0)
                 outcome = run_fetch(&run, job->descriptors[0], &result, err);
