@@ -27,7 +27,7 @@ enum digest_algorithm {
 const char *digest_name(enum digest_algorithm algorithm);
 /* Bytes of its hash. */
 size_t digest_size(enum digest_algorithm algorithm);
-/* -1, ERROR_UNSUPPORTED: `unsupported digest algorithm "md5"`. */
+/* -1, ERROR_UNSUPPORTED: "unsupported digest algorithm: md5". */
 int digest_algorithm_of(struct view name, enum digest_algorithm *ret_algorithm, struct error *err);
 
 /* A running hash; belongs to one thread. */
