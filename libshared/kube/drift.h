@@ -22,6 +22,11 @@ struct drift_table;
 #define DRIFT_HASH           16 /* bytes of a digest of what is wanted */
 #define DRIFT_WATCH_STALE_MS 150000
 
+struct drift_key {
+        const struct kube_resource *resource; /* any version of it */
+        const char *namespace, *name;         /* namespace "" if it has none */
+};
+
 /* Who did it and what it touched, for the log and the event: `kubectl-edit` changed ".spec.replicas". */
 struct drift_report {
         const struct kube_resource *resource;
@@ -55,8 +60,11 @@ enum drift_event {
         DRIFT_SEEN,    /* added, modified, or part of a list */
         DRIFT_DELETED, /* also: does not match the watch's selector any more */
 };
-/* `object` is the text of a PartialObjectMetadata or of the whole object, with managedFields. What cannot be read is ignored. */
-void drift_update(struct drift_table *table, const struct kube_resource *resource, enum drift_event event, struct view object);
+/*
+ * `object` is the text of a PartialObjectMetadata or of the whole object, with managedFields; it may be empty for a deletion. What cannot be read
+ * is ignored.
+ */
+void drift_update(struct drift_table *table, const struct drift_key *key, enum drift_event event, struct view object);
 /* The watch has delivered everything that was there / has ended and will list anew. */
 void drift_watch_synced(struct drift_table *table, const struct kube_resource *resource, bool synced);
 /* An event or a bookmark came. */
@@ -64,11 +72,6 @@ void drift_watch_heard(struct drift_table *table, const struct kube_resource *re
 bool drift_watch_live(struct drift_table *table, const struct kube_resource *resource, int64_t now_ms);
 
 /* ---- asked by a run ---- */
-
-struct drift_key {
-        const struct kube_resource *resource;
-        const char *namespace, *name; /* namespace "" if it has none */
-};
 
 /*
  * A run of this owner begins and ends: events in between are judged at the end, when the table knows what the run itself wrote. Runs of one owner

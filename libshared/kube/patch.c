@@ -1,0 +1,382 @@
+#include "kube/patch.h"
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/memory.h"
+#include "data/patch.h"
+#include "kube/client.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define CONFLICT_TRIES    5
+#define CONFLICT_PAUSE_MS 100
+
+/* ---- finalizers ---- */
+
+static ptrdiff_t position_of(const struct json *strings, const char *string)
+{
+        size_t i, count = json_length(strings);
+
+        for (i = 0; i < count; i++)
+                if (!strcmp(json_string(json_at(strings, i), ""), string))
+                        return (ptrdiff_t)i;
+        return -1;
+}
+
+bool finalizer_has(const struct json *object, const char *finalizer)
+{
+        return position_of(JSON_PATH(object, "metadata", "finalizers"), finalizer) >= 0;
+}
+
+bool finalizer_add(struct json *object, const char *finalizer)
+{
+        if (finalizer_has(object, finalizer))
+                return false;
+        json_append(json_array_at(json_object_at(object, "metadata"), "finalizers"), json_new_string(finalizer));
+        return true;
+}
+
+bool finalizer_remove(struct json *object, const char *finalizer)
+{
+        struct json *metadata = json_get(object, "metadata");
+        struct json *finalizers = json_get(metadata, "finalizers");
+        ptrdiff_t at = position_of(finalizers, finalizer);
+
+        if (at < 0)
+                return false;
+        json_remove_at(finalizers, (size_t)at);
+        if (json_length(finalizers) == 0)
+                json_remove(metadata, "finalizers");
+        return true;
+}
+
+/* What the run did to the finalizers, done to those of the latest object. */
+static void rebase_finalizers(const struct json *before, struct json *after, const struct json *latest)
+{
+        struct json *rebased = json_new_object();
+        const struct json *old = JSON_PATH(before, "metadata", "finalizers"), *new = JSON_PATH(after, "metadata", "finalizers");
+        struct json *list;
+        size_t i;
+
+        json_set(json_object_at(rebased, "metadata"), "finalizers", json_copy(JSON_PATH(latest, "metadata", "finalizers")));
+        if (json_is_null(JSON_PATH(rebased, "metadata", "finalizers")))
+                json_remove(json_get(rebased, "metadata"), "finalizers");
+        for (i = 0; i < json_length(old); i++)
+                if (position_of(new, json_string(json_at(old, i), "")) < 0)
+                        finalizer_remove(rebased, json_string(json_at(old, i), ""));
+        for (i = 0; i < json_length(new); i++)
+                if (position_of(old, json_string(json_at(new, i), "")) < 0)
+                        finalizer_add(rebased, json_string(json_at(new, i), ""));
+
+        list = json_take(json_get(rebased, "metadata"), "finalizers");
+        if (list)
+                json_set(json_object_at(after, "metadata"), "finalizers", list);
+        else
+                json_remove(json_get(after, "metadata"), "finalizers");
+        json_free(&rebased);
+}
+
+/* ---- conditions ---- */
+
+static const char *type_of(const struct json *condition)
+{
+        return json_string(json_get(condition, "type"), "");
+}
+
+static ptrdiff_t condition_position(const struct json *conditions, const char *type)
+{
+        size_t i, count = json_length(conditions);
+
+        for (i = 0; i < count; i++)
+                if (!strcmp(type_of(json_at(conditions, i)), type))
+                        return (ptrdiff_t)i;
+        return -1;
+}
+
+static struct json *condition_in(const struct json *conditions, const char *type)
+{
+        ptrdiff_t at = condition_position(conditions, type);
+
+        return at < 0 ? NULL : json_at(conditions, (size_t)at);
+}
+
+static bool same_state(const struct json *a, const struct json *b)
+{
+        static const char *const members[] = { "status", "reason", "message" };
+        size_t i;
+
+        if (!a || !b)
+                return !a && !b;
+        for (i = 0; i < sizeof(members) / sizeof(*members); i++)
+                if (!json_equal(json_get(a, members[i]), json_get(b, members[i])))
+                        return false;
+        return true;
+}
+
+static bool owns(const struct object_patch *patch, const char *type)
+{
+        const char *const *owned = patch->owned;
+
+        for (; owned && *owned; owned++)
+                if (!strcmp(*owned, type))
+                        return true;
+        return false;
+}
+
+static int modified_by_others(const char *type, const char *operation, const struct json *latest, struct error *error)
+{
+        if (!latest)
+                return error_set(
+                        error, ERROR_CONFLICT,
+                        "error patching conditions: The condition \"%s\" was deleted by a different process and this caused a "
+                        "merge/%s conflict",
+                        type, operation);
+        return error_set(error, ERROR_CONFLICT,
+                         "error patching conditions: The condition \"%s\" was modified by a different process and this caused a "
+                         "merge/%s conflict: it is now %s, reason %s",
+                         type, operation, json_string(json_get(latest, "status"), "Unknown"),
+                         json_string(json_get(latest, "reason"), ""));
+}
+
+/* What the run did to one type, done to `target`, which begins as the latest list. */
+static int rebase_condition(const struct object_patch *patch, const char *type, const struct json *old, const struct json *new,
+                            struct json *target, struct error *error)
+{
+        const struct json *latest = condition_in(target, type);
+        ptrdiff_t at = condition_position(target, type);
+
+        if (json_equal(old, new))
+                return 0;
+        if (!owns(patch, type)) {
+                if (!old && latest && !same_state(latest, new))
+                        return modified_by_others(type, "AddCondition", latest, error);
+                if (old && new && !same_state(latest, old) && !same_state(latest, new))
+                        return modified_by_others(type, "ChangeCondition", latest, error);
+                if (old && !new &&latest && !same_state(latest, old))
+                        return modified_by_others(type, "RemoveCondition", latest, error);
+        }
+        if (new &&at >= 0)
+                json_put(target, (size_t)at, json_copy(new));
+        else if (new)
+                json_append(target, json_copy(new));
+        else if (at >= 0)
+                json_remove_at(target, (size_t)at);
+        return 0;
+}
+
+static int rebase_conditions(const struct object_patch *patch, struct json *after, const struct json *latest, struct error *error)
+{
+        const struct json *old = JSON_PATH(patch->before, "status", "conditions"), *new = JSON_PATH(after, "status", "conditions");
+        cleanup(json_free) struct json *target = json_copy(JSON_PATH(latest, "status", "conditions"));
+        cleanup(json_free) struct json *merged = NULL;
+        size_t i;
+
+        if (json_type(target) != JSON_ARRAY) {
+                json_free(&target);
+                target = json_new_array();
+        }
+        for (i = 0; i < json_length(old); i++) {
+                const char *type = type_of(json_at(old, i));
+
+                if (!condition_in(new, type))
+                        TRY(rebase_condition(patch, type, json_at(old, i), NULL, target, error));
+        }
+        for (i = 0; i < json_length(new); i++) {
+                const char *type = type_of(json_at(new, i));
+
+                TRY(rebase_condition(patch, type, condition_in(old, type), json_at(new, i), target, error));
+        }
+
+        /* In the order of ours; what only others have comes last. */
+        merged = json_new_array();
+        for (i = 0; i < json_length(new); i++) {
+                ptrdiff_t at = condition_position(target, type_of(json_at(new, i)));
+
+                if (at >= 0)
+                        json_append(merged, json_take_at(target, (size_t)at));
+        }
+        while (json_length(target))
+                json_append(merged, json_take_at(target, 0));
+        json_set(json_object_at(after, "status"), "conditions", steal(&merged));
+        return 0;
+}
+
+/* ---- requests ---- */
+
+void object_patch_begin(struct object_patch *patch, struct kube_client *client, const struct kube_resource *resource,
+                        const char *field_manager, const char *const *owned, const struct json *object)
+{
+        *patch = (struct object_patch){
+                .client = client,
+                .resource = resource,
+                .field_manager = field_manager,
+                .owned = owned,
+                .before = json_copy(object),
+        };
+}
+
+void object_patch_release(struct object_patch *patch)
+{
+        json_free(&patch->before);
+}
+
+/* The parts of an object that this room writes, beside its status. */
+static struct json *body_of(const struct json *object)
+{
+        static const char *const members[] = { "labels", "annotations", "finalizers", "ownerReferences" };
+        const struct json *metadata = json_get(object, "metadata");
+        struct json *body = json_new_object();
+        struct json *kept = json_object_at(body, "metadata"); /* always there: a patch with null in its place would be another one */
+        size_t i;
+
+        for (i = 0; i < sizeof(members) / sizeof(*members); i++)
+                if (!json_is_null(json_get(metadata, members[i])))
+                        json_set(kept, members[i], json_copy(json_get(metadata, members[i])));
+        if (!json_is_null(json_get(object, "spec")))
+                json_set(body, "spec", json_copy(json_get(object, "spec")));
+        return body;
+}
+
+static struct json *status_of(const struct json *object)
+{
+        struct json *body = json_new_object();
+
+        if (json_is_null(json_get(object, "status")))
+                json_object_at(body, "status");
+        else
+                json_set(body, "status", json_copy(json_get(object, "status")));
+        return body;
+}
+
+/* NULL: nothing differs. */
+static struct json *difference(const struct json *before, const struct json *after, struct json *(*part)(const struct json *object))
+{
+        cleanup(json_free) struct json *old = part(before);
+        cleanup(json_free) struct json *new = part(after);
+
+        return patch_merge_create(old, new);
+}
+
+bool object_patch_needed(const struct object_patch *patch, const struct json *object)
+{
+        cleanup(json_free) struct json *status = difference(patch->before, object, status_of);
+        cleanup(json_free) struct json *body = difference(patch->before, object, body_of);
+
+        return status || body;
+}
+
+static const char *meta(const struct json *object, const char *member)
+{
+        return json_string(JSON_PATH(object, "metadata", member), "");
+}
+
+static bool locked(const struct json *body)
+{
+        return JSON_PATH(body, "status", "conditions") || JSON_PATH(body, "metadata", "finalizers") ||
+               JSON_PATH(body, "metadata", "ownerReferences");
+}
+
+static int send(struct context *context, const struct object_patch *patch, const struct json *object, const struct json *body,
+                struct json **ret_answer, struct error *error)
+{
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+        struct kube_request request = {
+                .verb = KUBE_PATCH_MERGE,
+                .resource = patch->resource,
+                .name_space = meta(object, "namespace"),
+                .name = meta(object, "name"),
+                .subresource = json_get(body, "status") ? "status" : NULL,
+                .field_manager = patch->field_manager,
+        };
+
+        json_print(body, &text);
+        request.body = buffer_view(&text);
+        return kube_call_json(context, patch->client, &request, ret_answer, error);
+}
+
+/* The object is as the server has it now, in what this room has to know. */
+static void adopt(struct json *object, const struct json *answer)
+{
+        struct json *metadata = json_object_at(object, "metadata");
+
+        if (meta(answer, "resourceVersion")[0])
+                json_set_string(metadata, "resourceVersion", meta(answer, "resourceVersion"));
+        if (JSON_PATH(answer, "metadata", "generation"))
+                json_set_integer(metadata, "generation", json_integer(JSON_PATH(answer, "metadata", "generation"), 0));
+}
+
+static int rebase(struct context *context, struct object_patch *patch, struct json *object, struct error *error)
+{
+        cleanup(json_free) struct json *latest = NULL;
+        int64_t pause_ms = CONFLICT_PAUSE_MS + (int64_t)(clock_random() * CONFLICT_PAUSE_MS);
+
+        TRY(context_sleep(context, pause_ms, error));
+        TRY(kube_get(context, patch->client, patch->resource, meta(object, "namespace"), meta(object, "name"), &latest, error));
+        TRY(rebase_conditions(patch, object, latest, error));
+        rebase_finalizers(patch->before, object, latest);
+
+        /* From here on the difference is to what is there now. */
+        json_set(json_object_at(patch->before, "metadata"), "resourceVersion", json_new_string(meta(latest, "resourceVersion")));
+        json_set_string(json_object_at(object, "metadata"), "resourceVersion", meta(latest, "resourceVersion"));
+        if (JSON_PATH(latest, "status", "conditions"))
+                json_set(json_object_at(patch->before, "status"), "conditions",
+                         json_copy(JSON_PATH(latest, "status", "conditions")));
+        else
+                json_remove(json_get(patch->before, "status"), "conditions");
+        if (JSON_PATH(latest, "metadata", "finalizers"))
+                json_set(json_object_at(patch->before, "metadata"), "finalizers",
+                         json_copy(JSON_PATH(latest, "metadata", "finalizers")));
+        else
+                json_remove(json_get(patch->before, "metadata"), "finalizers");
+        return 0;
+}
+
+static int write_part(struct context *context, struct object_patch *patch, struct json *object,
+                      struct json *(*part)(const struct json *object), struct error *error)
+{
+        int tries;
+
+        for (tries = 1;; tries++) {
+                cleanup(json_free) struct json *body = difference(patch->before, object, part);
+                cleanup(json_free) struct json *answer = NULL;
+                bool lock = locked(body);
+
+                if (!body)
+                        return 0;
+                if (lock && meta(patch->before, "resourceVersion")[0])
+                        json_set_string(json_object_at(body, "metadata"), "resourceVersion",
+                                        meta(patch->before, "resourceVersion"));
+                if (send(context, patch, object, body, &answer, error) == 0) {
+                        adopt(object, answer);
+                        adopt(patch->before, answer);
+                        json_free(&body);
+                        body = part(object);
+                        JSON_EACH(body, member)
+                                if (strcmp(member.key, "metadata"))
+                                        json_set(patch->before, member.key, json_copy(member.value));
+                        return 0;
+                }
+                if (error->kind != ERROR_CONFLICT || !lock || tries == CONFLICT_TRIES)
+                        return -1;
+                error_release(error);
+                TRY(rebase(context, patch, object, error));
+        }
+}
+
+int object_patch_write(struct context *context, struct object_patch *patch, struct json *object, struct error *error)
+{
+        bool deleting = !json_is_null(JSON_PATH(object, "metadata", "deletionTimestamp"));
+        int r = write_part(context, patch, object, status_of, error);
+
+        if (r == 0)
+                r = write_part(context, patch, object, body_of, error);
+        if (r != 0) {
+                if (error->kind != ERROR_NOT_FOUND || !deleting)
+                        return -1;
+                error_release(error);
+        }
+        json_free(&patch->before);
+        patch->before = json_copy(object);
+        return 0;
+}
