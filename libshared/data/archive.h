@@ -53,9 +53,9 @@ int archive_write(struct context *ctx, int directory, archive_exclude_fn *exclud
  */
 struct archive;
 
-/* Writes the root's entry ".". `output` stays the caller's. */
+/* The root's entry "." is written by itself. `output` stays the caller's. */
 struct archive *archive_begin(int output, enum digest_algorithm algorithm, const struct archive_limits *limits);
-/* `path` as for archive_exclude_fn. -1 as archive_write, and every later call the same. */
+/* `path` as for archive_exclude_fn. -1 as archive_write; after that there is only archive_free. */
 int archive_add_directory(struct archive *archive, const char *path, struct error *err);
 int archive_add_file(struct archive *archive, const char *path, bool executable, struct view bytes, struct error *err);
 /* Counts a symbolic link that was left out. */

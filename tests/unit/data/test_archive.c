@@ -517,6 +517,39 @@ static int teardown(void **state)
         return system(command);
 }
 
+static void entries_make_the_same_bytes_as_a_directory(void **state)
+{
+        static const struct archive_limits limits = { .entries = 4, .bytes = 200000, .file_bytes = 150000 };
+        cleanup(error_release) struct error err = ERROR_NULL;
+        cleanup(close_descriptor) int directory = directory_new(), output = memfd_create("archive", MFD_CLOEXEC);
+        cleanup(archive_free) struct archive *archive = NULL;
+        cleanup(free_string) char *large = memory_allocate(140001);
+        struct archive_summary whole, pieces;
+
+        (void)state;
+        repeat('x', 140000, large);
+        put(directory, "d/run", large, 140000, 0755);
+        put_text(directory, "e", "");
+        assert_int_equal(symlinkat("e", directory, "link"), 0);
+        assert_int_equal(archive_write(NULL, directory, NULL, NULL, DIGEST_SHA256, &limits, output, &whole, &err), 0);
+
+        archive = archive_begin(output, DIGEST_SHA256, &limits);
+        assert_int_equal(archive_add_directory(archive, "d", &err), 0);
+        assert_int_equal(archive_add_file(archive, "d/run", true, (struct view){ large, 140000 }, &err), 0);
+        assert_int_equal(archive_add_file(archive, "e", false, VIEW(""), &err), 0);
+        archive_drop_link(archive);
+        assert_int_equal(archive_end(archive, &pieces, &err), 0);
+        assert_string_equal(pieces.digest, whole.digest);
+        assert_int_equal(pieces.size, whole.size);
+        assert_int_equal(pieces.links_dropped, 1);
+        archive_free(&archive);
+
+        archive = archive_begin(output, DIGEST_SHA256, &limits);
+        assert_int_equal(archive_add_file(archive, "a", false, (struct view){ large, 100000 }, &err), 0);
+        assert_int_equal(archive_add_file(archive, "b", false, (struct view){ large, 100001 }, &err), -1);
+        assert_int_equal(err.kind, ERROR_TOO_LARGE);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -525,7 +558,7 @@ int main(void)
                 cmocka_unit_test(a_full_disk_is_an_error),         cmocka_unit_test(written_trees_come_back),
                 cmocka_unit_test(hostile_names_are_refused),       cmocka_unit_test(links_are_skipped_and_not_followed),
                 cmocka_unit_test(long_names_of_all_kinds),         cmocka_unit_test(reading_has_limits),
-                cmocka_unit_test(broken_archives_are_refused),
+                cmocka_unit_test(broken_archives_are_refused),     cmocka_unit_test(entries_make_the_same_bytes_as_a_directory),
         };
 
         umask(022);
