@@ -70,6 +70,9 @@ enum {
         GIT_EMPTY = 2,     /* the repository has no commit (asked for by branch) */
 };
 
+/* Reason of an error that is about `output`, not about the repository. */
+#define GIT_OUTPUT_FAILED "OutputFailed"
+
 /*
  * Blocks; runs in a job, which needs the job server. `directory` is an empty directory for the objects, which the caller removes afterwards;
  * `output` is where the artifact goes, from its offset on; strings of the result live in `arena`.

@@ -193,6 +193,11 @@ static int collect_ignore(git_repository *repository, git_odb *odb, const git_oi
         return 0;
 }
 
+static int output_failed(struct error *err)
+{
+        return err->kind == ERROR_TOO_LARGE ? -1 : error_reason(err, GIT_OUTPUT_FAILED);
+}
+
 static int add_entry(const struct walk *walk, git_odb *odb, const git_tree_entry *entry, const struct ignore *ignore,
                      struct archive *archive, struct error *err)
 {
@@ -207,10 +212,12 @@ static int add_entry(const struct walk *walk, git_odb *odb, const git_tree_entry
         if (ignore_match(ignore, walk->path, directory))
                 return 0;
         if (directory)
-                return archive_add_directory(archive, walk->path, err);
+                return archive_add_directory(archive, walk->path, err) < 0 ? output_failed(err) : 0;
         TRY(read_file(walk, odb, entry, FILE_LIMIT, &object, err));
-        return archive_add_file(archive, walk->path, mode == GIT_FILEMODE_BLOB_EXECUTABLE,
-                                (struct view){ git_odb_object_data(object), git_odb_object_size(object) }, err);
+        if (archive_add_file(archive, walk->path, mode == GIT_FILEMODE_BLOB_EXECUTABLE,
+                             (struct view){ git_odb_object_data(object), git_odb_object_size(object) }, err) < 0)
+                return output_failed(err);
+        return 0;
 }
 
 static void release_odb(git_odb **odb)
@@ -239,7 +246,8 @@ int git_archive(git_repository *repository, const git_oid *tree, const struct gi
                 TRY(add_entry(walk, odb, entry, ignore, archive, err));
         if (more < 0)
                 return more;
-        TRY(archive_end(archive, &summary, err));
+        if (archive_end(archive, &summary, err) < 0)
+                return output_failed(err);
         memcpy(result->digest, summary.digest, sizeof(result->digest));
         result->size = summary.size;
         result->links_dropped = summary.links_dropped;
