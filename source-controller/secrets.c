@@ -143,6 +143,13 @@ static int split_address(const char *address, struct arena *arena, struct git_re
         return 0;
 }
 
+int secrets_proxy_address(const char *address, struct arena *arena, struct git_request *request, struct error *err)
+{
+        if (address[0] && split_address(address, arena, request) < 0)
+                return error_set(err, ERROR_INVALID, "failed to parse proxy address");
+        return 0;
+}
+
 static bool scheme_supported(struct view address, struct view *ret_scheme)
 {
         ptrdiff_t colon = view_find(address, ':', 0);
@@ -166,8 +173,8 @@ int secrets_proxy(const struct json *secret, const char *name, struct arena *are
                 return error_set(err, ERROR_INVALID,
                                  "secret '%s': proxy URL must use one of the supported schemes (http, https, socks5), got '%.*s'",
                                  name, VIEW_ARGS(scheme));
-        if (split_address(address.data, arena, request) < 0)
-                return error_set(err, ERROR_INVALID, "secret '%s': failed to parse proxy address", name);
+        if (secrets_proxy_address(address.data, arena, request, err) < 0)
+                return error_wrap(err, "secret '%s'", name);
         if (secret_value(secret, "username", arena, &username)) {
                 request->proxy_username = username;
                 request->proxy_password = secret_value(secret, "password", arena, &password) ? password : VIEW_NULL;

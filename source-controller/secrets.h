@@ -25,5 +25,8 @@ int secrets_git(const struct json *secret, const char *name, struct arena *arena
 /* spec.proxySecretRef: `address` (http, https or socks5), optional `username`, `password`, which replace those of the address. */
 int secrets_proxy(const struct json *secret, const char *name, struct arena *arena, struct git_request *request, struct error *err);
 
+/* A proxy URL that holds its own user and password; "": none. */
+int secrets_proxy_address(const char *address, struct arena *arena, struct git_request *request, struct error *err);
+
 /* True if a private key in PEM cannot be read without a passphrase. */
 bool secrets_identity_encrypted(struct view pem);
