@@ -6,6 +6,7 @@
 #   make bench          figures, beside those of the reference
 #   make install        into DESTDIR/PREFIX/bin
 #   make check-headers  every header alone, under the strictest flags
+#   make manifests      manifests/install.yaml and crds.yaml from their sources
 #   make fuzz           looks for inputs that break a parser, FUZZ_SECONDS for each
 #   make format, make lint
 #
@@ -62,7 +63,7 @@ endif
 endif
 endif
 
-.PHONY: all lib unit check-headers install format lint clean deps
+.PHONY: all lib unit check-headers manifests install format lint clean deps
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -109,6 +110,11 @@ unit: $(UNIT_PROGRAMS)
 HEADER_CHECK := -std=gnu17 -fsyntax-only -Wall -Wextra -Wpedantic -Werror -Wconversion -Wmissing-declarations -D_GNU_SOURCE -Ilibshared
 check-headers:
 	@set -e; for h in $(HEADERS); do echo "#include \"$$h\"" | $(CC) $(HEADER_CHECK) -I. $(PACKAGE_FLAGS) -x c -; done; echo "check-headers: $(words $(HEADERS)) headers"
+
+# What a user applies, from the files beside it. Both are checked in; a unit test holds them against their sources.
+manifests:
+	manifests/assemble install v$(VERSION) >manifests/install.yaml
+	manifests/assemble crds v$(VERSION) >manifests/crds.yaml
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin
