@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 
+#include <ctype.h>
 #include <curl/curl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -283,9 +284,25 @@ static int pump(struct http *http, struct error *err)
         return 0;
 }
 
+/* The same words for the same trouble: libcurl's own hold how many milliseconds it took, and a condition would never stay as it is. */
+const char *git_curl_problem(CURL *easy, int code, const char *problem, struct arena *arena)
+{
+        long number = 0;
+
+        if (code == CURLE_OPERATION_TIMEDOUT)
+                return "connect: connection timed out";
+        if (code == CURLE_COULDNT_CONNECT && curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &number) == CURLE_OK && number != 0) {
+                char *text = arena_printf(arena, "connect: %s", strerror((int)number));
+
+                text[9] = (char)tolower((unsigned char)text[9]);
+                return text;
+        }
+        return problem[0] ? problem : curl_easy_strerror((CURLcode)code);
+}
+
 static int transfer_failed(struct http *http, const char *method, const char *url, struct error *err)
 {
-        const char *problem = http->problem[0] ? http->problem : curl_easy_strerror(http->result);
+        const char *problem = git_curl_problem(http->easy, http->result, http->problem, http->session->arena);
 
         switch (http->result) {
         case CURLE_OPERATION_TIMEDOUT: {

@@ -53,6 +53,8 @@ int git_ssh_subtransport(git_smart_subtransport **out, git_transport *owner, voi
 /* libcurl's proxy options for the request; both transports connect through it. */
 typedef void CURL;
 int git_curl_connection(CURL *curl, struct git_session *session, struct error *err);
+/* Why a transfer failed: `problem` is its error buffer, `code` its CURLcode. */
+const char *git_curl_problem(CURL *curl, int code, const char *problem, struct arena *arena);
 
 /* What an ls-remote answered, in the server's order. Peeled tags are entries "refs/tags/v1^{}". */
 struct git_advertised {

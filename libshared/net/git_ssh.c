@@ -53,7 +53,7 @@ static int connect_socket(struct ssh *ssh, struct error *err)
         if (code == CURLE_OPERATION_TIMEDOUT && (git_remaining(session, &left, err) < 0 || left < 100))
                 return git_deadline_exceeded(err);
         return error_set(err, ERROR_UNAVAILABLE, "dial tcp %s:%u: %s", session->url.host, session->url.port,
-                         problem[0] ? problem : curl_easy_strerror(code));
+                         git_curl_problem(ssh->socket, (int)code, problem, session->arena));
 }
 
 static int handshake_failed(struct ssh *ssh, struct error *err)
