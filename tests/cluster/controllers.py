@@ -3,17 +3,21 @@ import json
 import os
 import urllib.request
 
+import yaml
+
 from cluster.cluster import http_get
+from cluster.kube import parse_metrics
 from cluster.process import free_port, until
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 NAMESPACE = "flux-system"
+CONTROLLERS = ("source-controller", "kustomize-controller")
 
 
 class Controller:
     """One controller of build/bin. flags come after ours, so they win; wrapper: words before the command, for a controller in a place of its own."""
 
-    def __init__(self, workspace, name, kubeconfig, binaries=None, flags=(), env=None, wrapper=()):
+    def __init__(self, workspace, name, kubeconfig, binaries=None, flags=(), wrapper=()):
         self.name = name
         self.workspace = workspace
         self.metrics_port, self.health_port = free_port(), free_port()
@@ -26,7 +30,7 @@ class Controller:
             command += [f"--storage-path={self.storage}", f"--storage-addr={self.storage_address}", f"--storage-adv-addr={self.storage_address}"]
         # Of the caller's environment nothing but the path: a proxy or a credential of the user is none of the tests'.
         environment = {name: "" for name in os.environ if name.lower().endswith("_proxy")}
-        environment.update({"KUBECONFIG": kubeconfig, "RUNTIME_NAMESPACE": NAMESPACE, "TMPDIR": self.temporary, "HOME": self.temporary, **(env or {})})
+        environment.update({"KUBECONFIG": kubeconfig, "RUNTIME_NAMESPACE": NAMESPACE, "TMPDIR": self.temporary, "HOME": self.temporary})
         self.process = workspace.process(name, [*command, *flags], env=environment)
 
     def start(self, wait=True):
@@ -63,25 +67,20 @@ class Controller:
 
     def metrics(self):
         with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=10) as response:
-            from cluster.kube import parse_metrics
             return parse_metrics(response.read().decode())
 
     def tree(self):
         """The pids of the process and all its descendants."""
-        children = {}
-        for entry in os.listdir("/proc"):
-            if entry.isdigit():
-                try:
-                    with open(f"/proc/{entry}/stat") as f:
-                        parent = int(f.read().rpartition(")")[2].split()[1])
-                except OSError:
-                    continue
-                children.setdefault(parent, []).append(int(entry))
         found, todo = [], [self.process.pid]
         while todo:
             pid = todo.pop()
             found.append(pid)
-            todo += children.get(pid, [])
+            try:
+                for thread in os.listdir(f"/proc/{pid}/task"):
+                    with open(f"/proc/{pid}/task/{thread}/children") as f:
+                        todo += [int(child) for child in f.read().split()]
+            except OSError:
+                continue
         return found
 
     def pss(self):
@@ -108,16 +107,20 @@ class Controller:
 
 
 class Stack:
-    """A control plane with the CRDs and the rights of manifests/install.yaml, and controllers that have exactly those rights."""
+    """
+    A control plane with the CRDs and the rights of manifests/install.yaml, and the controllers that there are, each with exactly its rights. flags: name of a
+    controller -> its further flags; server: another address for the API server.
+    """
 
-    def __init__(self, plane, kube, names=("source-controller", "kustomize-controller"), flags=None, binaries=None, events=None, env=None, wrapper=None):
+    def __init__(self, plane, kube, flags=None, binaries=None, events=None, server=None):
         self.plane, self.kube = plane, kube
         install(kube)
+        binaries = binaries or f"{ROOT}/build/bin"
         self.controllers = {}
-        for name in names:
-            kubeconfig = plane.write_kubeconfig(f"kubeconfig-{name}", kube.token_of(NAMESPACE, name))
+        for name in [name for name in CONTROLLERS if os.access(f"{binaries}/{name}", os.X_OK)]:
+            kubeconfig = plane.write_kubeconfig(f"kubeconfig-{name}", kube.token_of(NAMESPACE, name), server)
             extra = list((flags or {}).get(name, ())) + ([f"--events-addr={events}"] if events else [])
-            self.controllers[name] = Controller(plane.workspace, name, kubeconfig, binaries, extra, (env or {}).get(name), (wrapper or {}).get(name, ()))
+            self.controllers[name] = Controller(plane.workspace, name, kubeconfig, binaries, extra)
 
     @property
     def source(self):
@@ -137,7 +140,6 @@ class Stack:
 
 def install(kube):
     """What a user installs, but for the pods: no kubelet runs them, so the Deployments are scaled to none."""
-    import yaml
     with open(f"{ROOT}/manifests/install.yaml") as f:
         objects = [o for o in yaml.safe_load_all(f) if o]
     for o in objects:

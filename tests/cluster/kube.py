@@ -53,7 +53,16 @@ class Kube:
         return headers
 
     def call(self, method, path, body=None, content_type="application/json"):
-        """(status, body) of one request; the body is decoded if it is JSON. A connection that broke is made anew, up to three times."""
+        """(status, body) of one request; the body is decoded if it is JSON. A busy server is asked again, a broken connection made anew."""
+        end = time.monotonic() + 15
+        while True:
+            status, answer = self.try_call(method, path, body, content_type)
+            if status != 429 or time.monotonic() > end:
+                return status, answer
+            time.sleep(0.2)
+
+    def try_call(self, method, path, body=None, content_type="application/json"):
+        """One request, whatever the server says to it."""
         data = body if body is None or isinstance(body, (str, bytes)) else json.dumps(body)
         for attempt in range(3):
             connection = getattr(self.local, "connection", None)
@@ -165,8 +174,11 @@ class Kube:
     # -- waiting
 
     def watch(self, kind, namespace, name, version, seconds):
-        """Yields the events (type, object) of one object after a resource version, until the time is over or the connection ends."""
-        query = urllib.parse.urlencode({"watch": "1", "fieldSelector": f"metadata.name={name}", "resourceVersion": version, "timeoutSeconds": max(1, int(seconds) + 1)})
+        """
+        Yields the events (type, object) after a resource version, until the time is over or the connection ends. namespace and name may be None: all.
+        """
+        selector = {"fieldSelector": f"metadata.name={name}"} if name else {}
+        query = urllib.parse.urlencode({"watch": "1", "resourceVersion": version, "timeoutSeconds": max(1, int(seconds) + 1), **selector})
         connection = self.connect(timeout=max(seconds, 0.1))
         try:
             connection.request("GET", f"{self.path(kind, namespace)}?{query}", headers=self.headers())
@@ -205,6 +217,17 @@ class Kube:
                 time.sleep(0.05)
         state = json.dumps(o.get("status", o), indent=1) if o else "absent"
         raise AssertionError(f"{kind}/{namespace}/{name} not {what or 'as expected'} within {seconds} s: {state[:4000]}")
+
+    def observe(self, kind, namespace=None, name=None, seconds=600):
+        """Watches in the background from now on; returns a list that grows by (monotonic time, type, object)."""
+        version = self.request("GET", self.path(kind, namespace) + "?limit=1")["metadata"]["resourceVersion"]
+        seen = []
+
+        def follow():
+            for event, o in self.watch(kind, namespace, name, version, seconds):
+                seen.append((time.monotonic(), event, o))
+        threading.Thread(target=follow, daemon=True).start()
+        return seen
 
     def wait_gone(self, kind, name, namespace=None, seconds=30):
         return self.wait(kind, name, namespace, lambda o: o is None, seconds, "gone")
@@ -286,6 +309,6 @@ def _split_labels(text):
         yield text[start:]
 
 
-def metric(samples, name, **labels):
+def metric(samples, metric_name, **labels):
     """The sum of the samples of a metric that have these labels."""
-    return sum(value for n, l, value in samples if n == name and all(l.get(k) == v for k, v in labels.items()))
+    return sum(value for n, l, value in samples if n == metric_name and all(l.get(k) == v for k, v in labels.items()))

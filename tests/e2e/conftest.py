@@ -16,9 +16,12 @@ from cluster.kube import Kube  # noqa: E402
 from cluster.process import Workspace  # noqa: E402
 from peers.certificates import Authority  # noqa: E402
 from peers.git import GitServer, Repository  # noqa: E402
+from peers.proxy import Link  # noqa: E402
 from peers.sink import Sink  # noqa: E402
 from space import Space  # noqa: E402
 
+# Another build of the controllers than ours, to hold the tests themselves against.
+BINARIES = os.environ.get("WEIR_BINARIES")
 # Waits that Flux's defaults make long, for tests that wait for them.
 FLAGS = {"kustomize-controller": ["--requeue-dependency=2s"], "source-controller": []}
 
@@ -64,23 +67,30 @@ def sink():
 @pytest.fixture(scope="session")
 def stack(sink):
     with ControlPlane() as plane:
-        yield Stack(plane, Kube(plane.admin), flags=FLAGS, events=sink.url).start()
+        yield Stack(plane, Kube(plane.admin), FLAGS, BINARIES, sink.url).start()
 
 
 @pytest.fixture
 def own_stack(sink):
-    """Makes stacks of a test's own: own_stack(flags={...}) and what else Stack takes."""
-    planes = []
+    """
+    Makes stacks of a test's own: own_stack(flags={...}) and what else Stack takes. linked: its controllers reach the API server through stack.link, which can
+    freeze and be cut.
+    """
+    ends = []
 
-    def make(start=True, flags=None, **options):
+    def make(start=True, flags=None, linked=False, **options):
         plane = ControlPlane()
-        planes.append(plane)
+        ends.append(plane.stop)
         plane.start()
-        stack = Stack(plane, Kube(plane.admin), flags=flags if flags is not None else FLAGS, events=sink.url, **options)
+        link = Link(plane.port) if linked else None
+        if link:
+            ends.append(link.close)
+        stack = Stack(plane, Kube(plane.admin), flags if flags is not None else FLAGS, BINARIES, sink.url, server=f"https://127.0.0.1:{link.port}" if link else None, **options)
+        stack.link = link
         return stack.start() if start else stack
     yield make
-    for plane in planes:
-        plane.stop()
+    for end in reversed(ends):
+        end()
 
 
 def identifier(request):
@@ -102,8 +112,8 @@ def repository(git_server, request):
 
 
 @pytest.fixture
-def space_in(git_server, repository, request):
-    """Makes a test's namespace in a stack."""
+def space_in(own_stack, git_server, repository, request):
+    """Makes a test's namespace in a stack. (It ends before a stack of the test's own does: hence the first argument.)"""
     spaces = []
 
     def make(stack):
@@ -111,9 +121,8 @@ def space_in(git_server, repository, request):
         spaces.append(space)
         return space
     yield make
-    failed = getattr(request.node, "failed", False)
     for space in spaces:
-        if failed:
+        if getattr(request.node, "failed", False):
             space.report()
         space.close()
 

@@ -2,9 +2,11 @@
 import time
 
 from cluster.kube import find_condition
+from cluster.process import until
 
 GIT = "source.toolkit.fluxcd.io/v1"
 KUSTOMIZE = "kustomize.toolkit.fluxcd.io/v1"
+KINDS = ("Kustomization", "GitRepository")
 
 
 class Space:
@@ -83,12 +85,15 @@ class Space:
         """Waits until a ConfigMap holds this data."""
         return self.wait("ConfigMap", name, lambda o: o is not None and o.get("data") == expected, seconds, f"data {expected}")
 
+    def wait_for_pods(self, app, count, seconds=15):
+        """The pods of a Deployment whose label app has this value."""
+        return until(lambda: len(pods := self.kube.list("Pod", self.name, f"app={app}")) == count and pods, seconds, f"{count} pods of {app}", 0.1)
+
     def events(self, kind=None, name="app", reason=None):
         return self.kube.events(self.name, kind, name, reason)
 
     def wait_event(self, kind, reason, part="", name="app", seconds=15):
         """The first event about an object that has a reason and a part of the message."""
-        from cluster.process import until
         return until(lambda: [e for e in self.events(kind, name, reason) if part in e["message"]], seconds,
                      lambda: f"event {reason} {part!r} in {[(e['reason'], e['message']) for e in self.events(kind, name)]}", 0.1)[0]
 
@@ -111,19 +116,25 @@ class Space:
 
     def report(self):
         """What a person wants to see when a test failed."""
-        for kind in ("GitRepository", "Kustomization"):
-            for o in self.kube.list(kind, self.name):
-                print(f"{kind}/{o['metadata']['name']} generation {o['metadata']['generation']}:", o.get("status"))
-        for e in self.kube.events(self.name):
-            print("event", e["involvedObject"]["kind"], e["involvedObject"]["name"], e["reason"], e["message"])
+        try:
+            for kind in KINDS:
+                for o in self.kube.list(kind, self.name):
+                    print(f"{kind}/{o['metadata']['name']} generation {o['metadata']['generation']}:", o.get("status"))
+            for e in self.kube.events(self.name):
+                print("event", e["involvedObject"]["kind"], e["involvedObject"]["name"], e["reason"], e["message"])
+        except OSError as e:
+            print("the API server is away:", e)
         for controller in self.stack.controllers.values():
             print(f"-- {controller.name}\n" + "\n".join(line for line in controller.process.output().splitlines() if self.name in line)[-6000:])
 
     def close(self):
         """Removes what the controllers know; the namespace itself goes with the control plane."""
-        for kind in ("Kustomization", "GitRepository"):
-            for o in self.kube.list(kind, self.name):
-                self.kube.delete(kind, o["metadata"]["name"], self.name)
-        end = time.monotonic() + 10
-        while time.monotonic() < end and any(self.kube.list(kind, self.name) for kind in ("Kustomization", "GitRepository")):
-            time.sleep(0.05)
+        try:
+            for kind in KINDS:
+                for o in self.kube.list(kind, self.name):
+                    self.kube.delete(kind, o["metadata"]["name"], self.name)
+            end = time.monotonic() + 10
+            while time.monotonic() < end and any(self.kube.list(kind, self.name) for kind in KINDS):
+                time.sleep(0.05)
+        except OSError:
+            """The test ended without its API server."""

@@ -1,0 +1,138 @@
+"""Drift: what somebody else changes or removes comes back at once, and it is said who did it and where."""
+import time
+
+import pytest
+
+from cluster.kube import APPLY, JSON_PATCH
+from cluster.process import until
+
+DEPLOYMENT = """\
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: web
+spec:
+  replicas: 0
+  selector:
+    matchLabels: {app: web}
+  template:
+    metadata:
+      labels: {app: web}
+    spec:
+      containers:
+      - name: web
+        image: web:v1
+"""
+FILES = {"web.yaml": DEPLOYMENT, "a.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\ndata:\n  k: one\n  l: two\n",
+         "s.yaml": "apiVersion: v1\nkind: Secret\nmetadata:\n  name: s\nstringData:\n  password: of-git\n"}
+
+
+def deploy(space, **spec):
+    return space.deploy(FILES, targetNamespace=space.name, **spec)
+
+
+def image(o):
+    return o["spec"]["template"]["spec"]["containers"][0]["image"]
+
+
+def said_who(space, manager, *parts):
+    """The event that names the field manager of an edit, and these parts."""
+    return until(lambda: [e for e in space.events("Kustomization") if manager in e["message"] and all(part in e["message"] for part in parts)], 15,
+                 lambda: f"an event about {manager} {parts} in {[e['message'] for e in space.events('Kustomization')]}", 0.1)[0]
+
+
+@pytest.mark.parametrize("patch, field", [([{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "web:evil"}], "image"),
+                                          ([{"op": "replace", "path": "/spec/replicas", "value": 4}], "replicas"),
+                                          ([{"op": "remove", "path": "/metadata/labels/kustomize.toolkit.fluxcd.io~1name"}], "labels")], ids=["image", "replicas", "owner-label"])
+def test_edit_is_undone(space, patch, field):
+    deploy(space)
+    good = space.get("Deployment", "web")
+    seen = space.kube.observe("Deployment", space.name, "web")
+    space.patch("Deployment", "web", patch, manager="kubectl-edit", content_type=JSON_PATCH)
+
+    def back():
+        o = space.get("Deployment", "web")
+        return seen and image(o) == image(good) and o["spec"]["replicas"] == 0 and o["metadata"]["labels"] == good["metadata"]["labels"]
+    until(back, 10, "the edit undone")
+    said_who(space, "kubectl-edit", "web", field)
+    assert space.condition("Kustomization")["status"] == "True"
+
+
+def test_deleted_object_comes_back(space):
+    deploy(space)
+    uid = space.get("ConfigMap", "a")["metadata"]["uid"]
+    space.delete("ConfigMap", "a")
+    space.wait("ConfigMap", "a", lambda o: o is not None and o["metadata"]["uid"] != uid, 10, "made anew")
+
+
+def test_added_key_of_an_edit_is_removed(space):
+    deploy(space)
+    space.patch("ConfigMap", "a", {"data": {"k": "changed", "extra": "x"}}, manager="kubectl-edit")
+    space.data("a", {"k": "one", "l": "two"}, 10)
+
+
+def test_secret_is_restored_and_never_shown(space):
+    deploy(space)
+    good = space.get("Secret", "s")["data"]
+    space.patch("Secret", "s", {"stringData": {"password": "known-to-nobody"}}, manager="kubectl-edit")
+    space.wait("Secret", "s", lambda o: o["data"] == good, 10)
+    said_who(space, "kubectl-edit", "s")
+    texts = [e["message"] for e in space.events("Kustomization")] + [c.process.output() for c in space.stack.controllers.values()]
+    for word in ("known-to-nobody", "of-git", good["password"]):
+        assert not any(word in text for text in texts)
+
+
+def test_ten_edits_in_a_row(space):
+    """Whoever goes on editing goes on losing, and the last word is Git's."""
+    deploy(space)
+    for i in range(10):
+        space.patch("ConfigMap", "a", {"data": {"k": f"edit-{i}"}}, manager="kubectl-edit")
+    space.data("a", {"k": "one", "l": "two"}, 10)
+
+
+def test_status_and_foreign_fields_are_no_drift(space):
+    """The status of another controller and the fields that another manager applied for itself wake nobody."""
+    deploy(space)
+    applied = space.get("Kustomization")["metadata"]["resourceVersion"]
+    space.patch("Deployment", "web", {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"annotations": {"theirs": "1"}}}, manager="other", content_type=APPLY)
+    space.patch("Deployment", "web", {"status": {"observedGeneration": 1}}, manager="other", subresource="status")
+    # Something that is drift, done afterwards: when it was undone, what came before was seen too.
+    space.patch("ConfigMap", "a", {"data": {"k": "changed"}}, manager="kubectl-edit")
+    space.data("a", {"k": "one", "l": "two"}, 10)
+    assert applied and space.get("Deployment", "web")["metadata"]["annotations"]["theirs"] == "1"
+    assert not [e for e in space.events("Kustomization") if "Deployment" in e["message"] and "configured" in e["message"]]
+
+
+def test_suspended_owner_leaves_edits(space):
+    deploy(space)
+    space.spec("Kustomization", suspend=True)
+    token = space.reconcile("Kustomization")
+    space.wait("Kustomization", "app", lambda o: o["status"].get("lastHandledReconcileAt") == token, 15)
+    space.patch("ConfigMap", "a", {"data": {"k": "changed"}}, manager="kubectl-edit")
+    # The next thing that it does, it does after it had every chance to see the edit.
+    token = space.reconcile("Kustomization")
+    space.wait("Kustomization", "app", lambda o: o["status"].get("lastHandledReconcileAt") == token, 15)
+    assert space.get("ConfigMap", "a")["data"]["k"] == "changed"
+    space.spec("Kustomization", suspend=None)
+    space.data("a", {"k": "one", "l": "two"}, 10)
+
+
+def test_annotation_that_switches_it_off(space):
+    """An object that somebody marks as theirs in the cluster is left alone."""
+    deploy(space)
+    space.patch("ConfigMap", "a", {"metadata": {"annotations": {"kustomize.toolkit.fluxcd.io/reconcile": "disabled"}}, "data": {"k": "changed"}}, manager="kubectl-edit")
+    space.ready("Kustomization", handled=space.reconcile("Kustomization"))
+    assert space.get("ConfigMap", "a")["data"]["k"] == "changed"
+
+
+def test_edit_while_the_controller_is_away(own_stack, space_in):
+    """Drift that nobody watched is found at start."""
+    stack = own_stack()
+    space = space_in(stack)
+    deploy(space)
+    stack.kustomize.process.stop()
+    space.patch("ConfigMap", "a", {"data": {"k": "changed"}}, manager="kubectl-edit")
+    start = time.monotonic()
+    stack.kustomize.start()
+    space.data("a", {"k": "one", "l": "two"}, 15)
+    assert time.monotonic() - start < 15

@@ -1,0 +1,287 @@
+"""How GitRepository reaches a server: credentials, certificates, proxies, ssh; and servers that do not behave."""
+import base64
+import hashlib
+import hmac
+import os
+import threading
+import time
+
+import pytest
+
+from artifact import artifact_of, download, files
+from cluster.kube import find_condition
+from cluster.process import free_port, until
+from peers.git import GitServer
+from peers.proxy import HttpProxy, Socks5Proxy
+from peers.ssh import SshServer, keygen
+
+FILES = {"c.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: c\n"}
+
+
+def message(o):
+    return find_condition(o)["message"]
+
+
+def read(path):
+    with open(path) as f:
+        return f.read()
+
+
+def no_secret_shown(space, *secrets):
+    """Neither in the object, nor in its events, nor in the log."""
+    texts = [str(space.get("GitRepository")["status"]), str(space.events("GitRepository")), space.stack.source.process.output()]
+    for secret in secrets:
+        assert not any(secret in text for text in texts)
+
+
+# -- https
+
+@pytest.mark.parametrize("auth, data, user_info", [
+    ({"basic": ("ada", "p:äss wörd")}, {"username": "ada", "password": "p:äss wörd"}, ""),
+    ({"basic": ("ada", "urlsecret")}, None, "ada:urlsecret"),
+    ({"basic": ("ada", "onlypassword")}, {"username": "ada", "password": "onlypassword"}, "ada"),
+    ({"bearer": "tokentokentoken"}, {"bearerToken": "tokentokentoken"}, ""),
+    ({"bearer": "tokentokentoken"}, {"bearerToken": "tokentokentoken", "username": "ada", "password": "otherother"}, ""),
+], ids=["basic", "url", "url-user", "bearer", "bearer-wins"])
+def test_credentials(space, git_server, auth, data, user_info):
+    repository = space.repository(FILES)
+    git_server.rules[repository.name] = {"auth": auth}
+    space.source(git_server.url(repository.name, user_info), **({"secretRef": {"name": "credentials"}} if data else {}))
+    if data:
+        space.secret("credentials", **data)
+    space.ready("GitRepository", revision=repository.head())
+    no_secret_shown(space, *(v for k, v in (data or {}).items() if k != "username"))
+
+
+def test_bearer_beside_a_user_in_the_url(space, git_server):
+    space.secret("credentials", bearerToken="tokentokentoken")
+    space.source(git_server.url(space.repository(FILES).name, "ada:secret"), secretRef={"name": "credentials"})
+    assert "basic auth and bearer token cannot be set at the same time" in message(space.not_ready("GitRepository"))
+
+
+def test_password_without_user(space, git_server):
+    space.secret("credentials", password="secretsecret")
+    space.source(space.repository(FILES), secretRef={"name": "credentials"})
+    assert "'password' requires 'username' to be set" in message(space.not_ready("GitRepository", reason="AuthenticationFailed"))
+    no_secret_shown(space, "secretsecret")
+
+
+def test_wrong_credentials(space, git_server):
+    repository = space.repository(FILES)
+    git_server.rules[repository.name] = {"auth": {"basic": ("ada", "right")}}
+    space.secret("credentials", username="ada", password="wrongwrong")
+    space.source(repository, secretRef={"name": "credentials"})
+    assert "authentication required" in message(space.not_ready("GitRepository", reason="GitOperationFailed"))
+    no_secret_shown(space, "wrongwrong")
+
+
+def test_private_authority(space, tls_git_server, authority):
+    repository = space.repository(FILES)
+    space.source(tls_git_server.url(repository.name))
+    assert "certificate" in message(space.not_ready("GitRepository", reason="GitOperationFailed"))
+    space.secret("tls", **{"ca.crt": read(authority.certificate)})
+    space.spec("GitRepository", secretRef={"name": "tls"})
+    space.ready("GitRepository", revision=repository.head())
+
+
+def test_mutual_tls(space, git_server, authority, certificate):
+    server = GitServer(git_server.folder, certificate, client_ca=authority.certificate)
+    own, key = authority.issue(f"client-{space.name}")
+    repository = space.repository(FILES)
+    space.secret("tls", **{"ca.crt": read(authority.certificate), "tls.crt": read(own), "tls.key": read(key)})
+    space.source(server.url(repository.name), secretRef={"name": "tls"})
+    space.ready("GitRepository", revision=repository.head())
+    no_secret_shown(space, read(key)[40:80])
+    server.close()
+
+
+@pytest.mark.parametrize("kind", ["http", "https", "socks5"])
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_proxy_with_credentials(space, git_server, tls_git_server, authority, certificate, kind, tls):
+    if kind == "https":
+        # The CA of the object is also that of its proxy.
+        proxy = HttpProxy(("ada", "proxysecret"), certificate)
+    else:
+        proxy = HttpProxy(("ada", "proxysecret")) if kind == "http" else Socks5Proxy(("ada", "proxysecret"))
+    server = tls_git_server if tls else git_server
+    repository = space.repository(FILES)
+    space.secret("proxy", address=proxy.url, username="ada", password="proxysecret")
+    space.secret("tls", **{"ca.crt": read(authority.certificate)})
+    space.source(server.url(repository.name), proxySecretRef={"name": "proxy"}, secretRef={"name": "tls"})
+    space.ready("GitRepository", revision=repository.head())
+    assert f"127.0.0.1:{server.port}" in proxy.targets
+    no_secret_shown(space, "proxysecret")
+    proxy.close()
+
+
+def test_proxy_secret_that_is_wrong(space):
+    space.secret("proxy", address="ftp://127.0.0.1:1")
+    space.source(space.repository(FILES), proxySecretRef={"name": "proxy"})
+    assert "proxy URL must use one of the supported schemes (http, https, socks5), got 'ftp'" in message(space.not_ready("GitRepository"))
+
+
+def test_redirect_to_another_host_carries_no_credentials(space, git_server):
+    other = GitServer(git_server.folder)
+    repository = space.repository(FILES)
+    git_server.rules[repository.name] = {"redirect": other.url(repository.name)}
+    space.secret("credentials", username="ada", password="secretsecret")
+    space.source(repository, secretRef={"name": "credentials"})
+    o = space.wait("GitRepository", "app", lambda o: (find_condition(o) or {}).get("status") in ("True", "False"), 30)
+    assert git_server.seen(repository.name, "/info/refs")
+    assert not any("Authorization" in headers for _, _, headers in other.seen(repository.name))
+    if find_condition(o)["status"] == "True":
+        assert other.seen(repository.name, "/git-upload-pack")
+    other.close()
+
+
+# -- ssh
+
+@pytest.fixture(scope="module")
+def sshd(workspace, git_server):
+    return SshServer(workspace, git_server.folder, "sshd-transport")
+
+
+@pytest.mark.parametrize("kind, bits, passphrase", [("ed25519", None, ""), ("ecdsa", 256, ""), ("ecdsa", 384, ""), ("ecdsa", 521, ""), ("rsa", 3072, ""), ("ed25519", None, "open sesame")])
+def test_ssh_keys(space, sshd, tmp_path, kind, bits, passphrase):
+    repository = space.repository(FILES)
+    private, public = keygen(str(tmp_path / "key"), kind, passphrase, bits)
+    sshd.authorize(public)
+    space.secret("ssh", identity=private, known_hosts=sshd.known_hosts(), **({"password": passphrase} if passphrase else {}))
+    space.source(sshd.url(repository.name), secretRef={"name": "ssh"})
+    space.ready("GitRepository", revision=repository.head())
+    no_secret_shown(space, private.splitlines()[1])
+
+
+def test_ssh_without_secret(space, sshd):
+    space.source(sshd.url(space.repository(FILES).name))
+    assert "invalid 'ssh' auth option: 'identity' is required" in message(space.not_ready("GitRepository", reason="AuthenticationFailed"))
+
+
+def test_ssh_encrypted_key_without_password(space, sshd, tmp_path):
+    private, _ = keygen(str(tmp_path / "key"), passphrase="open sesame")
+    space.secret("ssh", identity=private, known_hosts=sshd.known_hosts())
+    space.source(sshd.url(space.repository(FILES).name), secretRef={"name": "ssh"})
+    text = message(space.not_ready("GitRepository"))
+    assert f"SSH identity key is encrypted but no 'password' field was provided in the secret '{space.name}/ssh'" in text
+
+
+def hashed(line):
+    """A known_hosts line as HashKnownHosts writes it."""
+    host, rest = line.split(" ", 1)
+    salt = os.urandom(20)
+    digest = hmac.new(salt, host.encode(), hashlib.sha1).digest()
+    return f"|1|{base64.b64encode(salt).decode()}|{base64.b64encode(digest).decode()} {rest}"
+
+
+KNOWN_HOSTS = [
+    ("one-kind", lambda s: s.known_hosts("ed25519"), None),
+    ("ecdsa-only", lambda s: s.known_hosts("ecdsa"), None),
+    ("rsa-only", lambda s: s.known_hosts("rsa"), None),
+    ("hashed", lambda s: "".join(hashed(line) + "\n" for line in s.known_hosts().splitlines()), None),
+    ("wildcard", lambda s: s.known_hosts(host=f"[127.0.0.*]:{s.port}"), None),
+    ("list-and-comment", lambda s: "# ours\n\n" + s.known_hosts(host=f"example.com,[127.0.0.1]:{s.port}"), None),
+    ("negated", lambda s: s.known_hosts(host=f"[127.0.0.*]:{s.port},![127.0.0.1]:{s.port}"), "knownhosts: key is unknown"),
+    ("other-host", lambda s: s.known_hosts(host="example.com"), "knownhosts: key is unknown"),
+    ("forgotten-port", lambda s: s.known_hosts(host="127.0.0.1"), "knownhosts: key is unknown"),
+    ("other-key", lambda s: f"[127.0.0.1]:{s.port} ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl\n", "knownhosts: key mismatch"),
+    ("revoked", lambda s: s.known_hosts() + "@revoked * " + s.known_hosts("ed25519").split(" ", 1)[1] + "@revoked * " + s.known_hosts("ecdsa").split(" ", 1)[1]
+     + "@revoked * " + s.known_hosts("rsa").split(" ", 1)[1], "knownhosts:"),
+]
+
+
+@pytest.mark.parametrize("lines, part", [case[1:] for case in KNOWN_HOSTS], ids=[case[0] for case in KNOWN_HOSTS])
+def test_known_hosts(space, sshd, tmp_path, lines, part):
+    repository = space.repository(FILES)
+    private, public = keygen(str(tmp_path / "key"))
+    sshd.authorize(public)
+    space.secret("ssh", identity=private, known_hosts=lines(sshd))
+    space.source(sshd.url(repository.name), secretRef={"name": "ssh"})
+    if part is None:
+        space.ready("GitRepository", revision=repository.head())
+    else:
+        assert part in message(space.not_ready("GitRepository", reason="GitOperationFailed"))
+
+
+def test_rsa_entry_and_a_server_of_sha2_only(space, workspace, git_server, tmp_path):
+    """An ssh-rsa line says what the key is, not which hash signs: a server that refuses SHA-1 is still known."""
+    server = SshServer(workspace, git_server.folder, f"sshd-{space.name}", ["HostKeyAlgorithms rsa-sha2-512,rsa-sha2-256", "PubkeyAcceptedAlgorithms rsa-sha2-512,rsa-sha2-256"])
+    repository = space.repository(FILES)
+    private, public = keygen(str(tmp_path / "key"), "rsa", bits=3072)
+    server.authorize(public)
+    space.secret("ssh", identity=private, known_hosts=server.known_hosts("rsa"))
+    space.source(server.url(repository.name), secretRef={"name": "ssh"})
+    space.ready("GitRepository", revision=repository.head())
+
+
+def test_ssh_key_that_nobody_authorized(space, sshd, tmp_path):
+    private, _ = keygen(str(tmp_path / "key"))
+    space.secret("ssh", identity=private, known_hosts=sshd.known_hosts())
+    space.source(sshd.url(space.repository(FILES).name), secretRef={"name": "ssh"})
+    assert "unable to authenticate" in message(space.not_ready("GitRepository", reason="GitOperationFailed"))
+
+
+# -- servers that do not behave
+
+def bystander(space):
+    """Another object of the same controller, which must not notice."""
+    repository = space.repository(FILES)
+    space.source(repository, "bystander")
+    space.ready("GitRepository", "bystander", seconds=10)
+    return repository
+
+
+def test_server_that_trickles(space, git_server):
+    """One byte a second: the deadline ends it, and the others are served meanwhile."""
+    repository = space.repository(FILES)
+    git_server.rules[repository.name] = {"trickle": 1}
+    space.source(repository, timeout="3s")
+    until(lambda: git_server.seen(repository.name), 10, "the fetch begun")
+    bystander(space)
+    start = time.monotonic()
+    o = space.not_ready("GitRepository", reason="GitOperationFailed", seconds=20)
+    assert "deadline exceeded" in message(o) and time.monotonic() - start < 15
+
+
+def test_server_that_answers_nothing(space, git_server):
+    repository = space.repository(FILES)
+    gate = threading.Event()
+    git_server.rules[repository.name] = {"hang": gate}
+    space.source(repository, timeout="2s")
+    until(lambda: git_server.seen(repository.name), 10, "the fetch begun")
+    bystander(space)
+    assert "deadline exceeded" in message(space.not_ready("GitRepository", reason="GitOperationFailed", seconds=20))
+    git_server.rules[repository.name] = {}
+    gate.set()
+    space.ready("GitRepository", revision=repository.head())
+
+
+def test_delta_bomb(space, git_server):
+    """A pack of some kilobytes whose deltas expand to 16 GiB ends as a condition of its object; the controller and the others stay as they are."""
+    repository = space.repository(FILES)
+    pid = space.stack.source.process.pid
+    git_server.rules[repository.name] = {"bomb": 1 << 34}
+    space.source(repository, timeout="20s")
+    until(lambda: git_server.seen(repository.name, "/git-upload-pack"), 10, "the fetch begun")
+    bystander(space)
+    space.not_ready("GitRepository", reason="GitOperationFailed", seconds=40)
+    assert space.stack.source.process.pid == pid and space.stack.source.process.running
+    until(lambda: space.stack.source.pss() < 64 << 20, 20, lambda: f"memory given back: {space.stack.source.pss() >> 20} MiB")
+    git_server.rules[repository.name] = {}
+    space.reconcile("GitRepository")
+    space.ready("GitRepository", revision=repository.head())
+
+
+@pytest.mark.parametrize("status", [404, 403, 500])
+def test_status_of_the_server(space, git_server, status):
+    repository = space.repository(FILES)
+    git_server.rules[repository.name] = {"status": status}
+    space.source(repository)
+    space.not_ready("GitRepository", reason="GitOperationFailed")
+    git_server.rules[repository.name] = {}
+    o = space.ready("GitRepository", revision=repository.head())
+    assert set(files(download(artifact_of(o)))) == {"c.yaml"}
+
+
+def test_nobody_listens(space):
+    space.source(f"http://127.0.0.1:{free_port()}/x.git")
+    assert "refused" in message(space.not_ready("GitRepository", reason="GitOperationFailed")).lower()

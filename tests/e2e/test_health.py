@@ -1,0 +1,66 @@
+"""wait and healthChecks: Ready means that what was applied works."""
+from cluster.kube import find_condition
+
+
+def deployment(name="web", replicas=0, deadline=None):
+    more = f"\n  progressDeadlineSeconds: {deadline}" if deadline else ""
+    return (f"apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: {name}\nspec:\n  replicas: {replicas}{more}\n  selector:\n    matchLabels: {{app: {name}}}\n  template:\n"
+            f"    metadata:\n      labels: {{app: {name}}}\n    spec:\n      containers:\n      - name: c\n        image: example.com/c:v1\n")
+
+
+def healthy(space):
+    return find_condition(space.get("Kustomization"), "Healthy")
+
+
+def test_all_that_works_is_ready(space):
+    space.deploy({"web.yaml": deployment(), "svc.yaml": "apiVersion: v1\nkind: Service\nmetadata:\n  name: web\nspec:\n  ports: [{port: 80}]\n",
+                  "job.yaml": "apiVersion: batch/v1\nkind: Job\nmetadata:\n  name: j\nspec:\n  suspend: true\n  template:\n    spec:\n      restartPolicy: Never\n      containers:\n"
+                              "      - {name: c, image: example.com/c}\n"}, targetNamespace=space.name, wait=True)
+    c = healthy(space)
+    assert c["status"] == "True" and c["reason"] == "Succeeded" and c["message"].startswith("Health check passed in ")
+
+
+def test_rollout_that_fails_is_reported_early(space):
+    space.source(space.repository({"web.yaml": deployment(replicas=1, deadline=2)}))
+    space.kustomization(targetNamespace=space.name, wait=True, timeout="5m")
+    o = space.not_ready("Kustomization", reason="HealthCheckFailed", seconds=40)
+    text = find_condition(o)["message"]
+    assert "failed early due to stalled resources: [" in text and f"Deployment/{space.name}/web status: 'Failed'" in text
+    assert healthy(space)["status"] == "False" and "lastAppliedRevision" not in o["status"]
+    space.wait("Kustomization", "app", lambda o: (o["status"].get("history") or [{}])[0].get("lastReconciledStatus") == "HealthCheckFailed", 10)
+
+
+def test_named_checks_only(space):
+    """healthChecks without wait: the others may be as they are."""
+    space.deploy({"web.yaml": deployment(replicas=1), "good.yaml": deployment("good")}, targetNamespace=space.name,
+                 healthChecks=[{"apiVersion": "apps/v1", "kind": "Deployment", "name": "good", "namespace": space.name}])
+    assert healthy(space)["status"] == "True"
+
+
+def test_object_that_becomes_healthy_is_noticed_at_once(space):
+    space.source(space.repository({"web.yaml": deployment(replicas=1)}))
+    space.kustomization(targetNamespace=space.name, wait=True, timeout="5m")
+    space.kube.wait_condition("Kustomization", "app", space.name, "Unknown", type="Healthy", current=False)
+    space.wait("Deployment", "web", lambda o: o and (o.get("status") or {}).get("observedGeneration"), 15)
+    # Without a kubelet the pods are brought to life by hand: the Deployment's own controller then says the rest.
+    for pod in space.wait_for_pods("web", 1):
+        space.patch("Pod", pod["metadata"]["name"], {"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}},
+                    subresource="status")
+    space.ready("Kustomization", seconds=20)
+
+
+def test_fix_pushed_while_the_check_waits(space):
+    """A new revision ends the wait for the old one."""
+    repository = space.repository({"web.yaml": deployment(replicas=1)})
+    space.source(repository)
+    space.kustomization(targetNamespace=space.name, wait=True, timeout="10m")
+    space.kube.wait_condition("Kustomization", "app", space.name, "Unknown", type="Healthy", current=False)
+    revision = space.push(repository, {"web.yaml": deployment(replicas=0)})
+    space.ready("Kustomization", revision=revision, seconds=20)
+
+
+def test_missing_named_object_times_out_by_name(space):
+    space.source(space.repository({"web.yaml": deployment()}))
+    space.kustomization(targetNamespace=space.name, timeout="30s", healthChecks=[{"apiVersion": "apps/v1", "kind": "Deployment", "name": "absent", "namespace": space.name}])
+    o = space.not_ready("Kustomization", reason="HealthCheckFailed", seconds=60)
+    assert f"timeout waiting for: [Deployment/{space.name}/absent status: 'NotFound'" in find_condition(o)["message"]

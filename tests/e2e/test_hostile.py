@@ -1,0 +1,123 @@
+"""Repositories that mean harm: each ends as a condition of its own object; the controllers and the other objects do not notice."""
+import os
+
+import pytest
+
+from artifact import artifact_of, download, files, members
+from cluster.kube import find_condition
+from peers.git import git
+
+CONFIG = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: c\ndata:\n  k: v\n"
+HEAD = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n"
+
+
+@pytest.fixture(autouse=True)
+def controllers_stay(space):
+    """Whatever a test here sends: nobody is restarted, and another object is served afterwards."""
+    before = [c.process.pid for c in space.stack.controllers.values()]
+    yield
+    assert [c.process.pid for c in space.stack.controllers.values()] == before and all(c.process.running for c in space.stack.controllers.values())
+    repository = space.repository({"after.yaml": CONFIG.replace("name: c", "name: after")})
+    space.source(repository, "after")
+    space.kustomization("after", targetNamespace=space.name, sourceRef={"kind": "GitRepository", "name": "after"})
+    space.ready("Kustomization", "after", seconds=20)
+
+
+def build_failure(space, tree, **spec):
+    """The message of BuildFailed for a repository."""
+    space.source(space.repository(tree))
+    space.ready("GitRepository", seconds=60)
+    space.kustomization(targetNamespace=space.name, **spec)
+    return find_condition(space.not_ready("Kustomization", reason="BuildFailed", seconds=60))["message"]
+
+
+def raw_tree(repository, *entries):
+    """Commits a tree that git's own commands would not make: entries are (mode, name, content)."""
+    lines = b""
+    for mode, name, content in entries:
+        kind = "tree" if mode == "40000" else "blob"
+        oid = content if kind == "tree" else git("hash-object", "-w", "--stdin", cwd=repository.bare, data=content)
+        lines += f"{mode} {name}".encode() + b"\0" + bytes.fromhex(oid)
+    tree = git("hash-object", "-t", "tree", "-w", "--literally", "--stdin", cwd=repository.bare, data=lines, text=False).decode().strip()
+    commit = git("commit-tree", "-m", "hostile", tree, cwd=repository.bare)
+    repository.set_ref("refs/heads/main", commit)
+    return tree
+
+
+@pytest.mark.parametrize("name", ["..", ".git", ".GIT", "../../../../tmp/weir-was-here", "a/../../b"])
+def test_names_that_lead_outside(space, name):
+    """A tree with an entry that no file system should see: refused, or left out; never written."""
+    repository = space.repository({"a.yaml": CONFIG})
+    raw_tree(repository, ("100644", "a.yaml", CONFIG), ("100644", name, "evil"))
+    space.source(repository)
+    o = space.wait("GitRepository", "app", lambda o: (find_condition(o) or {}).get("status") in ("True", "False"), 30)
+    if find_condition(o)["status"] == "True":
+        assert set(files(download(artifact_of(o)))) <= {"a.yaml"}
+    assert not os.path.exists("/tmp/weir-was-here")
+
+
+@pytest.mark.parametrize("target", ["/etc/passwd", "../../../../../../etc/passwd", "/", "loop"])
+def test_symlinks_that_point_outside(space, target):
+    space.source(space.repository({"a.yaml": CONFIG, "loop": ("symlink", target)}))
+    data = download(artifact_of(space.ready("GitRepository")))
+    assert all(m.isfile() or m.isdir() for m in members(data)) and set(files(data)) == {"a.yaml"}
+
+
+@pytest.mark.parametrize("reference", ["/etc/passwd", "../../../../../../etc/passwd", "../../../../../../proc/self/environ"])
+def test_resources_outside_of_the_artifact(space, reference):
+    text = build_failure(space, {"kustomization.yaml": HEAD + f"resources: [{reference}]\n"})
+    assert "root:" not in text and "KUBECONFIG" not in text
+
+
+@pytest.mark.parametrize("reference", ["/etc/passwd", "../../../../../../etc/passwd"])
+def test_generator_files_outside_of_the_artifact(space, reference):
+    text = build_failure(space, {"kustomization.yaml": HEAD + f"configMapGenerator:\n- name: stolen\n  files: [{reference}]\n"})
+    assert "root:" not in text
+    assert not [o for o in space.kube.list("ConfigMap", space.name) if o["metadata"]["name"].startswith("stolen")]
+
+
+def test_cycle_of_kustomizations(space):
+    build_failure(space, {"kustomization.yaml": HEAD + "resources: [a]\n", "a/kustomization.yaml": HEAD + "resources: [../b]\n", "b/kustomization.yaml": HEAD + "resources: [../a]\n"})
+
+
+def test_kustomization_that_names_itself(space):
+    build_failure(space, {"kustomization.yaml": HEAD + "resources: [.]\n"})
+
+
+def test_ten_thousand_levels_of_bases(space):
+    """Side by side in the repository, each the base of the next."""
+    tree = {f"l{i}/kustomization.yaml": HEAD + f"resources: [../l{i + 1}]\n" for i in range(10000)}
+    tree["l10000/kustomization.yaml"] = HEAD + "resources: [c.yaml]\n"
+    tree["l10000/c.yaml"] = CONFIG
+    space.source(space.repository(tree))
+    space.ready("GitRepository", seconds=60)
+    space.kustomization(targetNamespace=space.name, path="./l0", timeout="30s")
+    space.wait("Kustomization", "app", lambda o: (find_condition(o) or {}).get("status") in ("True", "False") and find_condition(o)["reason"] in ("BuildFailed", "ReconciliationSucceeded"), 90)
+
+
+def test_yaml_bomb(space):
+    """Aliases of aliases: nine levels of nine are 387 million nodes."""
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"] + [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 9)]
+    build_failure(space, {"a.yaml": CONFIG + "\n".join(lines) + "\n"})
+
+
+def test_yaml_nested_without_end(space):
+    build_failure(space, {"a.yaml": CONFIG + "deep: " + "[" * 100000 + "\n"})
+
+
+def test_regular_expression_without_end(space):
+    """A patch target that makes a backtracking matcher work for years."""
+    space.source(space.repository({"a.yaml": CONFIG.replace("name: c", "name: " + "a" * 60)}))
+    space.ready("GitRepository")
+    space.kustomization(targetNamespace=space.name, timeout="30s",
+                        patches=[{"patch": '[{"op": "add", "path": "/data/x", "value": "y"}]', "target": {"kind": "ConfigMap", "name": "(a+)+b"}}])
+    space.wait("Kustomization", "app", lambda o: (find_condition(o) or {}).get("status") in ("True", "False") and find_condition(o)["reason"] in ("BuildFailed", "ReconciliationSucceeded"), 60)
+
+
+def test_huge_file(space):
+    """A manifest of 30 MB: bounded by an error or applied, never held for good."""
+    space.source(space.repository({"a.yaml": CONFIG, "big.yaml": CONFIG.replace("name: c", "name: big") + "".join(f"  k{i}: {'x' * 1000}\n" for i in range(30000))}))
+    space.ready("GitRepository", seconds=60)
+    space.kustomization(targetNamespace=space.name, timeout="30s")
+    space.not_ready("Kustomization", seconds=90)
+    assert all(c.pss() < 64 << 20 for c in space.stack.controllers.values())

@@ -1,0 +1,404 @@
+"""Kustomization: what a repository says ends up in the cluster, and what the object says about it."""
+import json
+
+import pytest
+import yaml
+
+from cluster.kube import APPLY, ApiError, find_condition
+
+OWNER = "kustomize.toolkit.fluxcd.io"
+
+
+def config(name, value="1", extra=""):
+    return f"apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\n{extra}data:\n  k: \"{value}\"\n"
+
+
+def kustomize(*resources, more=""):
+    return f"apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [{', '.join(resources)}]\n{more}"
+
+
+def inventory(o):
+    return {e["id"] for e in (o["status"].get("inventory") or {}).get("entries") or []}
+
+
+def message(o):
+    return find_condition(o)["message"]
+
+
+def test_first_reconcile(space):
+    repository = space.deploy({"a.yaml": config("a")}, targetNamespace=space.name)
+    o = space.get("Kustomization")
+    revision = f"main@sha1:{repository.head()}"
+    ready = find_condition(o)
+    assert (ready["reason"], ready["message"]) == ("ReconciliationSucceeded", f"Applied revision: {revision}")
+    assert [c["type"] for c in o["status"]["conditions"]] == ["Ready"]
+    assert o["metadata"]["finalizers"] == ["finalizers.fluxcd.io"]
+    assert o["status"]["lastAppliedRevision"] == o["status"]["lastAttemptedRevision"] == revision
+    assert o["status"]["inventory"]["entries"] == [{"id": f"{space.name}_a__ConfigMap", "v": "v1"}]
+    history = o["status"]["history"]
+    assert len(history) == 1 and history[0]["lastReconciledStatus"] == "ReconciliationSucceeded" and history[0]["metadata"]["revision"] == revision
+    made = space.get("ConfigMap", "a")
+    assert made["data"] == {"k": "1"}
+    assert made["metadata"]["labels"] == {f"{OWNER}/name": "app", f"{OWNER}/namespace": space.name}
+    assert [(m["manager"], m["operation"]) for m in made["metadata"]["managedFields"]] == [("kustomize-controller", "Apply")]
+    assert "ConfigMap/%s/a created" % space.name in space.wait_event("Kustomization", "Progressing", "created")["message"]
+    finished = space.wait_event("Kustomization", "ReconciliationSucceeded", "Reconciliation finished in")
+    assert finished["message"].endswith(", next run in 1h0m0s") and finished["type"] == "Normal"
+
+
+@pytest.mark.parametrize("bad", [{"interval": "5"}, {"timeout": "1x"}, {"deletionPolicy": "Never"}, {"namePrefix": ""},
+                                 {"kubeConfig": {"secretRef": {"name": "a"}, "configMapRef": {"name": "b"}}}], ids=lambda v: next(iter(v)))
+def test_api_server_rejects(space, bad):
+    with pytest.raises(ApiError) as e:
+        space.kustomization(**bad)
+    assert e.value.status == 422
+    if "kubeConfig" in bad:
+        assert "exactly one of spec.kubeConfig.configMapRef or spec.kubeConfig.secretRef must be specified" in e.value.body["message"]
+
+
+def test_suspended(space):
+    repository = space.deploy({"a.yaml": config("a")}, targetNamespace=space.name)
+    space.spec("Kustomization", suspend=True)
+    revision = space.push(repository, {"a.yaml": config("a", "2")})
+    space.ready("GitRepository", revision=revision)
+    token = space.reconcile("Kustomization")
+    o = space.wait("Kustomization", "app", lambda o: o["status"].get("lastHandledReconcileAt") == token, 15)
+    assert revision not in o["status"]["lastAppliedRevision"] and space.get("ConfigMap", "a")["data"] == {"k": "1"}
+    space.spec("Kustomization", suspend=None)
+    space.ready("Kustomization", revision=revision)
+    assert space.get("ConfigMap", "a")["data"] == {"k": "2"}
+
+
+def test_source_that_comes_later(space):
+    space.kustomization(targetNamespace=space.name)
+    o = space.not_ready("Kustomization", reason="ArtifactFailed", current=False)
+    assert "not found" in message(o)
+    repository = space.repository({"a.yaml": config("a")})
+    space.source(repository)
+    space.ready("Kustomization", revision=repository.head(), seconds=15)
+
+
+def test_push_reaches_the_cluster(space):
+    repository = space.deploy({"a.yaml": config("a"), "b.yaml": config("b")}, targetNamespace=space.name)
+    before = space.get("ConfigMap", "b")["metadata"]["resourceVersion"]
+    revision = space.push(repository, {"a.yaml": config("a", "2")})
+    space.ready("Kustomization", revision=revision, seconds=15)
+    assert space.get("ConfigMap", "a")["data"] == {"k": "2"}
+    assert space.get("ConfigMap", "b")["metadata"]["resourceVersion"] == before
+    said = space.wait_event("Kustomization", "Progressing", "ConfigMap/%s/a configured" % space.name)["message"]
+    assert "ConfigMap/%s/b" % space.name not in said
+
+
+def test_nothing_changed_nothing_written(space):
+    space.deploy({"a.yaml": config("a"), "s.yaml": "apiVersion: v1\nkind: Secret\nmetadata:\n  name: s\nstringData:\n  p: w\n"}, targetNamespace=space.name)
+    before = {(k, n): space.get(k, n)["metadata"]["resourceVersion"] for k, n in (("ConfigMap", "a"), ("Secret", "s"))}
+    space.ready("Kustomization", handled=space.reconcile("Kustomization"))
+    assert before == {(k, n): space.get(k, n)["metadata"]["resourceVersion"] for k, n in before}
+    assert not [e for e in space.events("Kustomization") if "configured" in e["message"]]
+
+
+@pytest.mark.parametrize("path", ["../../etc", "/etc", "./nothing/here"])
+def test_path_stays_inside(space, path):
+    space.source(space.repository({"a.yaml": config("a")}))
+    space.ready("GitRepository")
+    space.kustomization(path=path)
+    assert "kustomization path not found: stat " in message(space.not_ready("Kustomization", reason="ArtifactFailed"))
+
+
+def test_plain_files_beside_a_folder_with_a_kustomization(space):
+    """A folder that has a kustomization.yaml is one resource; the plain files beside it are resources of their own."""
+    space.deploy({"a.yaml": config("a"), "deep/er/b.yaml": config("b"), "sub/kustomization.yaml": kustomize("c.yaml", more="namePrefix: pre-\n"),
+                  "sub/c.yaml": config("c"), "sub/left-out.yaml": config("d"), "notes.txt": "no manifest"}, targetNamespace=space.name)
+    assert inventory(space.get("Kustomization")) == {f"{space.name}_{n}__ConfigMap" for n in ("a", "b", "pre-c")}
+
+
+def test_file_that_is_no_manifest(space):
+    space.source(space.repository({"a.yaml": config("a"), "broken.yaml": "just: text\n"}))
+    space.kustomization(targetNamespace=space.name)
+    assert "failed to decode Kubernetes YAML from" in message(space.not_ready("Kustomization", reason="BuildFailed"))
+    assert space.get("ConfigMap", "a") is None
+
+
+def test_empty_folder_prunes_all(space):
+    repository = space.deploy({"app/a.yaml": config("a"), "README": "x"}, path="./app", targetNamespace=space.name)
+    revision = space.push(repository, {"app/notes.txt": "nothing here"}, delete=["app/a.yaml"])
+    o = space.ready("Kustomization", revision=revision)
+    space.gone("ConfigMap", "a")
+    assert not inventory(o)
+
+
+def test_overrides_of_the_spec(space):
+    """namePrefix, nameSuffix, images, patches, components and commonMetadata meet what the file says."""
+    deployment = ("apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web\nspec:\n  replicas: 0\n  selector:\n    matchLabels: {app: web}\n  template:\n    metadata:\n"
+                  "      labels: {app: web}\n    spec:\n      containers:\n      - name: web\n        image: web\n")
+    component = "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\nconfigMapGenerator:\n- name: extra\n  literals: [a=b]\n  options: {disableNameSuffixHash: true}\n"
+    space.deploy({"kustomization.yaml": kustomize("web.yaml", more="images:\n- name: web\n  newTag: v1\n"), "web.yaml": deployment, "parts/extra/kustomization.yaml": component},
+                 targetNamespace=space.name, namePrefix="p-", nameSuffix="-s", images=[{"name": "web", "newName": "example.com/web"}],
+                 patches=[{"patch": '[{"op": "add", "path": "/metadata/annotations", "value": {"patched": "yes"}}]', "target": {"kind": "Deployment"}}],
+                 components=["parts/extra", "parts/missing"], ignoreMissingComponents=True, commonMetadata={"labels": {"team": "x"}, "annotations": {"note": "y"}})
+    web = space.get("Deployment", "p-web-s")
+    assert web["spec"]["template"]["spec"]["containers"][0]["image"] == "example.com/web:v1"
+    assert web["metadata"]["annotations"]["patched"] == "yes" and web["metadata"]["annotations"]["note"] == "y"
+    assert web["metadata"]["labels"]["team"] == "x"
+    assert space.get("ConfigMap", "p-extra-s")["data"] == {"a": "b"}
+
+
+def test_remote_component_is_refused(space):
+    space.source(space.repository({"kustomization.yaml": kustomize("a.yaml"), "a.yaml": config("a")}))
+    space.kustomization(components=["https://example.com/component"])
+    assert "component path 'https://example.com/component' must be local and relative" in message(space.not_ready("Kustomization", reason="BuildFailed"))
+
+
+def test_all_in_one_in_any_order(space):
+    """A CRD, its object, a Namespace, what is in it, and a ClusterRole, in the wrong order in the files: the first reconcile applies all."""
+    unique = space.name.rpartition("-")[2]
+    crd = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": f"widgets.{unique}.example.com"},
+           "spec": {"group": f"{unique}.example.com", "scope": "Namespaced", "names": {"kind": "Widget", "plural": "widgets"},
+                    "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}}]}}
+    other = f"{space.name}-more"
+    space.deploy({
+        "1-widget.yaml": f"apiVersion: {unique}.example.com/v1\nkind: Widget\nmetadata:\n  name: w\n  namespace: {other}\nspec: {{size: 1}}\n",
+        "2-config.yaml": config("in-it", extra=f"  namespace: {other}\n"),
+        "3-role.yaml": f"apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata:\n  name: system:{unique}\nrules: []\n",
+        "4-namespace.yaml": f"apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {other}\n",
+        "5-crd.yaml": yaml.safe_dump(crd)})
+    ids = inventory(space.get("Kustomization"))
+    assert f"{other}_w_{unique}.example.com_Widget" in ids and f"_system__{unique}_rbac.authorization.k8s.io_ClusterRole" in ids and f"_{other}__Namespace" in ids
+    space.delete("Kustomization")
+    space.gone("Kustomization")
+    assert space.kube.get("ClusterRole", f"system:{unique}") is None or space.kube.get("ClusterRole", f"system:{unique}")["metadata"].get("deletionTimestamp")
+
+
+def test_bogus_namespace_of_a_cluster_scoped_object(space):
+    unique = space.name.rpartition("-")[2]
+    space.deploy({"sc.yaml": f"apiVersion: storage.k8s.io/v1\nkind: StorageClass\nmetadata:\n  name: fast-{unique}\n  namespace: bogus\nprovisioner: example.com/x\n"})
+    assert inventory(space.get("Kustomization")) == {f"_fast-{unique}_storage.k8s.io_StorageClass"}
+    space.ready("Kustomization", handled=space.reconcile("Kustomization"))
+    assert inventory(space.get("Kustomization")) == {f"_fast-{unique}_storage.k8s.io_StorageClass"}
+
+
+def test_substitution(space):
+    space.apply(config("vars", extra="  labels: {reconcile.fluxcd.io/watch: Enabled}\n").replace("k: \"1\"", "region: eu\n  size: small"))
+    space.secret("secret-vars", size="large")
+    text = config("a", "${region}-${size}-${inline}-${unset:=default}-$${kept}") + "---\n" + config("b", "${region}", "  annotations: {kustomize.toolkit.fluxcd.io/substitute: disabled}\n")
+    space.deploy({"a.yaml": text}, targetNamespace=space.name,
+                 postBuild={"substitute": {"inline": "yes"}, "substituteFrom": [{"kind": "ConfigMap", "name": "vars"}, {"kind": "Secret", "name": "secret-vars"},
+                                                                              {"kind": "ConfigMap", "name": "absent", "optional": True}]})
+    assert space.get("ConfigMap", "a")["data"] == {"k": "eu-large-yes-default-${kept}"}
+    assert space.get("ConfigMap", "b")["data"] == {"k": "${region}"}
+    space.patch("ConfigMap", "vars", {"data": {"region": "us"}})
+    space.data("a", {"k": "us-large-yes-default-${kept}"}, seconds=15)
+
+
+@pytest.mark.parametrize("text, post_build, part", [
+    ("${nope}", {"substitute": {"x": "y"}}, 'envsubst error: variable substitution failed: variable not set (strict mode): "nope"'),
+    ("${a-b}", {"substitute": {"x": "y"}}, "missing closing brace"),
+    ("x", {"substitute": {"a-b": "y"}}, "'a-b' var name is invalid, must match '^[_[:alpha:]][_[:alpha:][:digit:]]*$'"),
+    ("x", {"substituteFrom": [{"kind": "Secret", "name": "x"}]}, "substitute from 'Secret/x' error: secrets \"x\" not found"),
+], ids=["unset", "grammar", "name", "missing"])
+def test_substitution_that_fails(space, text, post_build, part):
+    space.source(space.repository({"a.yaml": config("a", text)}))
+    space.kustomization(targetNamespace=space.name, postBuild=post_build)
+    assert part in message(space.not_ready("Kustomization", reason="BuildFailed"))
+
+
+def test_prune_follows_the_repository(space):
+    repository = space.deploy({"a.yaml": config("a"), "b.yaml": config("b"), "c.yaml": config("c", extra="  annotations: {kustomize.toolkit.fluxcd.io/prune: disabled}\n")},
+                              targetNamespace=space.name)
+    revision = space.push(repository, {}, delete=["b.yaml", "c.yaml"])
+    o = space.ready("Kustomization", revision=revision)
+    space.gone("ConfigMap", "b")
+    assert space.get("ConfigMap", "c") is not None
+    assert inventory(o) == {f"{space.name}_a__ConfigMap"}
+    assert "ConfigMap/%s/b deleted" % space.name in space.wait_event("Kustomization", "Progressing", "deleted")["message"]
+
+
+def test_no_prune_leaves_behind(space):
+    repository = space.deploy({"a.yaml": config("a"), "b.yaml": config("b")}, targetNamespace=space.name, prune=False)
+    o = space.ready("Kustomization", revision=space.push(repository, {}, delete=["b.yaml"]))
+    assert space.get("ConfigMap", "b") is not None and inventory(o) == {f"{space.name}_a__ConfigMap"}
+
+
+def test_object_that_moves_between_two(space):
+    """What another Kustomization took over is skipped by the one that loses it."""
+    repository = space.repository({"one/a.yaml": config("a"), "two/b.yaml": config("b")})
+    space.source(repository)
+    space.kustomization("one", path="./one", targetNamespace=space.name)
+    space.kustomization("two", path="./two", targetNamespace=space.name)
+    for name in ("one", "two"):
+        space.ready("Kustomization", name)
+    uid = space.get("ConfigMap", "a")["metadata"]["uid"]
+    space.spec("Kustomization", "one", suspend=True)
+    revision = space.push(repository, {"two/a.yaml": config("a"), "one/c.yaml": config("c")}, delete=["one/a.yaml"])
+    space.ready("Kustomization", "two", revision=revision)
+    space.spec("Kustomization", "one", suspend=None)
+    space.ready("Kustomization", "one", revision=revision)
+    assert space.get("ConfigMap", "a")["metadata"]["uid"] == uid
+    assert space.get("ConfigMap", "a")["metadata"]["labels"][f"{OWNER}/name"] == "two"
+
+
+@pytest.mark.parametrize("policy, prune, stays", [("MirrorPrune", True, False), ("MirrorPrune", False, True), ("Orphan", True, True), ("Delete", False, False),
+                                                  ("WaitForTermination", False, False)])
+def test_deletion_policies(space, policy, prune, stays):
+    space.deploy({"a.yaml": config("a")}, targetNamespace=space.name, prune=prune, deletionPolicy=policy)
+    space.delete("Kustomization")
+    space.gone("Kustomization")
+    assert (space.get("ConfigMap", "a") is not None) == stays
+
+
+def test_deletion_waits_for_termination(space):
+    space.deploy({"a.yaml": config("a", extra="  finalizers: [example.com/hold]\n")}, targetNamespace=space.name, deletionPolicy="WaitForTermination")
+    space.delete("Kustomization")
+    space.wait("ConfigMap", "a", lambda o: o["metadata"].get("deletionTimestamp"), 15)
+    assert space.get("Kustomization") is not None
+    space.patch("ConfigMap", "a", {"metadata": {"finalizers": None}})
+    space.gone("Kustomization")
+
+
+def test_suspended_deletion_deletes_nothing(space):
+    space.deploy({"a.yaml": config("a")}, targetNamespace=space.name)
+    space.spec("Kustomization", suspend=True)
+    space.delete("Kustomization")
+    space.gone("Kustomization")
+    assert space.get("ConfigMap", "a") is not None
+
+
+SERVICE_ACCOUNT = """
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: tenant}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: tenant}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: admin}
+subjects: [{kind: ServiceAccount, name: tenant, namespace: "${NS}"}]
+"""
+
+
+def test_impersonation_bounds_what_is_applied(space):
+    space.apply(SERVICE_ACCOUNT)
+    repository = space.deploy({"a.yaml": config("a")}, targetNamespace=space.name, serviceAccountName="tenant")
+    space.push(repository, {"role.yaml": f"apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata:\n  name: {space.name}\nrules: []\n"})
+    o = space.not_ready("Kustomization", reason="ReconciliationFailed")
+    assert f"system:serviceaccount:{space.name}:tenant" in message(o) and "orbidden" in message(o)
+    assert space.kube.get("ClusterRole", space.name) is None
+
+
+def test_deletion_without_the_service_account(space):
+    space.apply(SERVICE_ACCOUNT)
+    space.deploy({"a.yaml": config("a")}, targetNamespace=space.name, serviceAccountName="tenant")
+    space.delete("ServiceAccount", "tenant")
+    space.gone("ServiceAccount", "tenant")
+    space.delete("Kustomization")
+    space.gone("Kustomization")
+    space.wait_event("Kustomization", "ReconciliationSucceeded", "unable to prune objects")
+
+
+def test_one_invalid_object_of_ten(space):
+    files = {f"c{i}.yaml": config(f"c{i}") for i in range(9)}
+    files["bad.yaml"] = "apiVersion: v1\nkind: Service\nmetadata:\n  name: bad\nspec:\n  ports: [{port: 99999}]\n"
+    space.source(space.repository(files))
+    space.kustomization(targetNamespace=space.name)
+    o = space.not_ready("Kustomization", reason="ReconciliationFailed")
+    assert f"Service/{space.name}/bad dry-run failed (Invalid)" in message(o)
+    assert not [c for c in space.kube.list("ConfigMap", space.name) if c["metadata"]["name"].startswith("c")]
+
+
+IMMUTABLE = "apiVersion: v1\nkind: Secret\nmetadata:\n  name: s\n{}immutable: true\nstringData:\n  k: {}\n"
+
+
+def test_immutable_field(space):
+    repository = space.deploy({"s.yaml": IMMUTABLE.format("", "one")}, targetNamespace=space.name)
+    uid = space.get("Secret", "s")["metadata"]["uid"]
+    space.push(repository, {"s.yaml": IMMUTABLE.format("", "two")})
+    assert f"Secret/{space.name}/s dry-run failed (Invalid)" in message(space.not_ready("Kustomization", reason="ReconciliationFailed"))
+    revision = space.push(repository, {"s.yaml": IMMUTABLE.format("  annotations: {kustomize.toolkit.fluxcd.io/force: Enabled}\n", "two")})
+    space.ready("Kustomization", revision=revision)
+    assert space.get("Secret", "s")["metadata"]["uid"] != uid
+
+
+def test_apply_policies(space):
+    """IfNotPresent is made once and left alone; Ignore is never touched; Merge keeps what others add."""
+    note = "  annotations: {kustomize.toolkit.fluxcd.io/ssa: %s}\n"
+    space.apply(config("ignored", "theirs", note % "Ignore"))
+    repository = space.deploy({"once.yaml": config("once", "1", note % "IfNotPresent"), "merged.yaml": config("merged", "1", note % "Merge"), "ignored.yaml": config("ignored", "ours")},
+                              targetNamespace=space.name)
+    space.patch("ConfigMap", "once", {"data": {"k": "edited"}}, manager="kubectl-edit")
+    space.patch("ConfigMap", "merged", {"data": {"extra": "added"}}, manager="kubectl-edit")
+    space.ready("Kustomization", handled=space.reconcile("Kustomization"))
+    assert space.get("ConfigMap", "once")["data"] == {"k": "edited"}
+    assert space.get("ConfigMap", "merged")["data"] == {"k": "1", "extra": "added"}
+    assert space.get("ConfigMap", "ignored")["data"] == {"k": "theirs"}
+    revision = space.push(repository, {"a.yaml": config("a")}, delete=["once.yaml", "ignored.yaml"])
+    space.ready("Kustomization", revision=revision)
+    space.gone("ConfigMap", "once")
+    assert space.get("ConfigMap", "ignored") is not None
+
+
+def test_adoption_from_kubectl(space):
+    """What a person applied from the client side becomes ours, with the fields that only they had set removed."""
+    theirs = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": space.name}, "data": {"k": "1", "extra": "x"}}
+    space.kube.request("POST", space.kube.path("ConfigMap", space.name) + "?fieldManager=kubectl-client-side-apply",
+                       {**theirs, "metadata": {**theirs["metadata"], "annotations": {"kubectl.kubernetes.io/last-applied-configuration": json.dumps(theirs)}}})
+    space.deploy({"a.yaml": config("a")}, targetNamespace=space.name)
+    o = space.get("ConfigMap", "a")
+    assert o["data"] == {"k": "1"} and "annotations" not in o["metadata"]
+
+
+def test_depends_on(space):
+    repository = space.repository({"one/a.yaml": config("a", "${v}"), "two/b.yaml": config("b")})
+    space.source(repository)
+    space.kustomization("two", path="./two", targetNamespace=space.name, dependsOn=[{"name": "one"}])
+    assert f"dependency '{space.name}/one' not found" in message(space.not_ready("Kustomization", "two", reason="DependencyNotReady", current=False))
+    space.kustomization("one", path="./one", targetNamespace=space.name, postBuild={"substitute": {"other": "x"}})
+    space.not_ready("Kustomization", "one", reason="BuildFailed")
+    assert f"dependency '{space.name}/one' is not ready" in message(space.wait("Kustomization", "two", lambda o: "is not ready" in message(o)))
+    assert space.get("ConfigMap", "b") is None
+    space.spec("Kustomization", "one", postBuild={"substitute": {"v": "some"}})
+    space.ready("Kustomization", "one")
+    space.ready("Kustomization", "two", seconds=10)
+    assert space.get("ConfigMap", "b") is not None
+
+
+def test_cross_namespace_source(space, space_in):
+    """A source of another namespace, which is the default that Flux ships."""
+    other = space_in(space.stack)
+    repository = other.repository({"a.yaml": config("a")})
+    other.source(repository)
+    space.kustomization(targetNamespace=space.name, sourceRef={"kind": "GitRepository", "name": "app", "namespace": other.name})
+    space.ready("Kustomization", revision=repository.head())
+
+
+def test_history_counts(space):
+    """The same content again is the same entry, counted; other content is another entry, in front."""
+    repository = space.deploy({"a.yaml": config("a", "1")}, targetNamespace=space.name)
+    for value in ("2", "1", "2", "1"):
+        space.ready("Kustomization", revision=space.push(repository, {"a.yaml": config("a", value)}))
+    history = space.get("Kustomization")["status"]["history"]
+    assert [h["totalReconciliations"] for h in history] == [3, 2]
+    assert len({h["digest"] for h in history}) == 2
+
+
+def test_ignored_drift(space):
+    """The replicas of a Deployment are somebody else's: they stay, also when an image changes."""
+    deployment = ("apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web\nspec:\n  replicas: 0\n  selector:\n    matchLabels: {app: web}\n  template:\n    metadata:\n"
+                  "      labels: {app: web}\n    spec:\n      containers:\n      - name: web\n        image: web:v1\n")
+    repository = space.deploy({"web.yaml": deployment}, targetNamespace=space.name, ignore=[{"paths": ["/spec/replicas"], "target": {"kind": "Deployment"}}])
+    space.patch("Deployment", "web", {"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"replicas": 2}}, manager="autoscaler", content_type=APPLY)
+    space.ready("Kustomization", handled=space.reconcile("Kustomization"))
+    assert space.get("Deployment", "web")["spec"]["replicas"] == 2
+    space.ready("Kustomization", revision=space.push(repository, {"web.yaml": deployment.replace("web:v1", "web:v2")}))
+    web = space.get("Deployment", "web")
+    assert web["spec"]["replicas"] == 2 and web["spec"]["template"]["spec"]["containers"][0]["image"] == "web:v2"
+
+
+@pytest.mark.parametrize("field, spec", [("kubeConfig", {"kubeConfig": {"secretRef": {"name": "remote"}}}), ("decryption", {"decryption": {"provider": "sops"}}),
+                                         ("healthCheckExprs", {"healthCheckExprs": [{"apiVersion": "v1", "kind": "ConfigMap", "current": "true"}]})])
+def test_field_that_is_not_there_yet(space, field, spec):
+    """Never half done: refused by name, without further tries."""
+    space.source(space.repository({"a.yaml": config("a")}))
+    space.kustomization(targetNamespace=space.name, **spec)
+    o = space.kube.wait_condition("Kustomization", "app", space.name, "True", type="Stalled")
+    assert field in message(o) and find_condition(o)["status"] == "False"
+    assert space.get("ConfigMap", "a") is None

@@ -1,0 +1,65 @@
+"""The rights of manifests/install.yaml: enough to work with, and no more than are said there."""
+import yaml
+
+from cluster.controllers import NAMESPACE, ROOT
+from cluster.kube import Kube, find_condition
+
+
+def installed():
+    with open(f"{ROOT}/manifests/install.yaml") as f:
+        return [o for o in yaml.safe_load_all(f) if o]
+
+
+def allowed(kube, namespace=None, **attributes):
+    """What the API server says to a SelfSubjectAccessReview."""
+    review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": {"resourceAttributes": {"namespace": namespace or "", **attributes}}}
+    return kube.request("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", review)["status"]["allowed"]
+
+
+def as_controller(stack, name):
+    return Kube(stack.plane.write_kubeconfig(f"kubeconfig-as-{name}", stack.kube.token_of(NAMESPACE, name)))
+
+
+def test_whole_manifest_is_accepted(stack):
+    """Everything in it, the Deployments too, as the API server sees it with strict validation."""
+    for o in installed():
+        path = stack.kube.path(o["kind"], o["metadata"].get("namespace"), o["metadata"]["name"], o["apiVersion"])
+        stack.kube.request("PATCH", f"{path}?fieldManager=strict&force=true&dryRun=All&fieldValidation=Strict", o, "application/apply-patch+yaml")
+
+
+def test_source_controller_has_no_more_than_it_needs(stack):
+    kube = as_controller(stack, "source-controller")
+    assert allowed(kube, "default", verb="get", resource="secrets")
+    assert allowed(kube, "default", verb="patch", group="source.toolkit.fluxcd.io", resource="gitrepositories", subresource="status")
+    assert allowed(kube, NAMESPACE, verb="update", group="coordination.k8s.io", resource="leases")
+    for verb, group, resource in (("create", "", "secrets"), ("delete", "apps", "deployments"), ("create", "", "pods"), ("patch", "kustomize.toolkit.fluxcd.io", "kustomizations")):
+        assert not allowed(kube, "default", verb=verb, group=group, resource=resource), (verb, resource)
+
+
+def test_normal_work_needs_no_more_rights(space):
+    """A source, a Kustomization, a push, a deletion: no answer of the API server to a controller was 403."""
+    repository = space.deploy({"a.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\n"}, targetNamespace=space.name, wait=True)
+    space.ready("Kustomization", revision=space.push(repository, {"a.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\ndata: {k: v}\n"}))
+    space.delete("Kustomization")
+    space.gone("Kustomization")
+    for controller in space.stack.controllers.values():
+        forbidden = [record for record in controller.log() if "forbidden" in str(record).lower() and space.name in str(record)]
+        assert not forbidden
+
+
+def test_rights_lost_and_given_back(own_stack, space_in):
+    """RBAC lost in the middle of a run: said on the objects, and when it is back all goes on without a restart."""
+    stack = own_stack(flags={"kustomize-controller": ["--min-retry-delay=200ms", "--max-retry-delay=2s"], "source-controller": ["--min-retry-delay=200ms", "--max-retry-delay=2s"]})
+    space = space_in(stack)
+    repository = space.deploy({"a.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\n"}, targetNamespace=space.name, retryInterval="1s")
+    bindings = [b for b in stack.kube.list("ClusterRoleBinding") if any(s.get("name") == "kustomize-controller" for s in b.get("subjects") or []) and "admin" in b["roleRef"]["name"]]
+    assert bindings
+    for b in bindings:
+        stack.kube.delete("ClusterRoleBinding", b["metadata"]["name"])
+    revision = space.push(repository, {"a.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\ndata: {k: v}\n"})
+    o = space.not_ready("Kustomization", seconds=30)
+    assert "forbidden" in find_condition(o)["message"].lower()
+    for b in bindings:
+        stack.kube.apply([{k: v for k, v in b.items() if k != "metadata"} | {"metadata": {"name": b["metadata"]["name"], "labels": b["metadata"].get("labels", {})}}])
+    space.ready("Kustomization", revision=revision, seconds=60)
+    assert all(c.process.running for c in stack.controllers.values())
