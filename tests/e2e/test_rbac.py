@@ -3,6 +3,7 @@ import yaml
 
 from cluster.controllers import NAMESPACE, ROOT
 from cluster.kube import Kube, find_condition
+from cluster.process import until
 
 
 def installed():
@@ -32,7 +33,7 @@ def test_source_controller_has_no_more_than_it_needs(stack):
     assert allowed(kube, "default", verb="get", resource="secrets")
     assert allowed(kube, "default", verb="patch", group="source.toolkit.fluxcd.io", resource="gitrepositories", subresource="status")
     assert allowed(kube, NAMESPACE, verb="update", group="coordination.k8s.io", resource="leases")
-    for verb, group, resource in (("create", "", "secrets"), ("delete", "apps", "deployments"), ("create", "", "pods"), ("patch", "kustomize.toolkit.fluxcd.io", "kustomizations")):
+    for verb, group, resource in (("create", "", "secrets"), ("delete", "apps", "deployments"), ("create", "", "pods"), ("create", "rbac.authorization.k8s.io", "clusterrolebindings")):
         assert not allowed(kube, "default", verb=verb, group=group, resource=resource), (verb, resource)
 
 
@@ -56,6 +57,8 @@ def test_rights_lost_and_given_back(own_stack, space_in):
     assert bindings
     for b in bindings:
         stack.kube.delete("ClusterRoleBinding", b["metadata"]["name"])
+    kube = as_controller(stack, "kustomize-controller")
+    until(lambda: not allowed(kube, space.name, verb="patch", resource="configmaps"), 10, "the rights gone", 0.1)
     revision = space.push(repository, {"a.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\ndata: {k: v}\n"})
     o = space.not_ready("Kustomization", seconds=30)
     assert "forbidden" in find_condition(o)["message"].lower()
