@@ -116,6 +116,12 @@ void drift_verified(struct drift_table *table, const struct drift_key *key, cons
 void drift_current(struct drift_table *table, const struct drift_key *key, const char *resource_version);
 /* A live watch says that nothing moved since it was seen Current. */
 bool drift_is_current(struct drift_table *table, const struct drift_key *key, int64_t now_ms);
+/*
+ * Is everything that this owner had verified as it was: under a live watch, unmoved, and verified less than recheck_ms ago? *ret_count is the number of
+ * its objects; *ret_current: all of them are drift_is_current. A run whose inputs did not change has nothing to do then.
+ */
+bool drift_owner_quiet(struct drift_table *table, const char *owner_namespace, const char *owner_name, int64_t recheck_ms,
+                       int64_t now_ms, size_t *ret_count, bool *ret_current);
 /* Pruned, or nobody's any more. */
 void drift_forget(struct drift_table *table, const struct drift_key *key);
 
