@@ -1,0 +1,43 @@
+/*
+ * artifact: what a source published, downloaded, verified and unpacked, once for all Kustomizations that build from it.
+ *
+ * The cache holds one read-only directory tree per digest. A tree that nobody uses is kept for a minute, in case another Kustomization of the same source
+ * comes along, and then removed.
+ *
+ * Safe from any thread. While one thread downloads an artifact, others that want the same one wait for it.
+ */
+#pragma once
+
+#include "base/context.h"
+#include "base/error.h"
+#include "net/io.h"
+
+struct artifact_cache;
+struct artifact;
+
+struct artifact_options {
+        unsigned retries;         /* of a download, on errors that may pass */
+        const char *source_host;  /* SOURCE_CONTROLLER_LOCALHOST: replaces host and port of the address; NULL or "": as it is */
+        const char *watcher_host; /* SOURCE_WATCHER_LOCALHOST: the same for addresses with //source-watcher */
+};
+
+/* Removes what an earlier process left below TMPDIR. The options' strings are borrowed. */
+struct artifact_cache *artifact_cache_new(struct io *io, const struct artifact_options *options);
+/* Removes all trees. Nobody may use one any more. For cleanup; NULL is fine. */
+void artifact_cache_free(struct artifact_cache **cache);
+
+/*
+ * The tree of the artifact at `url`, whose bytes must have `digest`.
+ *
+ *   0                done; give it back with artifact_release
+ *   ARTIFACT_ABSENT  the server has no such file (404): it was replaced, or is not there yet
+ *  -1                `failed to download archive from <url> (status: <s>)`, `failed to verify archive: ...`, an archive that cannot be unpacked
+ */
+#define ARTIFACT_ABSENT 1
+int artifact_acquire(struct context *ctx, struct artifact_cache *cache, const char *url, const char *digest,
+                     struct artifact **ret_artifact, struct error *error);
+void artifact_release(struct artifact **artifact); /* for cleanup; NULL is fine */
+
+/* Borrowed: the descriptor of the tree's root, and its path ("/tmp/kustomization-123"). */
+int artifact_root(const struct artifact *artifact);
+const char *artifact_path(const struct artifact *artifact);
