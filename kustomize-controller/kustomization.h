@@ -109,7 +109,7 @@ struct inventory_entry_list {
         size_t count;
 };
 
-struct inventory {
+struct inventory_status {
         struct inventory_entry_list entries;
 };
 
@@ -127,7 +127,7 @@ struct kustomization_status {
         } conditions;
         const char *last_handled_reconcile_at;
         const char *last_applied_revision, *last_applied_origin_revision, *last_attempted_revision;
-        struct inventory *inventory;
+        struct inventory_status *inventory;
         struct {
                 struct history_entry *items;
                 size_t count;

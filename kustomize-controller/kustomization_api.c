@@ -104,10 +104,10 @@ static const struct field inventory_entry_fields[] = {
 };
 static RECORD(inventory_entry);
 
-static const struct field inventory_fields[] = {
-        FIELD(inventory, entries, OBJECTS, .required = true, .record = &inventory_entry_record),
+static const struct field inventory_status_fields[] = {
+        FIELD(inventory_status, entries, OBJECTS, .required = true, .record = &inventory_entry_record),
 };
-static RECORD(inventory);
+static RECORD(inventory_status);
 
 static const struct field history_entry_fields[] = {
         FIELD(history_entry, digest, STRING, .required = true),
@@ -127,7 +127,7 @@ static const struct field kustomization_status_fields[] = {
         FIELD(kustomization_status, last_applied_revision, STRING),
         FIELD(kustomization_status, last_applied_origin_revision, STRING),
         FIELD(kustomization_status, last_attempted_revision, STRING),
-        FIELD(kustomization_status, inventory, OBJECT, .record = &inventory_record),
+        FIELD(kustomization_status, inventory, OBJECT, .record = &inventory_status_record),
         FIELD(kustomization_status, history, OBJECTS, .record = &history_entry_record),
 };
 static RECORD(kustomization_status);

@@ -1,0 +1,268 @@
+#include "owners.h"
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/memory.h"
+#include "kube/watch.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DRIFT_PAUSE_MS  100
+#define FIGHT_PAUSE_MS  5000
+#define FIGHT_WINDOW_MS 60000
+#define FIGHT_PATIENCE  10 /* corrections in a window that are made at once */
+
+struct owner {
+        char *key; /* namespace/name */
+        bool successful;
+        uint8_t inputs[OWNER_INPUTS];
+        size_t objects;
+        const struct kube_resource **kinds;
+        size_t kind_count;
+        struct buffer drift;
+        int64_t window_start_ms;
+        unsigned corrections;
+};
+
+/* Sorted by key. */
+struct owners {
+        pthread_mutex_t lock;
+        struct watch_pool *pool;
+        struct owner **items;
+        size_t count, capacity;
+};
+
+struct owners *owners_new(struct watch_pool *pool)
+{
+        struct owners *owners = memory_zero(1, sizeof(*owners));
+
+        owners->pool = pool;
+        pthread_mutex_init(&owners->lock, NULL);
+        return owners;
+}
+
+static void owner_free(struct owner *owner)
+{
+        buffer_release(&owner->drift);
+        free(owner->kinds);
+        free(owner->key);
+        free(owner);
+}
+
+void owners_free(struct owners **owners)
+{
+        if (!*owners)
+                return;
+        for (size_t i = 0; i < (*owners)->count; i++)
+                owner_free((*owners)->items[i]);
+        free((*owners)->items);
+        pthread_mutex_destroy(&(*owners)->lock);
+        free(*owners);
+        *owners = NULL;
+}
+
+static size_t locate(const struct owners *owners, const char *key, bool *ret_found)
+{
+        size_t low = 0, high = owners->count;
+
+        *ret_found = false;
+        while (low < high) {
+                size_t middle = low + (high - low) / 2;
+                int order = strcmp(owners->items[middle]->key, key);
+
+                if (order == 0) {
+                        *ret_found = true;
+                        return middle;
+                }
+                if (order < 0)
+                        low = middle + 1;
+                else
+                        high = middle;
+        }
+        return low;
+}
+
+/* With the lock held; NULL if it is not known and not to be made. */
+static struct owner *get(struct owners *owners, const char *namespace, const char *name, bool make)
+{
+        cleanup(free_string) char *key = memory_printf("%s/%s", namespace, name);
+        bool found;
+        size_t at = locate(owners, key, &found);
+        struct owner *owner;
+
+        if (found)
+                return owners->items[at];
+        if (!make)
+                return NULL;
+        if (owners->count == owners->capacity) {
+                owners->capacity = owners->capacity ? owners->capacity * 2 : 16;
+                owners->items = memory_resize(owners->items, owners->capacity, sizeof(*owners->items));
+        }
+        owner = memory_zero(1, sizeof(*owner));
+        owner->key = steal(&key);
+        owner->drift = BUFFER_LIMIT(OWNER_DRIFT_LIMIT);
+        memmove(&owners->items[at + 1], &owners->items[at], (owners->count - at) * sizeof(*owners->items));
+        owners->items[at] = owner;
+        owners->count++;
+        return owner;
+}
+
+void owners_remember(struct owners *owners, const char *namespace, const char *name, const uint8_t inputs[OWNER_INPUTS],
+                     size_t objects)
+{
+        struct owner *owner;
+
+        pthread_mutex_lock(&owners->lock);
+        owner = get(owners, namespace, name, true);
+        owner->successful = true;
+        memcpy(owner->inputs, inputs, OWNER_INPUTS);
+        owner->objects = objects;
+        pthread_mutex_unlock(&owners->lock);
+}
+
+bool owners_recall(struct owners *owners, const char *namespace, const char *name, const uint8_t inputs[OWNER_INPUTS],
+                   size_t *ret_objects)
+{
+        struct owner *owner;
+        bool same;
+
+        pthread_mutex_lock(&owners->lock);
+        owner = get(owners, namespace, name, false);
+        same = owner && owner->successful && memcmp(owner->inputs, inputs, OWNER_INPUTS) == 0;
+        if (same)
+                *ret_objects = owner->objects;
+        pthread_mutex_unlock(&owners->lock);
+        return same;
+}
+
+void owners_invalidate(struct owners *owners, const char *namespace, const char *name)
+{
+        struct owner *owner;
+
+        pthread_mutex_lock(&owners->lock);
+        owner = get(owners, namespace, name, false);
+        if (owner)
+                owner->successful = false;
+        pthread_mutex_unlock(&owners->lock);
+}
+
+static bool holds(const struct kube_resource *const *list, size_t count, const struct kube_resource *resource)
+{
+        for (size_t i = 0; i < count; i++)
+                if (list[i] == resource)
+                        return true;
+        return false;
+}
+
+/* The pool is asked outside of the lock: it may start a connection, and the io thread takes the lock when something drifts. */
+static void change_watches(struct owners *owners, const struct kube_resource *const *now, size_t now_count,
+                           const struct kube_resource *const *before, size_t before_count)
+{
+        if (!owners->pool)
+                return;
+        for (size_t i = 0; i < now_count; i++)
+                if (!holds(before, before_count, now[i]))
+                        watch_pool_use(owners->pool, now[i]);
+        for (size_t i = 0; i < before_count; i++)
+                if (!holds(now, now_count, before[i]))
+                        watch_pool_release(owners->pool, before[i]);
+}
+
+void owners_watch(struct owners *owners, const char *namespace, const char *name, const struct kube_resource *const *resources,
+                  size_t count)
+{
+        const struct kube_resource **now, **before;
+        size_t before_count, now_count = 0;
+        struct owner *owner;
+
+        now = memory_zero(count, sizeof(*now));
+        for (size_t i = 0; i < count && now_count < OWNER_KINDS_LIMIT; i++)
+                if (!holds(now, now_count, resources[i]))
+                        now[now_count++] = resources[i];
+        pthread_mutex_lock(&owners->lock);
+        owner = get(owners, namespace, name, true);
+        before = owner->kinds;
+        before_count = owner->kind_count;
+        owner->kinds = memory_zero(now_count, sizeof(*now));
+        memcpy(owner->kinds, now, now_count * sizeof(*now));
+        owner->kind_count = now_count;
+        pthread_mutex_unlock(&owners->lock);
+        change_watches(owners, now, now_count, before, before_count);
+        free(before);
+        free(now);
+}
+
+void owners_each_kind(struct owners *owners, const char *namespace, const char *name,
+                      void (*fn)(void *data, const struct kube_resource *resource), void *data)
+{
+        const struct kube_resource *kinds[OWNER_KINDS_LIMIT];
+        size_t count = 0;
+        struct owner *owner;
+
+        pthread_mutex_lock(&owners->lock);
+        owner = get(owners, namespace, name, false);
+        for (; owner && count < owner->kind_count; count++)
+                kinds[count] = owner->kinds[count];
+        pthread_mutex_unlock(&owners->lock);
+        for (size_t i = 0; i < count; i++)
+                fn(data, kinds[i]);
+}
+
+void owners_forget(struct owners *owners, const char *namespace, const char *name)
+{
+        struct owner *owner = NULL;
+        cleanup(free_string) char *key = memory_printf("%s/%s", namespace, name);
+        bool found;
+        size_t at;
+
+        pthread_mutex_lock(&owners->lock);
+        at = locate(owners, key, &found);
+        if (found) {
+                owner = owners->items[at];
+                owners->count--;
+                memmove(&owners->items[at], &owners->items[at + 1], (owners->count - at) * sizeof(*owners->items));
+        }
+        pthread_mutex_unlock(&owners->lock);
+        if (!owner)
+                return;
+        change_watches(owners, NULL, 0, owner->kinds, owner->kind_count);
+        owner_free(owner);
+}
+
+int64_t owners_drifted(struct owners *owners, const char *namespace, const char *name, const char *line)
+{
+        int64_t now = clock_now_ms(), pause;
+        struct owner *owner;
+
+        pthread_mutex_lock(&owners->lock);
+        owner = get(owners, namespace, name, true);
+        if (owner->drift.length)
+                buffer_add_char(&owner->drift, '\n');
+        buffer_add_string(&owner->drift, line);
+        if (now - owner->window_start_ms > FIGHT_WINDOW_MS) {
+                owner->window_start_ms = now;
+                owner->corrections = 0;
+        }
+        pause = owner->corrections < FIGHT_PATIENCE ? DRIFT_PAUSE_MS : FIGHT_PAUSE_MS;
+        pthread_mutex_unlock(&owners->lock);
+        return pause;
+}
+
+bool owners_take_drift(struct owners *owners, const char *namespace, const char *name, struct buffer *text)
+{
+        struct owner *owner;
+        bool any;
+
+        pthread_mutex_lock(&owners->lock);
+        owner = get(owners, namespace, name, false);
+        any = owner && owner->drift.length;
+        if (any) {
+                buffer_add_view(text, buffer_view(&owner->drift));
+                buffer_clear(&owner->drift);
+                owner->corrections++;
+        }
+        pthread_mutex_unlock(&owners->lock);
+        return any;
+}

@@ -1,0 +1,51 @@
+/*
+ * owners: what the process remembers of each Kustomization between its runs.
+ *
+ * The inputs of its last successful build, how many objects came of it, the kinds it applied (each holds a user of the watch pool), and what
+ * was seen to drift since. Lost at a restart, which costs one full run. Safe from any thread.
+ */
+#pragma once
+
+#include "base/str.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct kube_resource;
+struct owners;
+struct watch_pool;
+
+#define OWNER_INPUTS      32
+#define OWNER_DRIFT_LIMIT 4096 /* bytes of text kept about drift */
+#define OWNER_KINDS_LIMIT 256
+
+/* `pool` may be NULL: no watches. */
+struct owners *owners_new(struct watch_pool *pool);
+void owners_free(struct owners **owners);
+
+/* The last successful run had these inputs and applied so many objects. */
+void owners_remember(struct owners *owners, const char *namespace, const char *name, const uint8_t inputs[OWNER_INPUTS],
+                     size_t objects);
+/* True if the last run was successful with these inputs. */
+bool owners_recall(struct owners *owners, const char *namespace, const char *name, const uint8_t inputs[OWNER_INPUTS],
+                   size_t *ret_objects);
+/* The next run does everything. */
+void owners_invalidate(struct owners *owners, const char *namespace, const char *name);
+/* The object is gone: gives its watches up. */
+void owners_forget(struct owners *owners, const char *namespace, const char *name);
+
+/* The kinds it has applied; replaces the former ones. Starts and ends watches as needed. */
+void owners_watch(struct owners *owners, const char *namespace, const char *name, const struct kube_resource *const *resources,
+                  size_t count);
+/* Calls fn for each of them. */
+void owners_each_kind(struct owners *owners, const char *namespace, const char *name,
+                      void (*fn)(void *data, const struct kube_resource *resource), void *data);
+
+/*
+ * Notes a line about drift, and returns how long to wait before the owner runs (milliseconds): a moment, in which further edits of the same hand are
+ * collected, and longer when somebody keeps fighting over a field.
+ */
+int64_t owners_drifted(struct owners *owners, const char *namespace, const char *name, const char *line);
+/* Takes what was noted since the last call; false if there was nothing. Lines are separated by line breaks. */
+bool owners_take_drift(struct owners *owners, const char *namespace, const char *name, struct buffer *text);
