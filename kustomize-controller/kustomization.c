@@ -1,0 +1,298 @@
+/*
+ * Kustomization: make the cluster equal to what the source says (Flux kustomize API v1).
+ *
+ * The steps are in order and each may end the run. What they find is written into the object's status, which is sent once at the end, and on the
+ * way only if the run takes long enough to be looked at. A run whose inputs are those of the last successful one, while the metadata watches say that nothing that
+ * it applied has moved, does nothing else.
+ *
+ * The run's own context is cancelled when a newer trigger arrives. Only waiting for health ends then; what changes the cluster runs under `work`, which
+ * ends with the process, its leadership or the timeout.
+ */
+#include "run.h"
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/metrics.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define SECOND_NS       INT64_C(1000000000)
+#define MINIMUM_TIMEOUT (30 * SECOND_NS)
+#define FINAL_WRITE_MS  5000
+#define NANOSECONDS_MS  1000000
+
+static const char *const owned_conditions[] = { CONDITION_READY, CONDITION_RECONCILING, CONDITION_STALLED, CONDITION_HEALTHY,
+                                                NULL };
+
+static int64_t timeout_of(const struct kustomization_spec *spec)
+{
+        int64_t timeout = spec->timeout ? *spec->timeout : spec->interval - 30 * SECOND_NS;
+
+        return timeout < MINIMUM_TIMEOUT ? MINIMUM_TIMEOUT : timeout;
+}
+
+static void run_release(struct run *run)
+{
+        object_patch_release(&run->patch);
+        build_output_release(&run->built);
+        kube_client_release(&run->client);
+}
+
+/* A stored object that does not decode errs alone, and says which field it is. */
+static int run_begin(struct run *run, struct reconcile *reconcile, struct error *error)
+{
+        *run = (struct run){ .reconcile = reconcile,
+                             .arena = reconcile->arena,
+                             .object = reconcile->object,
+                             .namespace = reconcile->namespace,
+                             .name = reconcile->name,
+                             .patch = OBJECT_PATCH_NULL,
+                             .built = BUILD_OUTPUT_NULL,
+                             .changes = APPLY_CHANGES_NULL,
+                             .started_ns = clock_now_ns() };
+        run->resource = kube_resource_intern(KUSTOMIZATION_GROUP, "v1", "Kustomization", "kustomizations", true);
+        object_patch_begin(&run->patch, reconcile->runtime->client, run->resource, STATUS_MANAGER, owned_conditions, run->object);
+        TRY(kind_decode(&kustomization_kind, run->object, run->arena, &run->spec, &run->status, error));
+        run->timeout_ns = timeout_of(&run->spec);
+        run->retry_ns = run->spec.retry_interval ? *run->spec.retry_interval : run->spec.interval;
+        return 0;
+}
+
+/* What a later version will do is refused by name: applied half, it would be wrong. */
+static int refuse_unsupported(struct run *run)
+{
+        const char *field = NULL;
+
+        if (run->spec.kube_config)
+                field = "spec.kubeConfig";
+        else if (run->spec.decryption)
+                field = "spec.decryption";
+        else if (run->spec.health_check_exprs.count)
+                field = "spec.healthCheckExprs";
+        for (size_t i = 0; !field && i < run->spec.depends_on.count; i++)
+                if (run->spec.depends_on.items[i].ready_expr)
+                        field = "spec.dependsOn[].readyExpr";
+        if (!field)
+                return 0;
+        run_stalled(run, REASON_UNSUPPORTED, true,
+                    "%s is not supported by this version of kustomize-controller: remove it, or let another controller reconcile "
+                    "this object",
+                    field);
+        return RUN_ENDED;
+}
+
+static int build(struct context *work, struct run *run, struct error *error)
+{
+        cleanup(artifact_release) struct artifact *artifact = NULL;
+        struct build_request request = { .name = view_of(run->name),
+                                         .namespace = view_of(run->namespace),
+                                         .spec = json_get(run->object, "spec"),
+                                         .substitute = run->spec.post_build != NULL,
+                                         .variables = run->variables,
+                                         .deadline_ms = run->timeout_ns / NANOSECONDS_MS };
+        const char *strategy = run->spec.post_build ? run->spec.post_build->substitute_strategy : NULL;
+        int r;
+
+        r = artifact_acquire(work, kustomize.artifacts, run->artifact_url, run->artifact_digest, &artifact, error);
+        if (r == ARTIFACT_ABSENT) {
+                char text[DURATION_TEXT];
+
+                run_not_ready(run, REASON_ARTIFACT_FAILED,
+                              arena_printf(run->arena, "Source is not ready, artifact not found, retrying in %s",
+                                           duration_print(run->reconcile->runtime->flags->requeue_dependency, text)));
+                log_info(&run->reconcile->log, "%s", condition_message(run->object, CONDITION_READY));
+                run->reconcile->requeue_after_ms = run->reconcile->runtime->flags->requeue_dependency / NANOSECONDS_MS;
+                return RUN_ENDED;
+        }
+        if (r < 0)
+                return error_reason(error, REASON_ARTIFACT_FAILED);
+        request.root = artifact_root(artifact);
+        request.root_path = artifact_path(artifact);
+        request.substitute_always = strategy && strcmp(strategy, "Always") == 0;
+        r = build_run(work, run->arena, &request, &run->built, error);
+        if (r == 0 || strcmp(error->reason, REASON_ARTIFACT_FAILED) != 0) { /* the path was there: this revision is attempted */
+                char timeout[DURATION_TEXT];
+
+                json_set_string(json_object_at(run->object, "status"), "lastAttemptedRevision", run->revision);
+                run_progress(work, run, error, "Building manifests for revision %s with a timeout of %s", run->revision,
+                             duration_print(run->timeout_ns, timeout));
+        }
+        return r;
+}
+
+/* The steps that change the cluster and wait for it. */
+static int reconcile_revision(struct context *ctx, struct context *work, struct run *run, struct error *error)
+{
+        char timeout[DURATION_TEXT];
+        const char *digest;
+
+        duration_print(run->timeout_ns, timeout);
+        TRY(run_progress(work, run, error, "Fetching manifests for revision %s with a timeout of %s", run->revision, timeout));
+        TRY(build(work, run, error));
+        digest = arena_string_n(run->arena, run->built.digest.data, run->built.digest.length);
+        TRY(run_client(run, error));
+        TRY(run_progress(work, run, error, "Detecting drift for revision %s with a timeout of %s", run->revision, timeout));
+
+        if (run_apply(work, run, error) < 0) {
+                run_history(run, digest, REASON_RECONCILIATION_FAILED);
+                return -1;
+        }
+        if (run_prune(work, run, error) < 0) {
+                run_history(run, digest, REASON_PRUNE_FAILED);
+                return -1;
+        }
+        run_watch(work, run);
+        if (run_health(ctx, run, error) < 0) {
+                if (error->kind != ERROR_CANCELLED)
+                        run_history(run, digest, REASON_HEALTH_CHECK_FAILED);
+                return -1;
+        }
+        run_history(run, digest, REASON_RECONCILIATION_SUCCEEDED);
+        owners_remember(kustomize.owners, run->namespace, run->name, run->inputs, run_applied(run));
+        return 0;
+}
+
+static void succeed(struct run *run)
+{
+        struct json *status = json_object_at(run->object, "status");
+
+        json_set_string(status, "lastAppliedRevision", run->revision);
+        json_set_string(status, "lastAppliedOriginRevision", run->origin_revision);
+        condition_set(run->object, CONDITION_READY, CONDITION_TRUE, REASON_RECONCILIATION_SUCCEEDED, "Applied revision: %s",
+                      run->revision);
+        run->reconcile->requeue_after_ms = runtime_jitter(run->reconcile->runtime, run->spec.interval) / NANOSECONDS_MS;
+}
+
+/* Nothing to do: the same is said again, with a new time. */
+static void succeed_unchanged(struct run *run)
+{
+        const char *digest = run->status.history.count ? run->status.history.items[0].digest : NULL;
+
+        if (digest)
+                run_history(run, digest, REASON_RECONCILIATION_SUCCEEDED);
+        succeed(run);
+}
+
+static void fail(struct run *run, struct error *error)
+{
+        char retry[DURATION_TEXT];
+        cleanup(log_fields_release) struct log_fields fields = LOG_FIELDS_NULL;
+
+        owners_invalidate(kustomize.owners, run->namespace, run->name);
+        if (!error->reason[0])
+                error_reason(error, REASON_RECONCILIATION_FAILED);
+        run_not_ready(run, error->reason, error_message(error));
+        log_field(&fields, "revision", run->revision ? run->revision : "");
+        log_line(LOG_ERROR, NULL, &run->reconcile->log, &fields, error, "Reconciliation failed after %s, next try in %s",
+                 run_duration(run), duration_print(run->retry_ns, retry));
+        run_event(run, EVENT_WARNING, run->revision, run->origin_revision, false, "%s", error_message(error));
+        run->reconcile->requeue_after_ms = run->retry_ns / NANOSECONDS_MS;
+}
+
+/* A newer trigger while it waited for health: begin again at once. */
+static void superseded(struct run *run)
+{
+        struct trigger trigger;
+
+        owners_invalidate(kustomize.owners, run->namespace, run->name);
+        if (!reconcile_trigger(run->reconcile, &trigger))
+                return;
+        condition_set(run->object, CONDITION_READY, CONDITION_FALSE, REASON_HEALTH_CHECK_CANCELED,
+                      "New reconciliation triggered by %s/%s/%s", trigger.kind, trigger.namespace, trigger.name);
+        log_info(&run->reconcile->log, "New reconciliation triggered, canceling health checks");
+        run_event(run, EVENT_NORMAL, run->revision, run->origin_revision, false,
+                  "Health checks canceled due to new reconciliation triggered by %s/%s/%s", trigger.kind, trigger.namespace,
+                  trigger.name);
+        run->reconcile->requeue = true;
+}
+
+static int run_steps(struct context *ctx, struct context *work, struct run *run, struct error *error)
+{
+        if (!finalizer_has(run->object, KUSTOMIZATION_FINALIZER)) {
+                finalizer_add(run->object, KUSTOMIZATION_FINALIZER);
+                TRY(run_write(work, run, error)); /* before anything that it has to undo */
+        }
+        if (run->spec.suspend) {
+                log_info(&run->reconcile->log, "Reconciliation is suspended for this object");
+                return RUN_ENDED;
+        }
+        TRY(refuse_unsupported(run));
+        condition_remove(run->object, CONDITION_STALLED);
+        TRY(run_source(work, run, error));
+        TRY(run_dependencies(work, run, error));
+        if (run_inputs(work, run, error) < 0)
+                return error_reason(error, REASON_BUILD_FAILED);
+        if (run_unchanged(run)) {
+                succeed_unchanged(run);
+                return 0;
+        }
+        TRY(reconcile_revision(ctx, work, run, error));
+        succeed(run);
+        return 0;
+}
+
+/* The last write has a time of its own: also when the run was cut short, what it did is said. */
+static int run_end(struct run *run, struct error *error)
+{
+        cleanup(context_close) struct context last;
+
+        condition_handled(run->object);
+        if (condition_is_true(run->object, CONDITION_READY) && !run->spec.suspend) {
+                condition_remove(run->object, CONDITION_RECONCILING);
+                condition_observed(run->object);
+        } else if (condition_is_false(run->object, CONDITION_READY) && condition_has(run->object, CONDITION_RECONCILING)) {
+                const char *message = arena_string(run->arena, condition_message(run->object, CONDITION_RECONCILING));
+
+                condition_set(run->object, CONDITION_RECONCILING, CONDITION_TRUE, REASON_PROGRESSING_WITH_RETRY, "%s", message);
+        }
+        context_open(&last, NULL, clock_now_ms() + FINAL_WRITE_MS);
+        return run_write(&last, run, error);
+}
+
+static void finished(struct run *run)
+{
+        cleanup(log_fields_release) struct log_fields fields = LOG_FIELDS_NULL;
+        const char *duration = run_duration(run);
+        char interval[DURATION_TEXT];
+
+        duration_print(run->spec.interval, interval);
+        log_field(&fields, "revision", run->revision);
+        log_line(LOG_INFO, NULL, &run->reconcile->log, &fields, NULL, "Reconciliation finished in %s, next run in %s", duration,
+                 interval);
+        run_event(run, EVENT_NORMAL, run->revision, run->origin_revision, true, "Reconciliation finished in %s, next run in %s",
+                  duration, interval);
+        wake_dependents(run);
+}
+
+int kustomization_reconcile(struct context *ctx, struct reconcile *reconcile, struct error *error)
+{
+        cleanup(run_release) struct run run;
+        cleanup(context_close) struct context work;
+        cleanup(error_release) struct error failure = ERROR_NULL;
+        int r;
+
+        r = run_begin(&run, reconcile, error);
+        context_open(&work, reconcile->runtime->context, r < 0 ? CLOCK_NEVER : clock_now_ms() + run.timeout_ns / NANOSECONDS_MS);
+        if (r < 0) {
+                reconcile->terminal = true;
+                return -1;
+        }
+        if (json_path(run.object, "metadata", "deletionTimestamp", NULL))
+                return run_finalize(reconcile->runtime->context, &run, error);
+
+        r = run_steps(ctx, &work, &run, &failure);
+        if (r < 0 && failure.kind == ERROR_CANCELLED && context_cause(&work) == CONTEXT_RUNNING &&
+            context_cause(ctx) == CONTEXT_SUPERSEDED)
+                superseded(&run);
+        else if (r < 0 && failure.kind == ERROR_CANCELLED)
+                return error_move(error, &failure); /* the process ends or is no leader any more: nothing is to be said */
+        else if (r < 0 && !run.revision)
+                return run_end(&run, error) < 0 ? -1 : error_move(error, &failure); /* of the API: retried with back-off */
+        else if (r < 0)
+                fail(&run, &failure);
+        TRY(run_end(&run, error));
+        if (r == 0)
+                finished(&run);
+        return 0;
+}

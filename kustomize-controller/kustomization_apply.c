@@ -1,0 +1,338 @@
+/*
+ * What a Kustomization does to the cluster: apply, prune, and wait for health.
+ */
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "kube/health.h"
+#include "run.h"
+
+#include <string.h>
+
+#define NANOSECONDS_MS 1000000
+
+int run_client(struct run *run, struct error *error)
+{
+        const struct runtime *runtime = run->reconcile->runtime;
+        const char *account = run->spec.service_account_name;
+
+        (void)error;
+        if (!account || !*account)
+                account = runtime->flags->default_service_account;
+        if (!account || !*account)
+                run->client = kube_client_ref(runtime->client);
+        else
+                run->client = kube_client_impersonate(
+                        runtime->client, arena_printf(run->arena, "system:serviceaccount:%s:%s", run->namespace, account));
+        return 0;
+}
+
+static const struct apply_ignore *ignore_rules(struct run *run)
+{
+        struct apply_ignore *rules = arena_array(run->arena, run->spec.ignore.count, sizeof(*rules));
+
+        for (size_t i = 0; i < run->spec.ignore.count; i++) {
+                const struct ignore_rule *rule = &run->spec.ignore.items[i];
+                const char **paths = arena_array(run->arena, rule->paths.count + 1, sizeof(*paths));
+
+                for (size_t p = 0; p < rule->paths.count; p++)
+                        paths[p] = rule->paths.items[p];
+                rules[i] = (struct apply_ignore){ paths, rule->target };
+        }
+        return rules;
+}
+
+struct apply_settings run_settings(struct run *run)
+{
+        return (struct apply_settings){ .client = run->client,
+                                        .parallel = kustomize.parallel,
+                                        .concurrency = (unsigned)kustomize.concurrent_ssa,
+                                        .drift = kustomize.drift,
+                                        .field_manager = FIELD_MANAGER,
+                                        .annotation_group = KUSTOMIZATION_GROUP,
+                                        .owner_name = run->name,
+                                        .owner_namespace = run->namespace,
+                                        .force = run->spec.force,
+                                        .verify_all = !kustomize.drift || object_force_requested(run->object),
+                                        .migrate_api_version = runtime_gate(run->reconcile->runtime, "MigrateAPIVersion"),
+                                        .override_managers = kustomize.managers,
+                                        .stage_kinds = kustomize.kinds,
+                                        .stage_kind_count = kustomize.kind_count,
+                                        .ignore = ignore_rules(run),
+                                        .ignore_count = run->spec.ignore.count,
+                                        .recreate_ms = run->timeout_ns / NANOSECONDS_MS,
+                                        .recheck_ms = run_recheck_ms(run) };
+}
+
+/* ---- apply ---- */
+
+static bool in_inventory(const struct inventory *inventory, const struct build_object *object)
+{
+        for (size_t i = 0; i < inventory->count; i++)
+                if (view_is(object->name, inventory->items[i].name) && view_is(object->kind, inventory->items[i].kind) &&
+                    (!object->namespace.length || !*inventory->items[i].namespace ||
+                     view_is(object->namespace, inventory->items[i].namespace)))
+                        return true;
+        return false;
+}
+
+static struct apply_object *apply_list(struct run *run)
+{
+        struct apply_object *list = arena_array(run->arena, run->built.count, sizeof(*list));
+
+        for (size_t i = 0; i < run->built.count; i++) {
+                const struct build_object *object = &run->built.objects[i];
+
+                list[i] = (struct apply_object){ .api_version = object->api_version,
+                                                 .kind = object->kind,
+                                                 .namespace = object->namespace,
+                                                 .name = object->name,
+                                                 .text = object->payload,
+                                                 .known = in_inventory(&run->old_inventory, object) };
+        }
+        return list;
+}
+
+static void set_inventory(struct run *run, const struct inventory *inventory)
+{
+        json_set(json_object_at(run->object, "status"), "inventory", inventory_encode(inventory));
+}
+
+/* {"<Kind>/<ns>/<name>":"created",...}, or with the gate {"created":["..."],...}. */
+static void log_changes(struct run *run)
+{
+        cleanup(log_fields_release) struct log_fields fields = LOG_FIELDS_NULL;
+        cleanup(json_free) struct json *output = json_new_object();
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+        bool grouped = runtime_gate(run->reconcile->runtime, "GroupChangeLog");
+
+        if (!run->changes.count || !log_enabled(LOG_INFO))
+                return;
+        for (size_t i = 0; i < run->changes.count; i++) {
+                cleanup(buffer_release) struct buffer id = BUFFER_NULL;
+                const char *action = apply_action_name(run->changes.items[i].action);
+
+                object_id_describe(&run->changes.items[i].object, &id);
+                if (grouped)
+                        json_append(json_array_at(output, action), json_new_string(buffer_string(&id)));
+                else
+                        json_set_string(output, buffer_string(&id), action);
+        }
+        json_print(output, &text);
+        log_field_json(&fields, "output", buffer_view(&text));
+        log_field(&fields, "revision", run->revision);
+        log_line(LOG_INFO, NULL, &run->reconcile->log, &fields, NULL, "server-side apply completed");
+}
+
+/* Who changed what since the last run; said once, together with its being undone. */
+static void report_drift(struct run *run, bool corrected)
+{
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+
+        if (!owners_take_drift(kustomize.owners, run->namespace, run->name, &text) || !corrected)
+                return;
+        run_event(run, EVENT_NORMAL, run->revision, run->origin_revision, false, "Drift corrected:\n%s", buffer_string(&text));
+}
+
+int run_apply(struct context *ctx, struct run *run, struct error *error)
+{
+        const struct apply_settings settings = run_settings(run);
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+        struct inventory now;
+        int r;
+
+        if (inventory_decode(json_path(run->object, "status", "inventory", NULL), run->arena, &run->old_inventory, error) < 0)
+                return -1;
+        run_report_watches(run);
+        if (kustomize.drift)
+                drift_run_begin(kustomize.drift, run->namespace, run->name);
+        r = apply_objects(ctx, &settings, apply_list(run), run->built.count, run->arena, &run->changes, error);
+        if (kustomize.drift)
+                drift_run_end(kustomize.drift, run->namespace, run->name);
+        now = apply_inventory(&run->changes, run->arena);
+        if (r < 0) { /* what was applied before the failure must not be forgotten, nor what was there */
+                if (now.count) {
+                        now = inventory_union(&run->old_inventory, &now, run->arena);
+                        set_inventory(run, &now);
+                }
+                return -1;
+        }
+        log_changes(run);
+        apply_changes_print(&run->changes, false, &text);
+        run->changed = text.length > 0;
+        if (run->changed)
+                run_event(run, EVENT_NORMAL, run->revision, run->origin_revision, false, "%s", buffer_string(&text));
+        report_drift(run, run->changed);
+        set_inventory(run, &now);
+        return 0;
+}
+
+size_t run_applied(const struct run *run)
+{
+        size_t count = 0;
+
+        for (size_t i = 0; i < run->changes.count; i++)
+                count += run->changes.items[i].action != APPLY_SKIPPED;
+        return count;
+}
+
+/* ---- prune ---- */
+
+int run_prune(struct context *ctx, struct run *run, struct error *error)
+{
+        const struct apply_settings settings = run_settings(run);
+        struct inventory now = apply_inventory(&run->changes, run->arena), left = { NULL, 0 };
+        struct inventory stale = inventory_difference(&run->old_inventory, &now, run->arena);
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+        struct apply_changes pruned = APPLY_CHANGES_NULL;
+
+        if (!run->spec.prune || !stale.count)
+                return 0;
+        if (apply_prune(ctx, &settings, &stale, run->arena, &pruned, &left, error) < 0) {
+                now = inventory_union(&now, &left, run->arena);
+                set_inventory(run, &now);
+                return error_reason(error, REASON_PRUNE_FAILED);
+        }
+        apply_changes_print(&pruned, true, &text);
+        if (text.length) {
+                log_info(&run->reconcile->log, "garbage collection completed: %s", buffer_string(&text));
+                run_event(run, EVENT_NORMAL, run->revision, run->origin_revision, false, "%s", buffer_string(&text));
+        }
+        return 0;
+}
+
+/* ---- watches on what was applied ---- */
+
+void run_watch(struct context *ctx, struct run *run)
+{
+        const struct kube_resource **resources = arena_array(run->arena, run->changes.count, sizeof(*resources));
+        size_t count = 0;
+
+        if (!kustomize.drift)
+                return;
+        for (size_t i = 0; i < run->changes.count; i++) {
+                cleanup(error_release) struct error ignored = ERROR_NULL;
+                const struct object_id *id = &run->changes.items[i].object;
+                const struct kube_resource *resource;
+
+                if (run->changes.items[i].action == APPLY_SKIPPED)
+                        continue;
+                /* What cannot be found cannot be watched: the next run asks about it. */
+                if (kube_resource_find(ctx, run->reconcile->runtime->client, id->group, id->version, id->kind, &resource,
+                                       &ignored) == 0)
+                        resources[count++] = resource;
+        }
+        owners_watch(kustomize.owners, run->namespace, run->name, resources, count);
+}
+
+/* ---- health ---- */
+
+static bool is_self(const struct run *run, const struct object_id *id)
+{
+        return strcmp(id->kind, "Kustomization") == 0 && strcmp(id->name, run->name) == 0 &&
+               strcmp(id->namespace, run->namespace) == 0;
+}
+
+/* What was applied, or the objects that spec.healthChecks names. */
+static struct health_object *health_list(struct run *run, size_t *ret_count)
+{
+        size_t limit = run->spec.wait ? run->changes.count : run->spec.health_checks.count, count = 0;
+        struct health_object *list = arena_array(run->arena, limit, sizeof(*list));
+
+        for (size_t i = 0; run->spec.wait && i < run->changes.count; i++) {
+                const struct apply_change *change = &run->changes.items[i];
+
+                if (change->action != APPLY_SKIPPED && !is_self(run, &change->object))
+                        list[count++] = (struct health_object){ change->object, change->status, change->finishes };
+        }
+        for (size_t i = 0; !run->spec.wait && i < run->spec.health_checks.count; i++) {
+                const struct health_check *check = &run->spec.health_checks.items[i];
+                struct view api_version = view_of(check->api_version && *check->api_version ? check->api_version : "apps/v1");
+                ptrdiff_t slash = view_find(api_version, '/', 0);
+                struct object_id id = { .kind = check->kind,
+                                        .name = check->name,
+                                        .namespace = check->namespace ? check->namespace : "" };
+
+                id.group = slash < 0 ? "" : arena_string_n(run->arena, api_version.data, (size_t)slash);
+                id.version = slash < 0 ? arena_string_n(run->arena, api_version.data, api_version.length)
+                                       : arena_string_n(run->arena, api_version.data + slash + 1,
+                                                        api_version.length - (size_t)slash - 1);
+                if (!is_self(run, &id))
+                        list[count++] = (struct health_object){ id, KSTATUS_UNKNOWN, false };
+        }
+        *ret_count = count;
+        return list;
+}
+
+static bool all_current(const struct health_object *list, size_t count)
+{
+        for (size_t i = 0; i < count; i++)
+                if (list[i].status != KSTATUS_CURRENT)
+                        return false;
+        return true;
+}
+
+static const char *elapsed(struct run *run, int64_t since_ns)
+{
+        char text[DURATION_TEXT];
+
+        return arena_string(run->arena, duration_print(clock_now_ns() - since_ns, text));
+}
+
+static int wait_for(struct context *ctx, struct run *run, const struct health_object *list, size_t count, struct error *error)
+{
+        struct health_settings settings = { .client = run->client,
+                                            .parallel = kustomize.parallel,
+                                            .concurrency = (unsigned)kustomize.concurrent_ssa,
+                                            .drift = kustomize.drift,
+                                            .owner_name = run->name,
+                                            .owner_namespace = run->namespace,
+                                            .timeout_ms = run->timeout_ns / NANOSECONDS_MS,
+                                            .fail_fast = !runtime_gate(run->reconcile->runtime, "DisableFailFastBehavior") };
+        char timeout[DURATION_TEXT];
+        const char *message;
+
+        if (all_current(list, count))
+                return 0;
+        if (run->spec.wait)
+                settings.label_selector = arena_printf(run->arena, "%s/name=%s,%s/namespace=%s", KUSTOMIZATION_GROUP, run->name,
+                                                       KUSTOMIZATION_GROUP, run->namespace);
+        message = arena_printf(run->arena, "Running health checks for revision %s with a timeout of %s", run->revision,
+                               duration_print(run->timeout_ns, timeout));
+        condition_mark_reconciling(run->object, REASON_PROGRESSING, "%s", message);
+        condition_set(run->object, CONDITION_HEALTHY, CONDITION_UNKNOWN, REASON_PROGRESSING, "%s", message);
+        TRY(run_write(ctx, run, error));
+        return health_wait(ctx, &settings, list, count, error);
+}
+
+int run_health(struct context *ctx, struct run *run, struct error *error)
+{
+        bool was_healthy = condition_is_true(run->object, CONDITION_HEALTHY);
+        bool new_revision = !run->status.last_applied_revision || strcmp(run->status.last_applied_revision, run->revision) != 0;
+        int64_t started = clock_now_ns();
+        struct health_object *list;
+        char timeout[DURATION_TEXT];
+        const char *message;
+        size_t count;
+
+        list = health_list(run, &count);
+        if (!count) {
+                condition_remove(run->object, CONDITION_HEALTHY);
+                return 0;
+        }
+        reconcile_expect(run->reconcile, (clock_now_ns() - run->started_ns + run->timeout_ns) / NANOSECONDS_MS);
+        condition_mark_reconciling(run->object, REASON_PROGRESSING, "Running health checks for revision %s with a timeout of %s",
+                                   run->revision, duration_print(run->timeout_ns, timeout));
+        if (wait_for(ctx, run, list, count, error) < 0) {
+                if (error->kind == ERROR_CANCELLED)
+                        return -1;
+                error_reason(error, REASON_HEALTH_CHECK_FAILED);
+                condition_set(run->object, CONDITION_HEALTHY, CONDITION_FALSE, REASON_HEALTH_CHECK_FAILED, "%s",
+                              error_message(error));
+                return error_wrap(error, "health check failed after %s", elapsed(run, started));
+        }
+        message = arena_printf(run->arena, "Health check passed in %s", elapsed(run, started));
+        if (!was_healthy || (new_revision && run->changed))
+                run_event(run, EVENT_NORMAL, run->revision, run->origin_revision, false, "%s", message);
+        condition_set(run->object, CONDITION_HEALTHY, CONDITION_TRUE, REASON_SUCCEEDED, "%s", message);
+        return 0;
+}

@@ -1,0 +1,283 @@
+/*
+ * What wakes a Kustomization: its source's artifact, labelled ConfigMaps and Secrets that it refers to, a dependency that became ready, somebody who
+ * changed what it applied.
+ *
+ * Predicates and maps run on the io thread: they read text and build no trees.
+ */
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "data/scan.h"
+#include "run.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- indexes of the cache of Kustomizations ---- */
+
+static void add_source_key(const struct cache_object *object, struct cache_keys *keys)
+{
+        struct view reference = SCAN_PATH(object->text, "spec", "sourceRef");
+        struct view kind = scan_string(scan_get(reference, "kind")), name = scan_string(scan_get(reference, "name"));
+        struct view namespace = scan_string(scan_get(reference, "namespace"));
+
+        if (!namespace.length)
+        namespace = view_of(object->namespace);
+        cache_keys_printf(keys, "%.*s/%.*s/%.*s", VIEW_ARGS(kind), VIEW_ARGS(namespace), VIEW_ARGS(name));
+}
+
+static void add_config_keys(const struct cache_object *object, struct cache_keys *keys)
+{
+        struct scan references = scan_begin(SCAN_PATH(object->text, "spec", "postBuild", "substituteFrom"));
+
+        while (scan_next(&references)) {
+                struct view kind = scan_string(scan_get(references.value, "kind")),
+                            name = scan_string(scan_get(references.value, "name"));
+
+                cache_keys_printf(keys, "%.*s/%s/%.*s", VIEW_ARGS(kind), object->namespace, VIEW_ARGS(name));
+        }
+}
+
+static void add_dependency_keys(const struct cache_object *object, struct cache_keys *keys)
+{
+        struct scan references = scan_begin(SCAN_PATH(object->text, "spec", "dependsOn"));
+
+        while (scan_next(&references)) {
+                struct view namespace = scan_string(scan_get(references.value, "namespace")),
+                            name = scan_string(scan_get(references.value, "name"));
+
+                if (!namespace.length)
+                namespace = view_of(object->namespace);
+                cache_keys_printf(keys, "%.*s/%.*s", VIEW_ARGS(namespace), VIEW_ARGS(name));
+        }
+}
+
+static const struct cache_index indexes[] = {
+        { "source", add_source_key },
+        { "config", add_config_keys },
+        { "dependency", add_dependency_keys },
+};
+
+/* ---- conditions, from text ---- */
+
+static struct view condition_of(const struct cache_object *object, const char *type)
+{
+        struct scan conditions = scan_begin(SCAN_PATH(object->text, "status", "conditions"));
+
+        while (scan_next(&conditions))
+                if (view_is(scan_string(scan_get(conditions.value, "type")), type))
+                        return conditions.value;
+        return VIEW_NULL;
+}
+
+static bool is_true(const struct cache_object *object, const char *type)
+{
+        return view_is(scan_string(scan_get(condition_of(object, type), "status")), "True");
+}
+
+/* ---- sources ---- */
+
+/* It is at that revision already, or on its way there. */
+static bool has_revision(const struct cache_object *object, struct view revision)
+{
+        bool stalled = is_true(object, CONDITION_STALLED), reconciling = is_true(object, CONDITION_RECONCILING) && !stalled;
+        bool ready = is_true(object, CONDITION_READY) && !stalled && !reconciling;
+
+        return (ready || reconciling) &&
+               view_equal(scan_string(SCAN_PATH(object->text, "status", "lastAttemptedRevision")), revision);
+}
+
+static bool has_dependencies(const struct cache_object *object)
+{
+        struct scan references = scan_begin(SCAN_PATH(object->text, "spec", "dependsOn"));
+
+        return scan_next(&references);
+}
+
+static struct view artifact_text(const struct cache_object *source, const char *field)
+{
+        return source ? scan_string(SCAN_PATH(source->text, "status", "artifact", field)) : VIEW_NULL;
+}
+
+/* Those that others depend on come first, so that fewer find their dependencies unfinished. */
+static void enqueue_list(struct controller *controller, const struct cache_list *list, const char *kind,
+                         const struct cache_event *event, struct view skip_revision)
+{
+        for (int dependent = 0; dependent < 2; dependent++) {
+                for (size_t i = 0; i < list->count; i++) {
+                        const struct cache_object *object = list->items[i];
+
+                        if (has_dependencies(object) != dependent || (skip_revision.length && has_revision(object, skip_revision)))
+                                continue;
+                        controller_enqueue_for(controller, object->namespace, object->name, QUEUE_PRIORITY_NORMAL, kind,
+                                               event->new ? event->new : event->old);
+                }
+        }
+}
+
+static void source_changed(struct controller *controller, const struct cache_event *event, const char *kind)
+{
+        struct view old_revision = artifact_text(event->old, "revision"), new_revision = artifact_text(event->new, "revision");
+        const struct cache_object *source = event->new ? event->new : event->old;
+        bool same_revision = event->old && event->new &&view_equal(old_revision, new_revision);
+        cleanup(cache_list_release) struct cache_list list = CACHE_LIST_NULL;
+        char key[600];
+
+        if (event->old && event->new) {
+                if (!new_revision.length)
+                        return;
+                if (same_revision && view_equal(artifact_text(event->old, "digest"), artifact_text(event->new, "digest")))
+                        return;
+        }
+        snprintf(key, sizeof(key), "%s/%s/%s", kind, source->namespace, source->name);
+        cache_find(controller_cache(controller), "source", key, &list);
+        /* The same revision with other content (an ignore rule changed) is news to everybody. */
+        enqueue_list(controller, &list, kind, event, same_revision ? VIEW_NULL : new_revision);
+}
+
+static void git_repository_changed(struct controller *controller, const struct cache_event *event)
+{
+        source_changed(controller, event, "GitRepository");
+}
+
+static void oci_repository_changed(struct controller *controller, const struct cache_event *event)
+{
+        source_changed(controller, event, "OCIRepository");
+}
+
+static void bucket_changed(struct controller *controller, const struct cache_event *event)
+{
+        source_changed(controller, event, "Bucket");
+}
+
+static void external_artifact_changed(struct controller *controller, const struct cache_event *event)
+{
+        source_changed(controller, event, "ExternalArtifact");
+}
+
+/* ---- ConfigMaps and Secrets ---- */
+
+static void config_changed(struct controller *controller, const struct cache_event *event, const char *kind)
+{
+        const struct cache_object *object = event->new ? event->new : event->old;
+        cleanup(cache_list_release) struct cache_list list = CACHE_LIST_NULL;
+        char key[600];
+
+        if (event->initial)
+                return; /* the Kustomization's own start reads it */
+        snprintf(key, sizeof(key), "%s/%s/%s", kind, object->namespace, object->name);
+        cache_find(controller_cache(controller), "config", key, &list);
+        enqueue_list(controller, &list, kind, event, VIEW_NULL);
+}
+
+static void config_map_changed(struct controller *controller, const struct cache_event *event)
+{
+        config_changed(controller, event, "ConfigMap");
+}
+
+static void secret_changed(struct controller *controller, const struct cache_event *event)
+{
+        config_changed(controller, event, "Secret");
+}
+
+const char *config_selector; /* set by main.c once the flags are read */
+
+static const struct controller_watch watches[] = {
+        { .group = SOURCE_GROUP,
+          .version = "v1",
+          .kind = "GitRepository",
+          .plural = "gitrepositories",
+          .optional = true,
+          .map = git_repository_changed },
+        { .group = SOURCE_GROUP,
+          .version = "v1",
+          .kind = "OCIRepository",
+          .plural = "ocirepositories",
+          .optional = true,
+          .map = oci_repository_changed },
+        { .group = SOURCE_GROUP, .version = "v1", .kind = "Bucket", .plural = "buckets", .optional = true, .map = bucket_changed },
+        { .group = SOURCE_GROUP,
+          .version = "v1",
+          .kind = "ExternalArtifact",
+          .plural = "externalartifacts",
+          .gate = "ExternalArtifact",
+          .optional = true,
+          .map = external_artifact_changed },
+        { .group = "",
+          .version = "v1",
+          .kind = "ConfigMap",
+          .plural = "configmaps",
+          .metadata_only = true,
+          .label_selector = &config_selector,
+          .unless_gate = "DisableConfigWatchers",
+          .map = config_map_changed },
+        { .group = "",
+          .version = "v1",
+          .kind = "Secret",
+          .plural = "secrets",
+          .metadata_only = true,
+          .label_selector = &config_selector,
+          .unless_gate = "DisableConfigWatchers",
+          .map = secret_changed },
+};
+
+static void removed(struct controller *controller, const struct cache_object *object)
+{
+        (void)controller;
+        owners_invalidate(kustomize.owners, object->namespace, object->name);
+}
+
+struct controller kustomization_controller = { .kind = &kustomization_kind,
+                                               .reconcile = kustomization_reconcile,
+                                               .removed = removed,
+                                               .watches = watches,
+                                               .watch_count = sizeof(watches) / sizeof(watches[0]),
+                                               .indexes = indexes,
+                                               .index_count = sizeof(indexes) / sizeof(indexes[0]),
+                                               .supersede_gate = "CancelHealthCheckOnNewRevision" };
+
+/* ---- dependents ---- */
+
+void wake_dependents(struct run *run)
+{
+        struct controller *controller = run->reconcile->controller;
+        cleanup(cache_list_release) struct cache_list list = CACHE_LIST_NULL;
+
+        cache_find(controller_cache(controller), "dependency", arena_printf(run->arena, "%s/%s", run->namespace, run->name), &list);
+        for (size_t i = 0; i < list.count; i++)
+                if (view_is(scan_string(scan_get(condition_of(list.items[i], CONDITION_READY), "reason")),
+                            REASON_DEPENDENCY_NOT_READY))
+                        controller_enqueue(controller, list.items[i]->namespace, list.items[i]->name, QUEUE_PRIORITY_NORMAL);
+}
+
+/* ---- drift ---- */
+
+void drift_seen(void *data, const struct kube_resource *resource, const struct cache_event *event)
+{
+        const struct cache_object *object = event->new ? event->new : event->old;
+        const struct drift_key key = { resource, object->namespace, object->name };
+
+        (void)data;
+        drift_watch_heard(kustomize.drift, resource, clock_now_ms());
+        drift_update(kustomize.drift, &key, event->new ? DRIFT_SEEN : DRIFT_DELETED, event->frame);
+}
+
+void wake_owner(void *data, const char *owner_namespace, const char *owner_name, const struct drift_report *report)
+{
+        cleanup(log_fields_release) struct log_fields fields = LOG_FIELDS_NULL;
+        const char *kind = report->resource->kind, *slash = *report->namespace ? "/" : "";
+        const char *by = *report->manager ? report->manager : "somebody";
+        char line[1024];
+        int64_t pause;
+
+        (void)data;
+        snprintf(line, sizeof(line), "%s/%s%s%s %s by %s%s%s", kind, report->namespace, slash, report->name,
+                 report->deleted ? "deleted" : "changed", by, *report->fields ? ": " : "", report->fields);
+        pause = owners_drifted(kustomize.owners, owner_namespace, owner_name, line);
+        log_field(&fields, "name", owner_name);
+        log_field(&fields, "namespace", owner_namespace);
+        log_field(&fields, "reconciler kind", "Kustomization");
+        log_field(&fields, "manager", report->manager);
+        log_field(&fields, "fields", report->fields);
+        log_line(LOG_INFO, NULL, NULL, &fields, NULL, "drift detected: %s", line);
+        controller_enqueue_after(&kustomization_controller, owner_namespace, owner_name, QUEUE_PRIORITY_NORMAL, pause);
+}

@@ -1,0 +1,162 @@
+/*
+ * run: what the parts of a Kustomization's reconcile share: the process's own things, and those of one run.
+ *
+ * The steps of a run are functions of `struct run` in the order of kustomization.c. What they find out goes into run->object, the run's own tree;
+ * run_write sends what differs.
+ */
+#pragma once
+
+#include "artifact.h"
+#include "base/arena.h"
+#include "base/context.h"
+#include "base/error.h"
+#include "build.h"
+#include "kube/apply.h"
+#include "kube/client.h"
+#include "kube/condition.h"
+#include "kube/controller.h"
+#include "kube/drift.h"
+#include "kube/event.h"
+#include "kube/patch.h"
+#include "kube/watch.h"
+#include "kustomization.h"
+#include "owners.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define KUSTOMIZATION_FINALIZER "finalizers.fluxcd.io"
+#define KUSTOMIZATION_GROUP     "kustomize.toolkit.fluxcd.io"
+#define SOURCE_GROUP            "source.toolkit.fluxcd.io"
+#define FIELD_MANAGER           "kustomize-controller"      /* of what is applied */
+#define STATUS_MANAGER          "gotk-kustomize-controller" /* of the Kustomization itself */
+
+/* Reasons of a Kustomization's conditions, beside those of kube/condition.h. */
+#define REASON_ARTIFACT_FAILED          "ArtifactFailed"
+#define REASON_BUILD_FAILED             "BuildFailed"
+#define REASON_RECONCILIATION_FAILED    "ReconciliationFailed"
+#define REASON_RECONCILIATION_SUCCEEDED "ReconciliationSucceeded"
+#define REASON_PRUNE_FAILED             "PruneFailed"
+#define REASON_HEALTH_CHECK_FAILED      "HealthCheckFailed"
+#define REASON_HEALTH_CHECK_CANCELED    "HealthCheckCanceled"
+#define REASON_UNSUPPORTED              "UnsupportedField"
+
+/* The process's own; set up by main.c before the first run. */
+struct kustomize {
+        /* flags */
+        int64_t concurrent_ssa, http_retry;
+        bool no_remote_bases;
+        const char *drift_detection; /* "watch" or "dry-run" */
+        const char *sops_age_secret, *sops_vault_configmap;
+        struct flag_list override_managers, stage_kinds;
+
+        struct artifact_cache *artifacts;
+        struct parallel *parallel;
+        struct drift_table *drift; /* NULL with --drift-detection=dry-run */
+        struct watch_pool *watches;
+        struct owners *owners;
+        const char **managers; /* override_managers as NULL-terminated strings */
+        struct apply_kind *kinds;
+        size_t kind_count;
+};
+
+extern struct kustomize kustomize;
+
+/* What is applied carries this label. */
+#define LABEL_OWNER_SELECTOR KUSTOMIZATION_GROUP "/name"
+
+/* The kind, as main.c names it, with what wakes it (kustomization_watch.c) and what it does then (kustomization.c). */
+extern struct controller kustomization_controller;
+int kustomization_reconcile(struct context *ctx, struct reconcile *reconcile, struct error *error);
+extern const char *config_selector; /* --watch-configs-label-selector */
+
+/* One run. Strings live in the arena or the object. */
+struct run {
+        struct reconcile *reconcile;
+        struct arena *arena;
+        struct json *object; /* reconcile->object */
+        const char *namespace, *name;
+        struct kustomization_spec spec;
+        struct kustomization_status status; /* as it was at the beginning */
+        struct object_patch patch;
+        struct kube_client *client;           /* of what is applied: impersonating if need be; owned */
+        const struct kube_resource *resource; /* of Kustomizations */
+        int64_t started_ns, timeout_ns, retry_ns;
+
+        /* the source */
+        const char *artifact_url, *artifact_digest, *revision, *origin_revision;
+
+        /* the build */
+        struct build_output built;
+        uint8_t inputs[OWNER_INPUTS];
+        struct variables variables;
+
+        /* the apply */
+        struct apply_changes changes;
+        struct inventory old_inventory;
+        bool changed; /* something was created or configured */
+};
+
+/* How a step ended the run before its end, with everything said in the object. */
+#define RUN_ENDED 1
+
+/* ---- kustomization_status.c: what a run says ---- */
+
+/* Ready Unknown, Reconciling with this message; written at once only if the run has lasted for long enough to be looked at. */
+int run_progress(struct context *ctx, struct run *run, struct error *error, const char *format, ...)
+        __attribute__((__format__(__printf__, 4, 5)));
+/* Sends what differs. */
+int run_write(struct context *ctx, struct run *run, struct error *error);
+/* Ready False with the error's message. */
+void run_not_ready(struct run *run, const char *reason, const char *message);
+/* Ready False and Stalled: nothing but a change helps. Records an error event. */
+void run_stalled(struct run *run, const char *reason, bool observed, const char *format, ...)
+        __attribute__((__format__(__printf__, 4, 5)));
+/* An event with the revisions as metadata; the reason is that of Ready. */
+void run_event(struct run *run, enum event_type type, const char *revision, const char *origin_revision, bool commit_status,
+               const char *format, ...) __attribute__((__format__(__printf__, 6, 7)));
+/* status.history: the newest first, five at most, one for each digest and status. */
+void run_history(struct run *run, const char *digest, const char *status);
+/* "1.5s" since the beginning. */
+const char *run_duration(struct run *run);
+
+/* ---- kustomization_source.c: what it is made from ---- */
+
+/* Sets artifact and revisions. RUN_ENDED: there is none (yet), or it may not be used. */
+int run_source(struct context *ctx, struct run *run, struct error *error);
+/* spec.dependsOn. RUN_ENDED: one is not ready. */
+int run_dependencies(struct context *ctx, struct run *run, struct error *error);
+/* The values of spec.postBuild and the digest of all inputs of the build. */
+int run_inputs(struct context *ctx, struct run *run, struct error *error);
+/* The same inputs as at the last successful run, and the watches say that nothing moved since. */
+bool run_unchanged(struct run *run);
+/* Tells the drift table how its watches on this Kustomization's kinds are doing; before it is asked. */
+void run_report_watches(struct run *run);
+/* The age at which a verified object is asked about again although nothing was seen. */
+int64_t run_recheck_ms(const struct run *run);
+
+/* ---- kustomization_apply.c: what is done to the cluster ---- */
+
+int run_client(struct run *run, struct error *error);
+struct apply_settings run_settings(struct run *run);
+int run_apply(struct context *ctx, struct run *run, struct error *error);
+/* How many objects the apply left in the cluster as ours. */
+size_t run_applied(const struct run *run);
+int run_prune(struct context *ctx, struct run *run, struct error *error);
+/* Waits; ctx is the run's own, which a newer trigger cancels. */
+int run_health(struct context *ctx, struct run *run, struct error *error);
+/* Watches on the kinds that this Kustomization applied, from now on. */
+void run_watch(struct context *ctx, struct run *run);
+
+/* ---- kustomization_finalize.c ---- */
+
+int run_finalize(struct context *ctx, struct run *run, struct error *error);
+
+/* ---- kustomization_watch.c: what wakes a Kustomization ---- */
+
+/* Those whose dependencies were waiting for this one. */
+void wake_dependents(struct run *run);
+/* The drift table's wake. */
+void wake_owner(void *data, const char *owner_namespace, const char *owner_name, const struct drift_report *report);
+/* The watch pool's handler. */
+void drift_seen(void *data, const struct kube_resource *resource, const struct cache_event *event);
