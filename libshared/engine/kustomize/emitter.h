@@ -27,3 +27,16 @@ int emit_json(struct buffer *buffer, struct arena *arena, const struct node *nod
 
 /* Appends `text` with quotes as encoding/json writes it. U+2028 and U+2029 are always escaped. */
 void emit_json_string(struct buffer *buffer, struct view text, unsigned flags);
+
+/*
+ * A copy as it reads after a trip through JSON: types fixed, styles and duplicate spellings of numbers gone, keys sorted. Fails as emit_yaml.
+ * The two PATCH modes make every number a double, as a JSON patch does to the object (9007199254740993 becomes ...992). Only the top level of
+ * an OBJECT may have keys that are no strings.
+ */
+enum normalize {
+        NORMALIZE_OBJECT,
+        NORMALIZE_NESTED,
+        NORMALIZE_PATCHED_OBJECT,
+        NORMALIZE_PATCH,
+};
+int node_normalize(struct arena *arena, const struct node *node, enum normalize mode, struct node **ret_node, struct error *error);

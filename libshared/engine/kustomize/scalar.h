@@ -45,6 +45,8 @@ int scalar_value(struct arena *arena, const struct node *node, struct value *ret
 /* Digits as Go's encoding/json writes them (shortest that reads back, exponent outside 1e-6..1e21). */
 #define NUMBER_TEXT 32
 char *scalar_print_json_float(double value, char text[NUMBER_TEXT]);
+/* Go's strconv 'g' format with the shortest digits: exponent form below 1e-4 and from 1e6. */
+char *scalar_print_general_float(double value, char text[NUMBER_TEXT]);
 /* Digits as kustomize's YAML shows a float: an integer if it is one that fits 64 bits, else %g with the shortest digits. */
 char *scalar_print_yaml_float(double value, char text[NUMBER_TEXT]);
 /* The value of a text that resolves as a number. */

@@ -1,0 +1,41 @@
+/*
+ * build: what all parts of one build share. Private to this room.
+ */
+#pragma once
+
+#include "engine/kustomize/kustomize.h"
+#include "engine/kustomize/resource.h"
+#include "engine/kustomize/schema.h"
+
+struct build {
+        struct arena *arena;
+        const struct kustomize_tree *tree;
+        const struct kustomize_options *options;
+        struct kustomize_limits limits; /* defaults filled in */
+        struct reader_budget budget;
+        struct reader reader;
+        struct identity identity;
+        bool schema_set;     /* an openapi field has been seen: the first one stays */
+        bool metadata;       /* buildMetadata of the top file: origins are kept */
+        struct error *error; /* where every function of this build reports */
+};
+
+/* Looks at the memory limit; called between steps. */
+int build_check(struct build *build);
+/* Passes a line to the caller's warn function. */
+void build_warn(struct build *build, const char *format, ...) __attribute__((__format__(__printf__, 2, 3)));
+
+/* tree.c: paths are relative to the tree's root, canonical, without leading or trailing slash; "" is the root. */
+
+/* The absolute path that texts show. */
+char *tree_display(struct build *build, const char *path);
+/* Lexically joined and cleaned; an absolute `path` stands for itself. NULL: it leaves the tree. */
+char *tree_join(struct build *build, const char *directory, const char *path);
+/* Reads a file named by the kustomization in `directory`, under the build's restriction. */
+int tree_read(struct build *build, const char *directory, const char *path, struct view *ret_text);
+/* Resolves the directory `path` as seen from `directory`. */
+int tree_directory(struct build *build, const char *directory, const char *path, const char **ret_directory);
+/* Reads directory/name if it is there: 0 read, 1 absent. Any other failure counts as absent, as in the reference. */
+int tree_probe(struct build *build, const char *directory, const char *name, struct view *ret_text);
+/* A URL or something that the reference would clone. */
+bool tree_is_remote(const char *path);

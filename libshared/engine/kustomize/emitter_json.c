@@ -1,0 +1,233 @@
+#include "base/memory.h"
+#include "engine/kustomize/emitter.h"
+#include "engine/kustomize/keys.h"
+#include "engine/kustomize/scalar.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void emit_json_string(struct buffer *buffer, struct view text, unsigned flags)
+{
+        size_t start = 0, width;
+        uint32_t rune;
+
+        buffer_add_char(buffer, '"');
+        for (size_t i = 0; i < text.length; i += width) {
+                unsigned char c = (unsigned char)text.data[i];
+                const char *escape = NULL;
+                char code[8];
+
+                width = 1;
+                if (c >= 0x80) {
+                        width = utf8_next(text, i, &rune);
+                        if (width == 0) {
+                                width = 1;
+                                escape = "\\ufffd";
+                        } else if (rune == 0x2028 || rune == 0x2029) {
+                                escape = rune == 0x2028 ? "\\u2028" : "\\u2029";
+                        }
+                } else if (c == '"' || c == '\\') {
+                        escape = c == '"' ? "\\\"" : "\\\\";
+                } else if (c < 0x20 || ((flags & EMIT_HTML_ESCAPE) && (c == '<' || c == '>' || c == '&'))) {
+                        static const char letters[] = "btn_fr";
+
+                        snprintf(code, sizeof(code), "\\u%04x", c);
+                        if (c >= 8 && c <= 13 && c != 11)
+                                snprintf(code, sizeof(code), "\\%c", letters[c - 8]);
+                        escape = code;
+                }
+                if (!escape)
+                        continue;
+                buffer_add(buffer, text.data + start, i - start);
+                buffer_add_string(buffer, escape);
+                start = i + width;
+        }
+        buffer_add(buffer, text.data + start, text.length - start);
+        buffer_add_char(buffer, '"');
+}
+
+struct json_writer {
+        struct buffer *out;
+        struct arena *arena;
+        unsigned flags;
+        struct error *error;
+};
+
+static int write_scalar(struct json_writer *w, const struct node *node)
+{
+        char text[NUMBER_TEXT];
+        struct value value;
+
+        TRY(scalar_value(w->arena, node, &value, w->error));
+        switch (value.kind) {
+        case VALUE_NULL:
+                buffer_add_string(w->out, "null");
+                break;
+        case VALUE_BOOL:
+                buffer_add_string(w->out, value.boolean ? "true" : "false");
+                break;
+        case VALUE_SIGNED:
+                buffer_printf(w->out, "%" PRId64, value.integer);
+                break;
+        case VALUE_UNSIGNED:
+                buffer_printf(w->out, "%" PRIu64, value.large);
+                break;
+        case VALUE_FLOAT:
+                if (!isfinite(value.real))
+                        return error_set(w->error, ERROR_INVALID, "json: unsupported value: %s",
+                                         isnan(value.real) ? "NaN"
+                                         : value.real > 0  ? "+Inf"
+                                                           : "-Inf");
+                buffer_add_string(w->out, scalar_print_json_float(value.real, text));
+                break;
+        case VALUE_STRING:
+                emit_json_string(w->out, value.string, w->flags);
+                break;
+        }
+        return 0;
+}
+
+static int write_value(struct json_writer *w, const struct node *node, bool top);
+
+static int write_map(struct json_writer *w, const struct node *map, bool top)
+{
+        struct sorted_key small[SORTED_KEYS_SMALL], *keys = small;
+        int r;
+
+        if (map->count > SORTED_KEYS_SMALL)
+                keys = memory_zero(map->count, sizeof(*keys));
+        r = keys_sort(w->arena, map, KEYS_BYTEWISE, top, keys, w->error);
+        buffer_add_char(w->out, '{');
+        for (uint32_t i = 0; i < map->count && r == 0; i++) {
+                if (i > 0)
+                        buffer_add_char(w->out, ',');
+                emit_json_string(w->out, keys[i].text, w->flags);
+                buffer_add_char(w->out, ':');
+                r = write_value(w, keys[i].value, false);
+        }
+        buffer_add_char(w->out, '}');
+        if (keys != small)
+                free(keys);
+        return r;
+}
+
+static int write_value(struct json_writer *w, const struct node *node, bool top)
+{
+        switch ((enum node_kind)node->kind) {
+        case NODE_MAP:
+                return write_map(w, node, top);
+        case NODE_LIST:
+                buffer_add_char(w->out, '[');
+                for (uint32_t i = 0; i < node->count; i++) {
+                        if (i > 0)
+                                buffer_add_char(w->out, ',');
+                        TRY(write_value(w, node->items[i], false));
+                }
+                buffer_add_char(w->out, ']');
+                return 0;
+        case NODE_SCALAR:
+                break;
+        }
+        return write_scalar(w, node);
+}
+
+int emit_json(struct buffer *buffer, struct arena *arena, const struct node *node, unsigned flags, struct error *error)
+{
+        struct json_writer w = { buffer, arena, flags, error };
+
+        return write_value(&w, node, true);
+}
+
+/* A number as it reads after a trip through JSON text. */
+static struct node *normal_number(struct arena *arena, const struct value *value, bool doubles)
+{
+        char text[NUMBER_TEXT];
+        double real = value->real;
+
+        if (value->kind == VALUE_SIGNED && !doubles)
+                return node_integer(arena, value->integer);
+        if (value->kind == VALUE_UNSIGNED && !doubles) {
+                snprintf(text, sizeof(text), "%" PRIu64, value->large);
+                return node_scalar(arena, TAG_INTEGER, STYLE_PLAIN, view_of(text));
+        }
+        if (value->kind == VALUE_SIGNED)
+                real = (double)value->integer;
+        if (value->kind == VALUE_UNSIGNED)
+                real = (double)value->large;
+        if (doubles)
+                scalar_print_general_float(real, text);
+        else
+                scalar_print_json_float(real, text);
+        return node_scalar(arena, scalar_resolve(SCALAR_RESOURCES, view_of(text)), STYLE_PLAIN, view_of(text));
+}
+
+static int normal_scalar(struct arena *arena, const struct node *node, bool doubles, struct node **ret, struct error *error)
+{
+        struct value value;
+
+        TRY(scalar_value(arena, node, &value, error));
+        switch (value.kind) {
+        case VALUE_NULL:
+                *ret = node_null(arena);
+                break;
+        case VALUE_BOOL:
+                *ret = node_bool(arena, value.boolean);
+                break;
+        case VALUE_STRING:
+                *ret = doubles ? node_string(arena, value.string) : node_scalar(arena, TAG_STRING, STYLE_DOUBLE, value.string);
+                break;
+        case VALUE_FLOAT:
+                if (!isfinite(value.real))
+                        return error_set(error, ERROR_INVALID, "json: unsupported value: %s",
+                                         isnan(value.real) ? "NaN"
+                                         : value.real > 0  ? "+Inf"
+                                                           : "-Inf");
+                *ret = normal_number(arena, &value, doubles);
+                break;
+        default:
+                *ret = normal_number(arena, &value, doubles);
+                break;
+        }
+        return 0;
+}
+
+static int normal_map(struct arena *arena, const struct node *map, bool doubles, bool top, struct node **ret, struct error *error)
+{
+        struct sorted_key *keys = arena_array(arena, map->count, sizeof(*keys));
+        struct node *copy = node_map(arena);
+
+        TRY(keys_sort(arena, map, KEYS_BYTEWISE, top, keys, error));
+        for (uint32_t i = 0; i < map->count; i++) {
+                struct node *value;
+
+                TRY(node_normalize(arena, keys[i].value, doubles ? NORMALIZE_PATCH : NORMALIZE_NESTED, &value, error));
+                node_add_entry(arena, copy, node_scalar(arena, TAG_STRING, STYLE_PLAIN, keys[i].text), value);
+        }
+        *ret = copy;
+        return 0;
+}
+
+int node_normalize(struct arena *arena, const struct node *node, enum normalize mode, struct node **ret_node, struct error *error)
+{
+        struct node *list;
+
+        if (node->kind == NODE_SCALAR)
+                return normal_scalar(arena, node, mode == NORMALIZE_PATCH || mode == NORMALIZE_PATCHED_OBJECT, ret_node, error);
+        if (node->kind == NODE_MAP)
+                return normal_map(arena, node, mode == NORMALIZE_PATCH || mode == NORMALIZE_PATCHED_OBJECT,
+                                  mode == NORMALIZE_OBJECT || mode == NORMALIZE_PATCHED_OBJECT, ret_node, error);
+        list = node_list(arena);
+        for (uint32_t i = 0; i < node->count; i++) {
+                struct node *item;
+
+                TRY(node_normalize(arena, node->items[i],
+                                   mode == NORMALIZE_PATCH || mode == NORMALIZE_PATCHED_OBJECT ? NORMALIZE_PATCH : NORMALIZE_NESTED,
+                                   &item, error));
+                node_append(arena, list, item);
+        }
+        *ret_node = list;
+        return 0;
+}

@@ -1,0 +1,212 @@
+#include "engine/kustomize/kustomize.h"
+
+#include "engine/kustomize/generator.h"
+#include "engine/kustomize/order.h"
+#include "engine/kustomize/reference.h"
+#include "engine/kustomize/target.h"
+#include "engine/kustomize/variable.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define KUSTOMIZE_VERSION "v5.8.1"
+
+int build_check(struct build *build)
+{
+        if (arena_used(build->arena) <= build->limits.memory_bytes)
+                return 0;
+        return error_set(build->error, ERROR_TOO_LARGE, "the build needs more than %" PRIu64 " bytes of memory",
+                         build->limits.memory_bytes);
+}
+
+void build_warn(struct build *build, const char *format, ...)
+{
+        va_list arguments;
+        char *line = NULL;
+
+        if (!build->options->warn)
+                return;
+        va_start(arguments, format);
+        if (vasprintf(&line, format, arguments) >= 0) {
+                build->options->warn(build->options->user, line);
+                free(line);
+        }
+        va_end(arguments);
+}
+
+int transform_hash(struct build *build, struct accumulator *accumulator, struct transformer *transformer)
+{
+        (void)transformer;
+        for (size_t i = 0; i < accumulator->list.count; i++) {
+                struct resource *resource = accumulator->list.items[i];
+                char hash[CONTENT_HASH];
+                struct view name;
+
+                if (!resource_enabled(resource, ANNOTATION_NEEDS_HASH))
+                        continue;
+                TRY(content_hash(build, resource->node, hash));
+                resource_push_id(&build->identity, resource);
+                name = resource_name(resource);
+                resource_set_name(build->arena, resource->node,
+                                  view_of(arena_printf(build->arena, "%.*s-%s", VIEW_ARGS(name), hash)));
+        }
+        accumulator_touch(accumulator);
+        return 0;
+}
+
+static bool lists(const struct node *fields, const char *option)
+{
+        const struct node *metadata = node_get_of(fields, "buildMetadata");
+
+        for (uint32_t i = 0; metadata && i < metadata->count; i++)
+                if (node_text_is(metadata->items[i], option))
+                        return true;
+        return false;
+}
+
+/* Resources that are only configuration leave the list. */
+static void drop_local(struct accumulator *accumulator)
+{
+        size_t kept = 0;
+
+        for (size_t i = 0; i < accumulator->list.count; i++) {
+                bool found;
+                struct view value = resource_annotation(accumulator->list.items[i], ANNOTATION_LOCAL_CONFIG, &found);
+
+                if (!found || view_is(value, "false"))
+                        accumulator->list.items[kept++] = accumulator->list.items[i];
+        }
+        accumulator->list.count = kept;
+}
+
+static void remove_internal(struct build *build, struct resource *resource, bool origin, bool transformations)
+{
+        static const char *const names[] = {
+                ANNOTATION_PREVIOUS_KINDS,
+                ANNOTATION_PREVIOUS_NAMES,
+                ANNOTATION_PREVIOUS_NAMESPACES,
+                ANNOTATION_PREFIXES,
+                ANNOTATION_SUFFIXES,
+                ANNOTATION_REFERENCED_BY,
+                ANNOTATION_BEHAVIOR,
+                ANNOTATION_NEEDS_HASH,
+                ANNOTATION_ALLOW_NAME_CHANGE,
+                ANNOTATION_ALLOW_KIND_CHANGE,
+                ANNOTATION_HELM_GENERATED,
+                INTERNAL_PREFIX "path",
+                INTERNAL_PREFIX "index",
+                INTERNAL_PREFIX "seqindent",
+                INTERNAL_PREFIX "id",
+                INTERNAL_PREFIX "annotations-migration-resource-id",
+                "config.kubernetes.io/path",
+                "config.kubernetes.io/index",
+                "config.k8s.io/id",
+        };
+        struct node *annotations;
+
+        resource_rebuild_map(build->arena, resource->node, "annotations");
+        annotations = node_path(resource->node, "metadata", "annotations", NULL);
+        for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+                node_remove_of(annotations, names[i]);
+        if (!origin)
+                node_remove_of(annotations, ANNOTATION_ORIGIN);
+        if (!transformations)
+                node_remove_of(annotations, ANNOTATION_TRANSFORMATIONS);
+        if (annotations && annotations->count == 0)
+                node_remove_of(node_get_of(resource->node, "metadata"), "annotations");
+}
+
+static int add_managed_by(struct build *build, struct accumulator *accumulator)
+{
+        struct node *labels = node_map(build->arena);
+        struct field_spec spec = { .path = VIEW("metadata/labels"), .create = true };
+        struct transformer t = { .config = labels, .specs = { &spec, 1, 1 } };
+
+        node_set_of(build->arena, labels, "app.kubernetes.io/managed-by",
+                    node_string_of(build->arena, "kustomize-" KUSTOMIZE_VERSION));
+        return transform_labels(build, accumulator, &t);
+}
+
+static int finish(struct build *build, const struct node *fields, struct accumulator *accumulator)
+{
+        TRY(transform_hash(build, accumulator, NULL));
+        TRY(reference_fix(build, accumulator));
+        TRY(variable_resolve(build, accumulator));
+        drop_local(accumulator);
+        TRY(order_resources(build, node_get_of(fields, "sortOptions"), &accumulator->list));
+        if (build->options->managed_by_label || lists(fields, "managedByLabel"))
+                TRY(add_managed_by(build, accumulator));
+        for (size_t i = 0; i < accumulator->list.count; i++)
+                remove_internal(build, accumulator->list.items[i], lists(fields, "originAnnotations"),
+                                lists(fields, "transformerAnnotations"));
+        return build_check(build);
+}
+
+static void fill_output(struct build *build, const struct resource_list *list, struct kustomize_output *ret)
+{
+        ret->count = list->count;
+        ret->resources = arena_array(build->arena, list->count, sizeof(*ret->resources));
+        for (size_t i = 0; i < list->count; i++) {
+                const struct resource *resource = list->items[i];
+                const struct node *api_version = node_get_of(resource->node, "apiVersion");
+
+                ret->resources[i] = (struct kustomize_resource){
+                        .api_version = api_version && api_version->kind == NODE_SCALAR ? node_text(api_version) : VIEW_NULL,
+                        .kind = resource_kind(resource),
+                        .name = resource_name(resource),
+                        .namespace = resource_namespace(resource),
+                        .node = resource->node,
+                };
+        }
+}
+
+static void set_limits(struct build *build)
+{
+        static const struct kustomize_limits defaults = { 10000000, 512u << 20, 128u << 20, 2ull << 30, 256 };
+        struct kustomize_limits *limits = &build->limits;
+
+        *limits = build->options->limits;
+        limits->nodes = limits->nodes ? limits->nodes : defaults.nodes;
+        limits->bytes = limits->bytes ? limits->bytes : defaults.bytes;
+        limits->file_bytes = limits->file_bytes ? limits->file_bytes : defaults.file_bytes;
+        limits->memory_bytes = limits->memory_bytes ? limits->memory_bytes : defaults.memory_bytes;
+        limits->depth = limits->depth ? limits->depth : defaults.depth;
+        build->budget = (struct reader_budget){ limits->nodes, limits->bytes };
+}
+
+int kustomize_build(struct arena *arena, const struct kustomize_tree *tree, const char *directory,
+                    const struct kustomize_options *options, struct kustomize_output *ret_output, struct error *error)
+{
+        struct build build = { .arena = arena, .tree = tree, .options = options, .error = error };
+        struct accumulator accumulator = { 0 };
+        struct target top = { .origin = "" };
+        const struct node *metadata;
+
+        set_limits(&build);
+        build.reader = (struct reader){ arena, &build.budget };
+        build.identity = (struct identity){ arena, schema_builtin() };
+        TRY(tree_directory(&build, "", directory, &top.directory));
+        TRY(target_load(&build, &top));
+        metadata = node_get_of(top.kustomization.fields, "buildMetadata");
+        build.metadata = metadata && metadata->count;
+        TRY(target_accumulate(&build, &top, &accumulator));
+        TRY(finish(&build, top.kustomization.fields, &accumulator));
+        fill_output(&build, &accumulator.list, ret_output);
+        return 0;
+}
+
+int kustomize_emit(struct buffer *buffer, struct arena *arena, const struct kustomize_output *output, struct error *error)
+{
+        for (size_t i = 0; i < output->count; i++) {
+                const struct kustomize_resource *resource = &output->resources[i];
+
+                if (i > 0)
+                        buffer_add_string(buffer, "---\n");
+                if (emit_yaml(buffer, arena, resource->node, 0, error) < 0)
+                        return error_wrap(error, "%.*s/%.*s", VIEW_ARGS(resource->kind), VIEW_ARGS(resource->name));
+        }
+        return 0;
+}

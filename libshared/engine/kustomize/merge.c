@@ -1,0 +1,529 @@
+#include "engine/kustomize/merge.h"
+
+#include "engine/kustomize/keys.h"
+#include "engine/kustomize/resource.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define KEYS SCHEMA_KEYS
+
+/* The key fields of one element of an associative list; "" where it has none. */
+struct tuple {
+        struct view values[KEYS];
+        size_t count;
+};
+
+struct key_set {
+        struct view names[KEYS];
+        size_t count;
+};
+
+enum directive {
+        DIRECTIVE_MERGE,
+        DIRECTIVE_REPLACE,
+        DIRECTIVE_DELETE,
+        DIRECTIVE_UNKNOWN,
+};
+
+/* A null that the object wrote itself and no patch names is kept; all others remove their field. */
+struct merged {
+        struct node *node; /* NULL: absent */
+        bool keep_null;
+};
+
+static int merge(struct build *build, struct node *dest, struct node *patch, const struct schema_type *type,
+                 const struct schema_field *field, struct merged *ret);
+
+static bool is_mapping_or_null(const struct node *node)
+{
+        return node_is_null(node) || node->kind == NODE_MAP;
+}
+
+static struct view text_of(const struct node *node)
+{
+        return node && node->kind == NODE_SCALAR ? node_text(node) : VIEW_NULL;
+}
+
+/* What kyaml's GetValue gives: nothing for null. */
+static struct view value_of(const struct node *node)
+{
+        return node_is_null(node) ? VIEW_NULL : text_of(node);
+}
+
+static int wrong_kind(struct build *build, enum node_kind expected, const struct node *node)
+{
+        static const char *const names[] = {
+                [NODE_SCALAR] = "ScalarNode", [NODE_MAP] = "MappingNode", [NODE_LIST] = "SequenceNode"
+        };
+        struct error ignored = ERROR_NULL;
+        struct buffer text = BUFFER_NULL;
+
+        (void)emit_yaml(&text, build->arena, node, 0, &ignored);
+        error_set(build->error, ERROR_INVALID, "wrong node kind: expected %s but got %s: node contents:\n%s", names[expected],
+                  names[node->kind], buffer_string(&text));
+        buffer_release(&text);
+        error_release(&ignored);
+        return -1;
+}
+
+static enum directive directive_named(struct view text)
+{
+        if (view_is(text, "delete"))
+                return DIRECTIVE_DELETE;
+        if (view_is(text, "replace"))
+                return DIRECTIVE_REPLACE;
+        return view_is(text, "merge") ? DIRECTIVE_MERGE : DIRECTIVE_UNKNOWN;
+}
+
+static int unknown_directive(struct build *build, struct view text)
+{
+        return error_set(build->error, ERROR_INVALID, "unknown patch strategy '%.*s'", VIEW_ARGS(text));
+}
+
+/* Reads and removes a map's `$patch`. */
+static int map_directive(struct build *build, struct node *patch, enum directive *ret)
+{
+        const struct node *value = node_is_map(patch) ? node_get_of(patch, "$patch") : NULL;
+
+        *ret = DIRECTIVE_MERGE;
+        if (!value)
+                return 0;
+        *ret = directive_named(text_of(value));
+        if (*ret == DIRECTIVE_UNKNOWN)
+                return unknown_directive(build, text_of(value));
+        node_remove_of(patch, "$patch");
+        return 0;
+}
+
+static int set_element(struct build *build, struct node *list, const struct key_set *keys, const struct tuple *tuple,
+                       struct node *element);
+
+/* Reads and removes the element that holds nothing but `$patch`. */
+static int list_directive(struct build *build, struct node *patch, enum directive *ret)
+{
+        struct key_set keys = { { VIEW("$patch") }, 1 };
+        const struct node *found = NULL;
+        struct tuple tuple = { .count = 1 };
+
+        *ret = DIRECTIVE_MERGE;
+        for (uint32_t i = 0; node_is_list(patch) && i < patch->count && !found; i++)
+                if (node_get_of(patch->items[i], "$patch"))
+                        found = patch->items[i];
+        if (!found || found->count > 1)
+                return 0;
+        tuple.values[0] = text_of(node_get_of(found, "$patch"));
+        *ret = directive_named(tuple.values[0]);
+        if (*ret == DIRECTIVE_UNKNOWN)
+                return unknown_directive(build, tuple.values[0]);
+        return set_element(build, patch, &keys, &tuple, NULL);
+}
+
+/*
+ * REMOVE (element NULL) and PUT of the specification: every match is taken out or replaced, what is put and matches nothing is appended. Nulls and
+ * empty maps go on the way.
+ */
+static int set_element(struct build *build, struct node *list, const struct key_set *keys, const struct tuple *tuple,
+                       struct node *element)
+{
+        bool mapping = keys->count && keys->names[0].length && tuple->count && tuple->values[0].length, matched = false;
+        uint32_t kept = 0;
+
+        for (uint32_t i = 0; i < list->count; i++) {
+                struct node *item = list->items[i];
+                bool found = true, any = false;
+
+                if (node_is_null(item) || (item->kind == NODE_MAP && item->count == 0))
+                        continue;
+                if (!is_mapping_or_null(item) && mapping) {
+                        list->items[kept++] = item;
+                        continue;
+                }
+                for (size_t k = 0; k < keys->count && found; k++) {
+                        /* Positions beyond the tuple repeat the last test. */
+                        if (k < tuple->count && keys->names[k].length == 0) {
+                                if (item->kind != NODE_SCALAR)
+                                        return wrong_kind(build, NODE_SCALAR, item);
+                                any = view_equal(value_of(item), tuple->values[k]);
+                        } else if (k < tuple->count) {
+                                const struct node *value = node_get(item, keys->names[k]);
+
+                                if (item->kind != NODE_MAP)
+                                        return wrong_kind(build, NODE_MAP, item);
+                                any = value && (tuple->values[k].length == 0 || view_equal(text_of(value), tuple->values[k]));
+                        }
+                        found = any;
+                }
+                if (!found) {
+                        if (tuple->count)
+                                list->items[kept++] = item;
+                        continue;
+                }
+                matched = true;
+                if (element)
+                        list->items[kept++] = element;
+        }
+        list->count = kept;
+        if (!node_is_null(element) && !matched)
+                node_append(build->arena, list, element);
+        return 0;
+}
+
+/* The first element whose fields equal the tuple as text. */
+static struct node *find_element(const struct node *list, const struct key_set *keys, const struct tuple *tuple)
+{
+        for (uint32_t i = 0; node_is_list(list) && i < list->count; i++) {
+                struct node *item = list->items[i];
+                bool found = true;
+
+                if (keys->count == 0 || keys->names[0].length == 0) {
+                        if (view_equal(text_of(item), tuple->count ? tuple->values[0] : VIEW_NULL))
+                                return item;
+                        continue;
+                }
+                if (item->kind != NODE_MAP)
+                        continue;
+                for (size_t k = 0; k < keys->count && found; k++) {
+                        const struct node *value = node_get(item, keys->names[k]);
+
+                        found = value && view_equal(text_of(value), k < tuple->count ? tuple->values[k] : VIEW_NULL);
+                }
+                if (found)
+                        return item;
+        }
+        return NULL;
+}
+
+static bool tuple_equal(const struct tuple *a, const struct tuple *b)
+{
+        for (size_t i = 0; i < a->count; i++)
+                if (!view_equal(a->values[i], b->values[i]))
+                        return false;
+        return true;
+}
+
+struct tuple_list {
+        struct tuple *items;
+        size_t count;
+};
+
+static void add_tuple(struct tuple_list *list, const struct tuple *tuple)
+{
+        for (size_t i = 0; i < list->count; i++)
+                if (tuple_equal(&list->items[i], tuple))
+                        return;
+        list->items[list->count++] = *tuple;
+}
+
+static void add_tuples(struct tuple_list *list, const struct node *source, const struct key_set *keys)
+{
+        for (uint32_t i = 0; node_is_list(source) && i < source->count; i++) {
+                struct tuple tuple = { .count = keys->count };
+
+                for (size_t k = 0; k < keys->count; k++) {
+                        const struct node *value =
+                                keys->names[k].length ? node_get(source->items[i], keys->names[k]) : source->items[i];
+
+                        if (keys->names[k].length == 0 || !node_is_empty(value))
+                                tuple.values[k] = text_of(value);
+                }
+                add_tuple(list, &tuple);
+        }
+}
+
+/* Tuples that agree somewhere and differ only where one has nothing become one. */
+static void unite_tuples(struct tuple_list *list)
+{
+        for (size_t i = 0; i < list->count; i++) {
+                struct tuple turn = list->items[i];
+
+                for (size_t j = 0; j < list->count; j++) {
+                        const struct tuple *other = &list->items[j];
+                        struct tuple both = turn;
+                        bool common = false, differ = false;
+
+                        for (size_t k = 0; k < turn.count; k++) {
+                                if (view_equal(turn.values[k], other->values[k]))
+                                        common = true;
+                                else if (turn.values[k].length && other->values[k].length)
+                                        differ = true;
+                                else if (!turn.values[k].length)
+                                        both.values[k] = other->values[k];
+                        }
+                        if (common && !differ)
+                                list->items[i] = list->items[j] = both;
+                }
+        }
+}
+
+/* The keys that some tuple has a value for (all if none), and the tuple restricted to them. */
+static void restrict_keys(const struct tuple_list *list, const struct tuple *tuple, const struct key_set *keys,
+                          struct key_set *ret_keys, struct tuple *ret_tuple)
+{
+        bool valid[KEYS] = { false }, any = false;
+
+        for (size_t i = 0; i < list->count; i++)
+                for (size_t k = 0; k < keys->count; k++)
+                        if (list->items[i].values[k].length)
+                                valid[k] = any = true;
+        *ret_keys = *keys;
+        *ret_tuple = *tuple;
+        if (!any)
+                return;
+        ret_keys->count = ret_tuple->count = 0;
+        for (size_t k = 0; k < keys->count; k++) {
+                if (!valid[k])
+                        continue;
+                ret_keys->names[ret_keys->count++] = keys->names[k];
+                ret_tuple->values[ret_tuple->count++] = tuple->values[k];
+        }
+}
+
+/* Sets the key fields that the merged element lacks. */
+static void complete_element(struct build *build, struct node *element, const struct key_set *keys, const struct tuple *tuple)
+{
+        for (size_t k = 0; k < keys->count && k < tuple->count; k++) {
+                if (tuple->values[k].length == 0)
+                        continue;
+                if (keys->names[k].length == 0) {
+                        if (element->kind == NODE_SCALAR)
+                                field_set_text(build->arena, element, tuple->values[k], TAG_NONE);
+                } else if (element->kind == NODE_MAP && !node_get(element, keys->names[k])) {
+                        field_set(build->arena, element, keys->names[k],
+                                  node_scalar(build->arena, TAG_NONE, STYLE_PLAIN, tuple->values[k]));
+                }
+        }
+}
+
+/* Step 4: the rest of the destination behind what the patch names. */
+static int append_rest(struct build *build, struct node *target, const struct node *rest, const struct key_set *keys)
+{
+        for (uint32_t i = 0; i < rest->count; i++) {
+                struct node *item = rest->items[i];
+                struct tuple tuple = { .count = 0 };
+
+                if (keys->count == 0 || keys->names[0].length == 0) {
+                        static const struct key_set primitive = { { { "", 0 } }, 1 };
+
+                        tuple = (struct tuple){ { text_of(item) }, 1 };
+                        TRY(set_element(build, target, &primitive, &tuple, item));
+                        continue;
+                }
+                for (size_t k = 0; k < keys->count; k++) {
+                        const struct node *value = node_get(item, keys->names[k]);
+
+                        if (!is_mapping_or_null(item))
+                                return wrong_kind(build, NODE_MAP, item);
+                        if (value)
+                                tuple.values[tuple.count++] = text_of(value);
+                        else
+                                node_append(build->arena, target, item);
+                }
+                if (keys->count > 1)
+                        TRY(set_element(build, target, keys, &tuple, NULL));
+                TRY(set_element(build, target, keys, &tuple, item));
+        }
+        return 0;
+}
+
+static int merge_elements(struct build *build, struct node *dest, struct node *patch, const struct schema_field *field,
+                          const struct key_set *keys, struct merged *ret)
+{
+        size_t most = (dest ? dest->count : 0) + (node_is_list(patch) ? patch->count : 0);
+        struct tuple_list tuples = { arena_array(build->arena, most, sizeof(*tuples.items)), 0 };
+        struct node *target = node_list(build->arena);
+        struct key_set valid_keys = { .count = 0 };
+
+        add_tuples(&tuples, patch, keys);
+        add_tuples(&tuples, dest, keys);
+        if (keys->count > 1)
+                unite_tuples(&tuples);
+        for (size_t i = 0; i < tuples.count; i++) {
+                struct tuple_list single = { &tuples.items[i], 1 };
+                struct tuple valid, used;
+                struct key_set used_keys;
+                struct merged value;
+
+                restrict_keys(&tuples, &tuples.items[i], keys, &valid_keys, &valid);
+                single.items = &valid;
+                restrict_keys(&single, &valid, &valid_keys, &used_keys, &used);
+                TRY(merge(build, find_element(dest, &used_keys, &used), find_element(patch, &used_keys, &used), field->type, NULL,
+                          &value));
+                if (node_is_null(value.node) || (value.node->kind == NODE_MAP && value.node->count == 0)) {
+                        TRY(set_element(build, dest, &valid_keys, &valid, NULL));
+                        continue;
+                }
+                complete_element(build, value.node, &valid_keys, &valid);
+                TRY(set_element(build, target, &valid_keys, &valid, value.node));
+        }
+        if (tuples.count > 0)
+                TRY(append_rest(build, target, dest, &valid_keys));
+        *ret = (struct merged){ tuples.count > 0 ? target : dest, false };
+        return 0;
+}
+
+static int merge_associative(struct build *build, struct node *dest, struct node *patch, const struct schema_field *field,
+                             struct merged *ret)
+{
+        enum directive directive = DIRECTIVE_MERGE;
+        struct key_set keys = { .count = 0 };
+
+        *ret = (struct merged){ NULL, false };
+        if (node_is_null(dest)) {
+                dest = patch;
+        } else if (patch && node_is_null(patch)) {
+                return 0;
+        } else {
+                TRY(list_directive(build, patch, &directive));
+                if (directive == DIRECTIVE_DELETE)
+                        return 0;
+                if (directive == DIRECTIVE_REPLACE)
+                        dest = patch;
+        }
+        for (; keys.count < KEYS && field->keys[keys.count]; keys.count++)
+                keys.names[keys.count] = view_of(field->keys[keys.count]);
+        if (keys.count == 0)
+                keys = (struct key_set){ { { "", 0 } }, 1 };
+        return merge_elements(build, dest, patch, field, &keys, ret);
+}
+
+/* The keys of both maps, sorted; with duplicates in one map once. */
+static struct sorted_key *union_of_keys(struct build *build, const struct node *dest, const struct node *patch, uint32_t *ret_count)
+{
+        const struct node *sources[] = { dest, patch == dest ? NULL : patch };
+        struct node all = { .kind = NODE_MAP };
+        struct sorted_key *keys;
+        struct error ignored = ERROR_NULL;
+
+        for (size_t s = 0; s < 2; s++)
+                for (uint32_t i = 0; node_is_map(sources[s]) && i < sources[s]->count; i++)
+                        if (!node_get(&all, node_text(sources[s]->entries[i].key)))
+                                node_add_entry(build->arena, &all, sources[s]->entries[i].key, sources[s]->entries[i].value);
+        keys = arena_array(build->arena, all.count, sizeof(*keys));
+        (void)keys_sort(build->arena, &all, KEYS_BYTEWISE, true, keys, &ignored);
+        error_release(&ignored);
+        *ret_count = all.count;
+        return keys;
+}
+
+static enum node_style key_style(const struct node *map, struct view key)
+{
+        for (uint32_t i = 0; node_is_map(map) && i < map->count; i++)
+                if (view_equal(node_text(map->entries[i].key), key))
+                        return map->entries[i].key->style;
+        return STYLE_PLAIN;
+}
+
+/* SetField with what became of a child. */
+static void set_child(struct build *build, struct node *dest, const struct node *patch, struct view key, const struct merged *child)
+{
+        struct node *old = node_get(dest, key);
+
+        if (node_is_null(child->node) && !child->keep_null) {
+                node_remove(dest, key);
+                return;
+        }
+        if (child->node == old)
+                return;
+        if (old) {
+                node_assign(old, child->node);
+                return;
+        }
+        if (child->keep_null)
+                node_add_entry(build->arena, dest, node_scalar(build->arena, TAG_NONE, key_style(patch, key), key), child->node);
+        else if (field_set(build->arena, dest, key, child->node))
+                dest->entries[dest->count - 1].key->style = (uint8_t)key_style(patch, key);
+}
+
+/* Which map is built upon; NULL: the field goes. */
+static int choose_map(struct build *build, struct node *dest, struct node *patch, struct merged *ret)
+{
+        enum directive directive = DIRECTIVE_MERGE;
+        struct error ignored = ERROR_NULL;
+
+        *ret = (struct merged){ NULL, false };
+        if (node_is_null(dest)) {
+                if (node_is_map(patch) && map_directive(build, patch, &directive) < 0)
+                        error_move(&ignored, build->error);
+                error_release(&ignored);
+                if (directive == DIRECTIVE_DELETE)
+                        return 0;
+                if (!patch && dest && dest->count > 0)
+                        *ret = (struct merged){ dest, true };
+                else
+                        ret->node = patch;
+                return 0;
+        }
+        if (patch && node_is_null(patch))
+                return 0;
+        TRY(map_directive(build, patch, &directive));
+        if (directive != DIRECTIVE_DELETE)
+                ret->node = directive == DIRECTIVE_REPLACE ? patch : dest;
+        return 0;
+}
+
+static int merge_maps(struct build *build, struct node *dest, struct node *patch, const struct schema_type *type,
+                      struct merged *ret)
+{
+        struct sorted_key *keys;
+        struct merged result;
+        uint32_t count;
+
+        TRY(choose_map(build, dest, patch, &result));
+        *ret = result;
+        if (!node_is_map(result.node))
+                return 0;
+        keys = union_of_keys(build, result.node, patch, &count);
+        for (uint32_t i = 0; i < count; i++) {
+                const struct schema_field *field = schema_field(type, keys[i].text);
+                struct merged child;
+
+                TRY(merge(build, node_get(result.node, keys[i].text), node_is_map(patch) ? node_get(patch, keys[i].text) : NULL,
+                          field ? field->type : NULL, field, &child));
+                set_child(build, result.node, patch, keys[i].text, &child);
+        }
+        return 0;
+}
+
+/* An object with apiVersion and kind below something without a schema has its kind's. */
+static const struct schema_type *type_of(struct build *build, const struct node *dest, const struct node *patch)
+{
+        const struct node *sources[] = { dest, patch };
+
+        for (size_t i = 0; i < 2; i++) {
+                struct view api_version = node_get_text(sources[i], "apiVersion"), kind = node_get_text(sources[i], "kind");
+                const struct schema_type *type = NULL;
+
+                if (api_version.length && kind.length)
+                        type = schema_of(build->identity.schema, api_version, kind);
+                if (type)
+                        return type;
+        }
+        return NULL;
+}
+
+static int merge(struct build *build, struct node *dest, struct node *patch, const struct schema_type *type,
+                 const struct schema_field *field, struct merged *ret)
+{
+        const struct node *first = !node_is_null(dest) ? dest : !node_is_null(patch) ? patch : NULL;
+
+        if (!first)
+                return merge_maps(build, dest, patch, type, ret);
+        if (!node_is_null(dest) && !node_is_null(patch) && dest->kind != patch->kind)
+                return wrong_kind(build, first->kind, patch);
+        if (first->kind == NODE_MAP)
+                return merge_maps(build, dest, patch, type ? type : type_of(build, dest, patch), ret);
+        if (first->kind == NODE_LIST && field && field->merge)
+                return merge_associative(build, dest, patch, field, ret);
+        *ret = (struct merged){ patch ? patch : dest, false };
+        return 0;
+}
+
+int merge_patch(struct build *build, struct node *object, struct node *patch, bool *ret_deleted)
+{
+        struct merged result;
+
+        TRY(merge(build, object, patch, NULL, NULL, &result));
+        *ret_deleted = !result.node;
+        return 0;
+}

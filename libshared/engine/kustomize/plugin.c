@@ -1,0 +1,210 @@
+#include "engine/kustomize/plugin.h"
+
+#include "engine/kustomize/generator.h"
+
+#include <string.h>
+
+/* Inline texts first, then the files and directories of those that are none. */
+static int load_configs(struct build *build, struct target *target, const struct node *entries, struct resource_list *ret)
+{
+        struct accumulator accumulator = { 0 };
+        struct node *paths = node_list(build->arena);
+
+        for (uint32_t i = 0; entries && i < entries->count; i++) {
+                struct error ignored = ERROR_NULL;
+                struct node_array objects;
+                int r = reader_resources(&build->reader, node_text(entries->items[i]), &objects, &ignored);
+
+                error_release(&ignored);
+                if (r < 0)
+                        node_append(build->arena, paths, entries->items[i]);
+                for (size_t k = 0; r == 0 && k < objects.count; k++)
+                        TRY(accumulator_add(build, &accumulator, resource_new(build->arena, objects.items[k])));
+        }
+        TRY(target_resources(build, target, &accumulator, paths));
+        *ret = accumulator.list;
+        return 0;
+}
+
+/* Only built-in plugins: the rest would be programs of the repository. */
+static int refuse_foreign(struct build *build, const struct resource *config)
+{
+        struct gvk gvk = resource_gvk(config);
+        const struct node *annotations = node_path(config->node, "metadata", "annotations", NULL);
+
+        if (node_get_of(annotations, "config.kubernetes.io/function"))
+                return error_set(
+                        build->error, ERROR_UNSUPPORTED,
+                        "external plugins disabled; unable to load external plugin '%.*s': KRM functions are programs, and a "
+                        "build runs none",
+                        VIEW_ARGS(gvk.kind));
+        if (gvk.group.length == 0 && view_is(gvk.version, "builtin"))
+                return 0;
+        return error_set(build->error, ERROR_UNSUPPORTED, "external plugins disabled; unable to load external plugin '%.*s'",
+                         VIEW_ARGS(gvk.kind));
+}
+
+static int check_config(struct build *build, struct resource *config, const char **ret_kind)
+{
+        struct view kind = resource_kind(config);
+
+        TRY(refuse_foreign(build, config));
+        *ret_kind = arena_string_n(build->arena, kind.data, kind.length);
+        return kustomization_check_plugin(build, *ret_kind, config->node);
+}
+
+int plugin_generate(struct build *build, struct target *target, const struct node *entries, struct accumulator *accumulator)
+{
+        struct resource_list configs = { 0 };
+
+        if (!entries || entries->count == 0)
+                return 0;
+        if (load_configs(build, target, entries, &configs) < 0)
+                return error_wrap(build->error, "loading generator plugins");
+        for (size_t i = 0; i < configs.count; i++) {
+                struct resource *resource;
+                const char *kind;
+
+                TRY(check_config(build, configs.items[i], &kind));
+                if (strcmp(kind, "ConfigMapGenerator") != 0 && strcmp(kind, "SecretGenerator") != 0)
+                        return error_set(build->error, ERROR_UNSUPPORTED, "unable to load builtin %s.builtin.[noGrp]", kind);
+                /* The name of the configuration is that of what it makes. */
+                node_set(build->arena, configs.items[i]->node, VIEW("name"),
+                         node_string(build->arena, resource_name(configs.items[i])));
+                if (resource_namespace(configs.items[i]).length)
+                        node_set(build->arena, configs.items[i]->node, VIEW("namespace"),
+                                 node_string(build->arena, resource_namespace(configs.items[i])));
+                TRY(generate(build, target->directory, strcmp(kind, "SecretGenerator") == 0, configs.items[i]->node, NULL,
+                             &resource));
+                if (accumulator_absorb(build, accumulator, resource) < 0)
+                        return error_wrap(build->error, "merging from generator %s", kind);
+        }
+        return 0;
+}
+
+static int add_namespace(struct build *build, const struct resource *config, struct transformer_list *list)
+{
+        const char *mode = node_get_string(config->node, "setRoleBindingSubjects");
+        struct transformer *t = transformer_add(build, list, "NamespaceTransformer", transform_namespace);
+
+        t->text = resource_namespace(config);
+        t->specs = spec_list_decode(build, node_get_of(config->node, "fieldSpecs"));
+        t->unset_only = node_text_is(node_get_of(config->node, "unsetOnly"), "true");
+        if (strcmp(mode, "allServiceAccounts") == 0)
+                t->subjects = SUBJECTS_SERVICE_ACCOUNTS;
+        else if (strcmp(mode, "none") == 0)
+                t->subjects = SUBJECTS_NONE;
+        else if (*mode && strcmp(mode, "defaultOnly") != 0)
+                return error_set(build->error, ERROR_INVALID,
+                                 "invalid value \"%s\" for setRoleBindingSubjects: must be one of \"defaultOnly\", \"none\" or "
+                                 "\"allServiceAccounts\"",
+                                 mode);
+        return 0;
+}
+
+static int add_affix(struct build *build, const struct node *config, const char *field, transformer_function *run,
+                     struct transformer_list *list)
+{
+        struct transformer *t =
+                transformer_add(build, list, strcmp(field, "prefix") == 0 ? "PrefixTransformer" : "SuffixTransformer", run);
+
+        t->text = node_get_text(config, field);
+        t->specs = spec_list_decode(build, node_get_of(config, "fieldSpecs"));
+        if (!node_get_of(config, "fieldSpecs"))
+                return error_set(build->error, ERROR_INVALID, "fieldSpecs is not expected to be nil");
+        return 0;
+}
+
+static void add_simple(struct build *build, const char *kind, transformer_function *run, const struct node *config,
+                       const char *field, struct transformer_list *list)
+{
+        struct transformer *t = transformer_add(build, list, kind, run);
+
+        t->config = node_get_of(config, field);
+        t->specs = spec_list_decode(build, node_get_of(config, "fieldSpecs"));
+}
+
+static int add_transformer(struct build *build, struct target *target, const struct resource *resource, const char *kind,
+                           struct transformer_list *list)
+{
+        const struct node *config = resource->node;
+        bool affixes = strcmp(kind, "PrefixSuffixTransformer") == 0;
+
+        if (strcmp(kind, "NamespaceTransformer") == 0)
+                return add_namespace(build, resource, list);
+        if (affixes || strcmp(kind, "PrefixTransformer") == 0)
+                TRY(add_affix(build, config, "prefix", transform_prefix, list));
+        if (affixes || strcmp(kind, "SuffixTransformer") == 0)
+                return add_affix(build, config, "suffix", transform_suffix, list);
+        if (strcmp(kind, "PrefixTransformer") == 0)
+                return 0;
+        if (strcmp(kind, "PatchTransformer") == 0)
+                return transformer_add_patch(build, target->directory, config, list);
+        if (strcmp(kind, "PatchStrategicMergeTransformer") == 0)
+                return transformer_add_merge(build, target->directory, node_get_of(config, "paths"),
+                                             node_get_text(config, "patches"), list);
+        if (strcmp(kind, "PatchJson6902Transformer") == 0)
+                return transformer_add_json6902(build, target->directory, config, node_get_text(config, "jsonOp"), list);
+        if (strcmp(kind, "ReplacementTransformer") == 0)
+                return transformer_add_replacements(build, target->directory, node_get_of(config, "replacements"), list);
+        if (strcmp(kind, "LabelTransformer") == 0)
+                add_simple(build, "LabelTransformer", transform_labels, config, "labels", list);
+        else if (strcmp(kind, "AnnotationsTransformer") == 0)
+                add_simple(build, "AnnotationsTransformer", transform_annotations, config, "annotations", list);
+        else if (strcmp(kind, "ImageTagTransformer") == 0)
+                add_simple(build, "ImageTagTransformer", transform_image, config, "imageTag", list);
+        else if (strcmp(kind, "ReplicaCountTransformer") == 0)
+                add_simple(build, "ReplicaCountTransformer", transform_replicas, config, "replica", list);
+        else if (strcmp(kind, "HashTransformer") == 0)
+                add_simple(build, "HashTransformer", transform_hash, config, "none", list);
+        else
+                return error_set(build->error, ERROR_UNSUPPORTED, "unable to load builtin %s.builtin.[noGrp]", kind);
+        return 0;
+}
+
+int plugin_transformers(struct build *build, struct target *target, const struct node *entries, struct transformer_list *list)
+{
+        struct resource_list configs = { 0 };
+
+        if (!entries || entries->count == 0)
+                return 0;
+        TRY(load_configs(build, target, entries, &configs));
+        for (size_t i = 0; i < configs.count; i++) {
+                const char *kind;
+
+                TRY(check_config(build, configs.items[i], &kind));
+                TRY(add_transformer(build, target, configs.items[i], kind, list));
+        }
+        return 0;
+}
+
+static int print_all(struct build *build, const struct accumulator *accumulator, struct buffer *text)
+{
+        for (size_t i = 0; i < accumulator->list.count; i++) {
+                struct node *copy = node_copy(build->arena, accumulator->list.items[i]->node);
+                struct node *labels = node_path(copy, "metadata", "labels", NULL);
+
+                node_remove_of(labels, "validated-by");
+                if (labels && labels->count == 0)
+                        node_remove_of(node_get_of(copy, "metadata"), "labels");
+                TRY(emit_json(text, build->arena, copy, 0, build->error));
+                buffer_add_char(text, '\n');
+        }
+        return 0;
+}
+
+int plugin_validate(struct build *build, struct accumulator *accumulator, struct transformer *transformer)
+{
+        struct buffer before = BUFFER_NULL, after = BUFFER_NULL;
+        int r = print_all(build, accumulator, &before);
+
+        if (r == 0)
+                r = transformer->run(build, accumulator, transformer);
+        if (r == 0)
+                r = print_all(build, accumulator, &after);
+        if (r == 0 && !view_equal(buffer_view(&before), buffer_view(&after)))
+                r = error_set(build->error, ERROR_INVALID, "validator shouldn't modify the resource map");
+        buffer_release(&before);
+        buffer_release(&after);
+        return r;
+}

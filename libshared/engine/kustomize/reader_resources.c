@@ -1,0 +1,191 @@
+#include "engine/kustomize/emitter.h"
+#include "engine/kustomize/reader.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void add(struct arena *arena, struct node_array *array, struct node *node)
+{
+        /* Powers of two: the array grows when its count is one. */
+        if ((array->count & (array->count - 1)) == 0)
+                array->items = arena_grow(arena, array->items, array->count * sizeof(node),
+                                          (array->count ? array->count * 2 : 1) * sizeof(node));
+        array->items[array->count++] = node;
+}
+
+/* CRLF becomes LF; the text itself if it has none. */
+static struct view without_carriage_returns(struct arena *arena, struct view text)
+{
+        char *copy;
+        size_t length = 0;
+
+        if (view_search(text, VIEW("\r\n"), 0) < 0)
+                return text;
+        copy = arena_allocate(arena, text.length + 1);
+        for (size_t i = 0; i < text.length; i++)
+                if (text.data[i] != '\r' || i + 1 == text.length || text.data[i + 1] != '\n')
+                        copy[length++] = text.data[i];
+        return (struct view){ copy, length };
+}
+
+/*
+ * Cuts the next part off: up to a line that begins with `---` and is not the first of the part. The part keeps the line break before the
+ * separator. Outcome 1: nothing is left.
+ */
+static int next_part(struct view text, size_t *at, struct view *ret_part, bool *ret_last, struct error *error)
+{
+        size_t from = *at;
+
+        if (from > text.length)
+                return 1;
+        for (size_t search = from;;) {
+                ptrdiff_t found = view_search(text, VIEW("\n---"), search);
+                ptrdiff_t end = found < 0 ? -1 : view_find(text, '\n', (size_t)found + 1);
+                struct view rest;
+
+                if (end < 0) {
+                        *ret_part = view_slice(text, from, SIZE_MAX);
+                        *ret_last = true;
+                        *at = text.length + 1;
+                        return 0;
+                }
+                rest = view_trim(view_slice(text, (size_t)found + 4, (size_t)(end - found) - 4));
+                if (rest.length && rest.data[0] != '#') {
+                        struct view line = view_trim(view_slice(text, (size_t)found, (size_t)(end - found)));
+
+                        return error_set(error, ERROR_INVALID, "invalid document separator: %.*s", VIEW_ARGS(line));
+                }
+                *ret_part = view_slice(text, from, (size_t)found + 1 - from);
+                *ret_last = false;
+                *at = (size_t)end + 1;
+                return 0;
+        }
+}
+
+static void print_map(struct buffer *out, const struct node *map)
+{
+        buffer_add_string(out, " map[");
+        for (uint32_t i = 0; node_is_map(map) && i < map->count; i++)
+                buffer_printf(out, "%s%.*s:%.*s", i ? " " : "", VIEW_ARGS(node_text(map->entries[i].key)),
+                              map->entries[i].value->kind == NODE_SCALAR ? (int)map->entries[i].value->count : 0,
+                              map->entries[i].value->kind == NODE_SCALAR ? map->entries[i].value->text : "");
+        buffer_add_char(out, ']');
+}
+
+static int missing(const struct node *object, const char *what, struct error *error)
+{
+        const struct node *metadata = node_get_of(object, "metadata");
+        struct buffer text = BUFFER_NULL;
+
+        buffer_printf(&text, "{{%s %s} {{%s %s}", node_get_string(object, "apiVersion"), node_get_string(object, "kind"),
+                      node_get_string(metadata, "name"), node_get_string(metadata, "namespace"));
+        print_map(&text, node_get_of(metadata, "labels"));
+        print_map(&text, node_get_of(metadata, "annotations"));
+        error_set(error, ERROR_INVALID, "missing %s in object %s}}", what, buffer_string(&text));
+        buffer_release(&text);
+        return -1;
+}
+
+static bool ends_in_list(struct view kind)
+{
+        return view_ends(kind, VIEW("List"));
+}
+
+/* What each object must have; -1 with the reference's text. */
+static int validate(const struct node *object, struct error *error)
+{
+        const struct node *metadata = node_get_of(object, "metadata");
+        struct view kind = node_get_text(object, "kind");
+
+        if (!node_is_map(object) ||
+            (kind.length == 0 && node_get_text(object, "apiVersion").length == 0 && node_is_empty(metadata)))
+                return error_set(error, ERROR_INVALID, "missing Resource metadata");
+        if (kind.length == 0)
+                return missing(object, "kind", error);
+        if (ends_in_list(kind) || node_get_text(metadata, "name").length)
+                return 0;
+        return missing(object, "metadata.name", error);
+}
+
+static int add_list_items(const struct reader *reader, const struct node *object, struct node_array *queue, struct error *error)
+{
+        const struct node *items = node_get_of(object, "items");
+        struct view kind = node_get_text(object, "kind");
+
+        if (node_is_null(items))
+                return 0;
+        if (!node_is_list(items))
+                return error_set(error, ERROR_INVALID, "expected array in %.*s/items, but found %s", VIEW_ARGS(kind),
+                                 node_is_map(items) ? "map[string]interface {}" : "string");
+        for (uint32_t i = 0; i < items->count; i++) {
+                struct node *item;
+
+                if (node_is_empty(items->items[i]))
+                        continue;
+                TRY(node_normalize(reader->arena, items->items[i], NORMALIZE_NESTED, &item, error));
+                TRY(validate(item, error));
+                add(reader->arena, queue, item);
+        }
+        return 0;
+}
+
+static bool is_wrapper(const struct node *object)
+{
+        struct view kind = node_get_text(object, "kind");
+
+        return (view_is(kind, "List") || view_is(kind, "ResourceList")) &&
+               (node_get_of(object, "items") || node_get_of(object, "functionConfig"));
+}
+
+static int read_parts(const struct reader *reader, struct view text, struct node_array *ret, struct error *error)
+{
+        bool only = true, last = false;
+        size_t at = 0;
+        int r;
+
+        for (;;) {
+                struct node *object = NULL;
+                struct view part = VIEW_NULL;
+
+                r = next_part(text, &at, &part, &last, error);
+                if (r != 0)
+                        return r < 0 ? r : 0;
+                only = only && last;
+                TRY(reader_document(reader, SCALAR_RESOURCES, part, &object, error));
+                if (node_is_null(object))
+                        continue;
+                if (only && is_wrapper(object)) {
+                        const struct node *items = node_get_of(object, "items");
+
+                        for (uint32_t i = 0; node_is_list(items) && i < items->count; i++)
+                                add(reader->arena, ret, items->items[i]);
+                } else {
+                        add(reader->arena, ret, object);
+                }
+                only = false;
+        }
+}
+
+int reader_resources(const struct reader *reader, struct view text, struct node_array *ret_objects, struct error *error)
+{
+        struct node_array queue = { NULL, 0 }, result = { NULL, 0 };
+
+        if (text.length)
+                TRY(read_parts(reader, without_carriage_returns(reader->arena, text), &queue, error));
+        for (size_t i = 0; i < queue.count; i++)
+                if (!node_is_empty(queue.items[i]))
+                        TRY(validate(queue.items[i], error));
+        /* Items of lists come behind everything that is in the file itself, and may be lists again. */
+        for (size_t i = 0; i < queue.count; i++) {
+                struct node *object = queue.items[i];
+
+                if (node_is_empty(object))
+                        continue;
+                if (ends_in_list(node_get_text(object, "kind")) && node_get_of(object, "items"))
+                        TRY(add_list_items(reader, object, &queue, error));
+                else
+                        add(reader->arena, &result, object);
+        }
+        *ret_objects = result;
+        return 0;
+}

@@ -1,0 +1,272 @@
+#include "engine/kustomize/target.h"
+
+#include "engine/kustomize/variable.h"
+
+#include <limits.h>
+#include <string.h>
+
+static int load_openapi(struct build *build, struct target *target)
+{
+        const struct node *openapi = node_get_of(target->kustomization.fields, "openapi");
+        struct view path = node_get_text(openapi, "path"), version = node_get_text(openapi, "version"), text;
+        const struct schema *schema;
+        struct node *document = NULL;
+
+        if (!openapi || (path.length == 0 && version.length == 0))
+                return 0;
+        if (path.length && tree_read(build, target->directory, path.data, &text) < 0)
+                return -1;
+        if (path.length && version.length)
+                return error_set(build->error, ERROR_INVALID, "builtin version and custom schema provided, cannot use both");
+        if (version.length && !view_is(version, "v1.21.2"))
+                return error_set(build->error, ERROR_INVALID, "the specified OpenAPI version is not built in");
+        if (build->schema_set)
+                return 0;
+        build->schema_set = true;
+        if (version.length)
+                return 0;
+        TRY(reader_document(&build->reader, SCALAR_CONFIGURATION, text, &document, build->error));
+        TRY(schema_load(build->arena, document, build->options->openapi_adds, &schema, build->error));
+        build->identity.schema = schema;
+        return 0;
+}
+
+int target_load(struct build *build, struct target *target)
+{
+        TRY(kustomization_load(build, target->directory, !target->parent, &target->kustomization));
+        return load_openapi(build, target);
+}
+
+static int add_file(struct build *build, struct target *target, struct accumulator *accumulator, const char *path)
+{
+        struct node_array objects;
+        const char *origin;
+        struct view text;
+
+        TRY(tree_read(build, target->directory, path, &text));
+        if (reader_resources(&build->reader, text, &objects, build->error) < 0) {
+                if (strncmp(error_message(build->error), "yaml: ", 6) != 0)
+                        return -1;
+                error_wrap(build->error, "MalformedYAMLError");
+                return error_set(build->error, build->error->kind, "%s in File: %s",
+                                 arena_string(build->arena, error_message(build->error)), path);
+        }
+        origin = target_origin_path(build, target, path);
+        for (size_t i = 0; i < objects.count; i++) {
+                struct resource *resource = resource_new(build->arena, objects.items[i]);
+
+                if (origin)
+                        node_set_annotation(build->arena, resource->node, ANNOTATION_ORIGIN, view_of(origin));
+                if (accumulator_add(build, accumulator, resource) < 0)
+                        return error_wrap(build->error, "merging resources from '%s'", path);
+        }
+        return build_check(build);
+}
+
+static bool is_ancestor(const char *candidate, const char *visited)
+{
+        size_t length = strlen(candidate);
+
+        return length == 0 || (strncmp(visited, candidate, length) == 0 && (visited[length] == '/' || visited[length] == '\0'));
+}
+
+/* Resolves a directory that is no part of the way up to here. */
+static int enter(struct build *build, struct target *target, const char *path, struct target *ret)
+{
+        const char *directory;
+
+        TRY(tree_directory(build, target->directory, path, &directory));
+        for (const struct target *t = target; t; t = t->parent)
+                if (is_ancestor(directory, t->directory))
+                        return error_set(build->error, ERROR_INVALID,
+                                         "cycle detected: candidate root '%s' contains visited root '%s'",
+                                         tree_display(build, directory), tree_display(build, t->directory));
+        if (target->depth + 1 > build->limits.depth)
+                return error_set(build->error, ERROR_TOO_LARGE, "more than %u kustomizations above each other",
+                                 build->limits.depth);
+        *ret = (struct target){ .directory = directory, .parent = target, .depth = target->depth + 1 };
+        ret->origin = arena_printf(build->arena, "%s%s%s", target->origin, *target->origin ? "/" : "", path);
+        return 0;
+}
+
+static int add_directory(struct build *build, struct target *sub, struct accumulator *accumulator, bool component)
+{
+        const char *shown = tree_display(build, sub->directory);
+        struct accumulator own = { 0 };
+
+        if (target_load(build, sub) < 0)
+                return error_wrap(build->error, "couldn't make target for path '%s'", shown);
+        if (component && !sub->kustomization.component)
+                return error_set(build->error, ERROR_INVALID, "expected kind 'Component' for path '%s' but got 'Kustomization'",
+                                 shown);
+        if (!component && sub->kustomization.component)
+                return error_set(build->error, ERROR_INVALID, "expected kind != 'Component' for path '%s'", shown);
+        if (target_accumulate(build, sub, component ? accumulator : &own) < 0)
+                return error_wrap(build->error, "recursed accumulation of path '%s'", shown);
+        if (!component && accumulator_merge(build, accumulator, &own) < 0)
+                return error_wrap(build->error, "recursed merging from path '%s'", shown);
+        return 0;
+}
+
+static int refuse_remote(struct build *build, const char *field, const char *path)
+{
+        return error_set(build->error, ERROR_UNSUPPORTED,
+                         "%s: '%s' is remote: a build reads only the files of its own source, keep a copy there", field, path);
+}
+
+/* As a file, else as a directory. */
+static int add_path(struct build *build, struct target *target, struct accumulator *accumulator, const char *path)
+{
+        struct error file_error = ERROR_NULL;
+        struct target sub;
+        int r;
+
+        if (tree_is_remote(path))
+                return refuse_remote(build, "resources", path);
+        if (add_file(build, target, accumulator, path) == 0)
+                return 0;
+        error_wrap(build->error, "accumulating resources from '%s'", path);
+        if (build->error->kind == ERROR_TOO_LARGE || build->error->kind == ERROR_INTERNAL)
+                return -1;
+        error_move(&file_error, build->error);
+        r = enter(build, target, path, &sub);
+        if (r < 0 && strstr(error_message(&file_error), "MalformedYAMLError"))
+                return error_move(build->error, &file_error);
+        if (r == 0)
+                r = add_directory(build, &sub, accumulator, false);
+        if (r < 0 && build->error->kind != ERROR_TOO_LARGE && build->error->kind != ERROR_UNSUPPORTED)
+                error_wrap(build->error, "accumulation err='%s'", error_message(&file_error));
+        error_release(&file_error);
+        return r;
+}
+
+int target_resources(struct build *build, struct target *target, struct accumulator *accumulator, const struct node *paths)
+{
+        for (uint32_t i = 0; paths && i < paths->count; i++)
+                TRY(add_path(build, target, accumulator, paths->items[i]->text));
+        return 0;
+}
+
+/* The reference prints these errors as Go-quoted strings. */
+static int quoted(struct build *build, const char *context)
+{
+        struct buffer text = BUFFER_NULL;
+        enum error_kind kind = build->error->kind;
+
+        emit_json_string(&text, view_of(error_message(build->error)), 0);
+        error_set(build->error, kind, "%s %s", context, buffer_string(&text));
+        buffer_release(&text);
+        return -1;
+}
+
+static int add_components(struct build *build, struct target *target, struct accumulator *accumulator, const struct node *paths)
+{
+        for (uint32_t i = 0; paths && i < paths->count; i++) {
+                struct target sub;
+
+                if (tree_is_remote(paths->items[i]->text))
+                        return refuse_remote(build, "components", paths->items[i]->text);
+                if (enter(build, target, paths->items[i]->text, &sub) < 0)
+                        return quoted(build, "loader.New");
+                if (add_directory(build, &sub, accumulator, true) < 0)
+                        return quoted(build, "accumulateDirectory:");
+        }
+        return 0;
+}
+
+static int configure(struct build *build, struct target *target, struct accumulator *accumulator)
+{
+        const struct node *fields = target->kustomization.fields;
+        const struct node *files = node_get_of(fields, "configurations"), *crds = node_get_of(fields, "crds");
+        struct configuration extra = { 0 };
+        static const struct configuration none;
+
+        if (!accumulator->configuration) {
+                accumulator->configuration = configuration_default(build);
+                accumulator->shared = true;
+        }
+        TRY(configuration_load(build, target->directory, files, &extra));
+        TRY(configuration_load_crds(build, target->directory, crds, &extra));
+        if (memcmp(&extra, &none, sizeof(none)) == 0)
+                return 0;
+        if (accumulator_configure(build, accumulator, &extra) < 0)
+                return error_wrap(build->error, "merging config");
+        return 0;
+}
+
+static int refuse_fields(struct build *build, const struct node *fields)
+{
+        static const char *const charts[] = { "helmCharts", "helmChartInflationGenerator" };
+
+        for (size_t i = 0; i < 2; i++) {
+                const struct node *list = node_get_of(fields, charts[i]);
+
+                if (list && list->count)
+                        return error_set(build->error, ERROR_UNSUPPORTED,
+                                         "trouble configuring builtin HelmChartInflationGenerator with config: `%s`: must specify "
+                                         "--enable-helm; charts are not rendered in a build, use a HelmRelease",
+                                         charts[i]);
+        }
+        return 0;
+}
+
+int target_accumulate(struct build *build, struct target *target, struct accumulator *accumulator)
+{
+        const struct node *fields = target->kustomization.fields;
+
+        if (target_resources(build, target, accumulator, node_get_of(fields, "resources")) < 0)
+                return error_wrap(build->error, "accumulating resources");
+        TRY(configure(build, target, accumulator));
+        TRY(refuse_fields(build, fields));
+        TRY(target_generate(build, target, accumulator));
+        if (add_components(build, target, accumulator, node_get_of(fields, "components")) < 0)
+                return error_wrap(build->error, "accumulating components");
+        TRY(target_transform(build, target, accumulator));
+        TRY(target_validate(build, target, accumulator));
+        TRY(variable_register(build, accumulator, node_get_of(fields, "vars")));
+        return build_check(build);
+}
+
+/* Lexically cleaned, `..` at the front kept. */
+static const char *clean_path(struct build *build, const char *directory, const char *path)
+{
+        char *text = arena_printf(build->arena, "%s/%s", directory, path), *out = text;
+        const char *in = text;
+
+        while (*in) {
+                size_t length = strcspn(in, "/");
+                size_t done = (size_t)(out - text);
+                bool up = length == 2 && memcmp(in, "..", 2) == 0;
+                bool keep = length && !(length == 1 && *in == '.');
+
+                if (up && done && !(done >= 2 && memcmp(out - 2, "..", 2) == 0 && (done == 2 || out[-3] == '/'))) {
+                        while (out > text && out[-1] != '/')
+                                out--;
+                        out -= out > text;
+                } else if (keep) {
+                        if (done)
+                                *out++ = '/';
+                        memmove(out, in, length);
+                        out += length;
+                }
+                in += length;
+                in += *in == '/';
+        }
+        *out = '\0';
+        return text;
+}
+
+const char *target_origin_path(struct build *build, const struct target *target, const char *path)
+{
+        if (!build->metadata)
+                return NULL;
+        return arena_printf(build->arena, "path: %s\n", clean_path(build, target->origin, path));
+}
+
+const char *target_origin_builtin(struct build *build, const struct target *target, const char *kind)
+{
+        if (!build->metadata)
+                return NULL;
+        return arena_printf(build->arena, "configuredIn: %s\nconfiguredBy:\n  apiVersion: builtin\n  kind: %s\n",
+                            clean_path(build, target->origin, target->kustomization.file), kind);
+}
