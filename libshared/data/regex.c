@@ -371,6 +371,12 @@ static int translate_brace(struct translation *t, struct error *error)
         return 0;
 }
 
+static void copy_character(struct translation *t)
+{
+        buffer_add_char(t->output, t->pattern.data[t->at++]);
+        is_operand(t);
+}
+
 static int translate(struct translation *t, struct error *error)
 {
         while (t->at < t->pattern.length) {
@@ -404,14 +410,12 @@ static int translate(struct translation *t, struct error *error)
                         if (t->open == 0)
                                 return refuse("unexpected )", t->pattern, error);
                         t->open--;
-                        /* fall through */
+                        copy_character(t);
+                        break;
                 default:
-                        buffer_add_char(t->output, c);
-                        t->at++;
+                        copy_character(t);
                         if (c == '|')
                                 is_no_operand(t);
-                        else
-                                is_operand(t);
                 }
         }
         return t->open ? refuse("missing closing )", t->pattern, error) : 0;

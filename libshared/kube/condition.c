@@ -186,7 +186,7 @@ static void set(struct json *object, const char *type, const char *status, const
         json_free(&old);
 }
 
-static char *formatted(const char *format, va_list arguments)
+__attribute__((__format__(__printf__, 1, 0))) static char *formatted(const char *format, va_list arguments)
 {
         struct buffer text = BUFFER_NULL;
 
