@@ -39,9 +39,9 @@ fuzz-programs: $(FUZZ_PROGRAMS)
 
 # Replays the corpora: every input once. fuzz looks for new ones, each target for FUZZ_SECONDS, and keeps them under build/.
 fuzz-replay:
-	@$(MAKE) --no-print-directory CC=clang MODE=asan BUILD=$(BUILD)/clang fuzz-programs
+	@$(MAKE) --no-print-directory CC=clang MODE=asan BUILD=$(BUILD)/clang CFLAGS=-fsanitize=fuzzer-no-link fuzz-programs
 	@tests/fuzz/run replay $(BUILD)/clang/asan/tests/fuzz
 
 fuzz:
-	@$(MAKE) --no-print-directory CC=clang MODE=asan BUILD=$(BUILD)/clang fuzz-programs
+	@$(MAKE) --no-print-directory CC=clang MODE=asan BUILD=$(BUILD)/clang CFLAGS=-fsanitize=fuzzer-no-link fuzz-programs
 	@tests/fuzz/run search $(BUILD)/clang/asan/tests/fuzz $(FUZZ_SECONDS)

@@ -1,0 +1,26 @@
+/* What is accepted prints to a text that reads back as an equal tree, and the sorted print of that is the same. */
+#include "base/cleanup.h"
+#include "data/json.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+        cleanup(json_free) struct json *json = NULL, *again = NULL, *copy = NULL;
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL, sorted = BUFFER_NULL, sorted_again = BUFFER_NULL;
+        cleanup(error_release) struct error error = ERROR_NULL;
+
+        if (json_parse((struct view){ (const char *)data, size }, &json, &error) < 0)
+                return 0;
+        if (json_depth(json) > JSON_DEPTH_LIMIT)
+                abort();
+        json_print(json, &text);
+        if (json_parse(buffer_view(&text), &again, &error) < 0 || !json_equal(json, again))
+                abort();
+        copy = json_copy(again);
+        json_print_sorted(json, &sorted);
+        json_print_sorted(copy, &sorted_again);
+        if (!view_equal(buffer_view(&sorted), buffer_view(&sorted_again)))
+                abort();
+        return 0;
+}
