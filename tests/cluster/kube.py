@@ -129,7 +129,8 @@ class Kube:
 
     def list(self, kind, namespace=None, selector=None):
         query = "?" + urllib.parse.urlencode({"labelSelector": selector}) if selector else ""
-        return self.request("GET", self.path(kind, namespace) + query)["items"]
+        answer = self.request("GET", self.path(kind, namespace) + query)
+        return [{"apiVersion": answer["apiVersion"], "kind": kind, **o} for o in answer["items"]]
 
     def create_namespace(self, name, labels=None):
         return self.request("POST", "/api/v1/namespaces", {"metadata": {"name": name, "labels": labels or {}}})

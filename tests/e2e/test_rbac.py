@@ -52,14 +52,15 @@ def test_rights_lost_and_given_back(own_stack, space_in):
     """RBAC lost in the middle of a run: said on the objects, and when it is back all goes on without a restart."""
     stack = own_stack(flags={"kustomize-controller": ["--min-retry-delay=200ms", "--max-retry-delay=2s"], "source-controller": ["--min-retry-delay=200ms", "--max-retry-delay=2s"]})
     space = space_in(stack)
-    repository = space.deploy({"a.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\n"}, targetNamespace=space.name, retryInterval="1s")
+    service = "apiVersion: v1\nkind: Service\nmetadata:\n  name: a\nspec:\n  ports: [{port: %d}]\n"
+    repository = space.deploy({"a.yaml": service % 80}, targetNamespace=space.name, retryInterval="1s")
     bindings = [b for b in stack.kube.list("ClusterRoleBinding") if any(s.get("name") == "kustomize-controller" for s in b.get("subjects") or []) and "admin" in b["roleRef"]["name"]]
     assert bindings
     for b in bindings:
         stack.kube.delete("ClusterRoleBinding", b["metadata"]["name"])
     kube = as_controller(stack, "kustomize-controller")
-    until(lambda: not allowed(kube, space.name, verb="patch", resource="configmaps"), 10, "the rights gone", 0.1)
-    revision = space.push(repository, {"a.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\ndata: {k: v}\n"})
+    until(lambda: not allowed(kube, space.name, verb="patch", resource="services"), 10, "the rights gone", 0.1)
+    revision = space.push(repository, {"a.yaml": service % 81})
     o = space.not_ready("Kustomization", seconds=30)
     assert "forbidden" in find_condition(o)["message"].lower()
     for b in bindings:
