@@ -1,16 +1,15 @@
 #include "data/ignore.h"
 
 #include "base/arena.h"
+#include "base/beneath.h"
 #include "base/cleanup.h"
 #include "base/memory.h"
 #include "data/walk.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #define PATTERN_LIMIT 10000
@@ -311,19 +310,9 @@ bool ignore_exclude(void *ignore, const char *path, bool directory)
 }
 
 /* The file may be a link as long as it stays in the tree. */
-static int open_beneath(int root, const char *path)
-{
-        struct open_how how = { .flags = O_RDONLY | O_NONBLOCK | O_CLOEXEC, .resolve = RESOLVE_BENEATH };
-        int fd = (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
-
-        if (fd < 0 && errno == ENOSYS)
-                fd = openat(root, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-        return fd;
-}
-
 static int add_file(struct ignore *ignore, int root, const char *path, struct error *err)
 {
-        cleanup(close_descriptor) int fd = open_beneath(root, path);
+        cleanup(close_descriptor) int fd = beneath_open(root, path, O_RDONLY | O_NONBLOCK, true);
         cleanup(buffer_release) struct buffer text = BUFFER_NULL, scope = BUFFER_NULL;
         struct stat status;
         const char *slash = strrchr(path, '/');

@@ -1,18 +1,16 @@
 /* Static files as Go's http.FileServer gives them behind a ServeMux, without listings. */
 #include "net/server.h"
 
+#include "base/beneath.h"
 #include "base/cleanup.h"
 #include "base/memory.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <linux/openat2.h>
 #include <microhttpd.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -73,40 +71,6 @@ static void redirect(struct server_response *response, const char *path)
 static void not_found(struct server_response *response)
 {
         server_response_text(response, MHD_HTTP_NOT_FOUND, "404 page not found");
-}
-
-/* Before openat2 (Linux 5.6) nothing is reached through a link: each component is opened on its own. */
-static int open_strictly(int root, const char *path)
-{
-        cleanup(close_descriptor) int directory = openat(root, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-        struct view rest = view_of(path), piece;
-
-        while (directory >= 0 && view_split(&rest, '/', &piece)) {
-                char name[256];
-                int next;
-
-                if (piece.length >= sizeof(name))
-                        return -1;
-                memcpy(name, piece.data, piece.length);
-                name[piece.length] = '\0';
-                next = openat(directory, name, O_NOFOLLOW | O_CLOEXEC | (rest.data ? O_PATH | O_DIRECTORY : O_RDONLY | O_NONBLOCK));
-                if (!rest.data || next < 0)
-                        return next;
-                close(directory);
-                directory = next;
-        }
-        return -1;
-}
-
-/* `path` is clean and relative. Links may lead around below the root, and nowhere else. */
-static int open_below(int root, const char *path)
-{
-        struct open_how how = { .flags = O_RDONLY | O_NONBLOCK | O_CLOEXEC, .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS };
-        int fd = (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
-
-        if (fd < 0 && (errno == ENOSYS || errno == EPERM))
-                fd = open_strictly(root, path);
-        return fd;
 }
 
 /* The gzip magic, else text or not: what Go's sniffing tells of what is stored here. */
@@ -339,7 +303,7 @@ void server_files_handle(void *data, const struct server_request *request, struc
                 return;
         }
         path = buffer_string(&clean) + 1;
-        fd = is_hidden(files, path) ? -1 : open_below(files->root, *path ? path : ".");
+        fd = is_hidden(files, path) ? -1 : beneath_open(files->root, *path ? path : ".", O_RDONLY | O_NONBLOCK, true);
         if (fd < 0)
                 not_found(response);
         else
