@@ -95,7 +95,10 @@ bool storage_digest(struct storage *storage, const char *path, int fd, char dige
 
 /* Opens an artifact for reading (the include of a GitRepository, a chart's source); STORAGE_MISSING if there is none. */
 int storage_read(struct storage *storage, const char *path, int *ret_fd, struct error *err);
-/* <directory of path>/<link> becomes a symbolic link to the file; its address is appended to `url`. */
+/*
+ * <directory of path>/<link> becomes a symbolic link to the file (a relative one, so that it holds wherever the root is mounted); its address is
+ * appended to `url`.
+ */
 int storage_link(struct storage *storage, const char *path, const char *link, struct buffer *url, struct error *err);
 
 /*
@@ -105,16 +108,14 @@ int storage_link(struct storage *storage, const char *path, const char *link, st
 int storage_collect(struct context *ctx, struct storage *storage, const char *path, unsigned *ret_removed, struct error *err);
 /* Removes the object's directory with everything in it; no error if there is none (*ret_removed false). */
 int storage_remove(struct storage *storage, const struct storage_object *object, bool *ret_removed, struct error *err);
-/* Removes every file of the artifact's directory but `path` (NULL-safe: "" keeps none). */
-int storage_remove_others(struct storage *storage, const char *path, unsigned *ret_removed, struct error *err);
-
 /*
  * For the start, before the first reconcile: removes temporary files that a kill left, and the directories of objects that `exists` does
- * not know. Call it when the objects' list is complete and before anything is written.
+ * not know (it says true for kinds that are not its own). Call it when the objects' list is complete and before anything is written.
  */
 typedef bool storage_exists_fn(void *data, const struct storage_object *object);
 int storage_sweep(struct context *ctx, struct storage *storage, storage_exists_fn *exists, void *data, unsigned *ret_removed,
                   struct error *err);
 
-/* True for lock and temporary files, which are not served; the `hidden` of struct server_files. */
+/* For struct server_files: lock and temporary files are not served, and the entity tag of an artifact is its digest. */
 bool storage_hidden(const char *name);
+bool storage_tag(void *storage, const char *path, int fd, char tag[160]);
