@@ -42,7 +42,7 @@ static int files_list(struct context *ctx, int directory, struct files *files, s
 {
         cleanup(walk_free) struct walk *walk = NULL;
         struct walk_entry entry;
-        int r;
+        int r = 0;
 
         files->list = memory_zero(FILE_LIMIT, sizeof(*files->list));
         TRY(walk_begin(directory, &walk, err));
@@ -52,7 +52,7 @@ static int files_list(struct context *ctx, int directory, struct files *files, s
                         files->list[files->count++] =
                                 (struct file){ .path = memory_string(entry.path), .modified = entry.status.st_mtim };
         }
-        return files->count < FILE_LIMIT && r < 0 ? -1 : 0;
+        return r < 0 ? -1 : 0;
 }
 
 static int compare_age(const void *a, const void *b)

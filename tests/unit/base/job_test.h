@@ -55,7 +55,7 @@ static inline int upper(struct job *job, struct error *err)
         return job_write(job, buffer_view(&text), err);
 }
 
-__attribute__((__no_sanitize_undefined__)) static inline int crash(struct job *job, struct error *err)
+__attribute__((__no_sanitize__("undefined"))) static inline int crash(struct job *job, struct error *err)
 {
         (void)err;
         return *(volatile int *)job->input.data; /* there is no input */
