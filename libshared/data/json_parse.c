@@ -95,24 +95,36 @@ static int scan_number(struct scan *s, struct error *error)
         return 0;
 }
 
+/* One character of a string; *ret_nul is set if it is an escaped NUL. */
+static int scan_character(struct scan *s, bool *ret_nul, struct error *error)
+{
+        unsigned char c = (unsigned char)s->text.data[s->at];
+        size_t length = 1;
+
+        if (c < 0x20)
+                return invalid(s->at, "a control character in a string", error);
+        if (c >= 0x80) {
+                length = utf8_next(s->text, s->at, NULL);
+                if (length == 0)
+                        return invalid(s->at, "a string that is not UTF-8", error);
+        } else if (c == '\\') {
+                length = 2;
+                if (view_starts(view_slice(s->text, s->at + 1, 5), VIEW("u0000")))
+                        *ret_nul = true;
+        }
+        s->at += length;
+        return 0;
+}
+
 static int scan_string(struct scan *s, struct error *error)
 {
         size_t from = s->at++, after;
         bool nul = false;
 
-        for (;;) {
-                if (s->at >= s->text.length)
-                        return invalid(from, "a string without an end", error);
-                if ((unsigned char)s->text.data[s->at] < 0x20)
-                        return invalid(s->at, "a control character in a string", error);
-                if (s->text.data[s->at] == '"')
-                        break;
-                if (s->text.data[s->at] == '\\') {
-                        nul = nul || view_starts(view_slice(s->text, s->at + 1, 5), VIEW("u0000"));
-                        s->at++;
-                }
-                s->at++;
-        }
+        while (s->at < s->text.length && s->text.data[s->at] != '"')
+                TRY(scan_character(s, &nul, error));
+        if (s->at >= s->text.length)
+                return invalid(from, "a string without an end", error);
         s->at++;
         if (!nul)
                 return 0;
@@ -217,8 +229,6 @@ int json_parse(struct view text, struct json **ret_json, struct error *error)
         text.length = end_of_tokens(text);
         if (text.length == 0)
                 return error_set(error, ERROR_INVALID, "invalid JSON at offset 0: nothing there");
-        if (!utf8_valid(text))
-                return error_set(error, ERROR_INVALID, "invalid JSON: the text is not UTF-8");
         TRY(scan_all(&scan, error));
         return parse_tree(text, ret_json, error);
 }

@@ -110,8 +110,10 @@ static void refused_text_says_where(void **state)
                 { "\"a\nb\"", "invalid JSON at offset 2: a control character in a string" },
                 { "\"\\x\"", NULL },
                 { "\"\\u12g4\"", NULL },
-                { "\"\xff\"", NULL },
-                { "\"\xc0\x80\"", NULL },
+                { "\"a\xff\"", "invalid JSON at offset 2: a string that is not UTF-8" },
+                { "\"\xc0\x80\"", "invalid JSON at offset 1: a string that is not UTF-8" },
+                { "\"\xed\xa0\x80\"", NULL },
+                { "\xc3\xa9", "invalid JSON at offset 0: an unexpected character" },
                 { "{\"a\\u0000b\" : 1}", "invalid JSON at offset 1: a name with a NUL" },
                 { "\x0b[]", NULL },
         };
