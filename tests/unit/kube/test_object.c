@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "kube/meta.h"
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -287,6 +288,45 @@ static void absent_status_is_the_initial_one(void **state)
         }
 }
 
+struct plate_spec {
+        const char *number;
+};
+
+static const struct field plate_spec_fields[] = {
+        FIELD(plate_spec, number, STRING, .pattern = PATTERN("^[A-Z]{1,3}-[0-9]+$")),
+};
+static RECORD(plate_spec);
+
+static void *decode_plates(void *passed)
+{
+        cleanup(json_free) struct json *good = json_new_object(), *bad = json_new_object();
+        cleanup(arena_free) struct arena *arena = arena_new();
+        cleanup(error_release) struct error error = ERROR_NULL;
+        struct plate_spec spec;
+
+        json_set_string(good, "number", "ABC-7");
+        json_set_string(bad, "number", "7-ABC");
+        *(bool *)passed = record_decode(&plate_spec_record, good, "P", "spec", arena, &spec, &error) == 0 &&
+                          record_decode(&plate_spec_record, bad, "P", "spec", arena, &spec, &error) < 0;
+        return NULL;
+}
+
+/* The first use of a pattern compiles it, in whichever thread that is. */
+static void patterns_are_compiled_by_many_threads(void **state)
+{
+        pthread_t threads[8];
+        bool passed[8] = { false };
+        size_t i;
+
+        (void)state;
+        for (i = 0; i < 8; i++)
+                assert_int_equal(pthread_create(&threads[i], NULL, decode_plates, &passed[i]), 0);
+        for (i = 0; i < 8; i++)
+                pthread_join(threads[i], NULL);
+        for (i = 0; i < 8; i++)
+                assert_true(passed[i]);
+}
+
 static void metadata_is_decoded(void **state)
 {
         cleanup(arena_free) struct arena *arena = arena_new();
@@ -315,6 +355,7 @@ int main(void)
                 cmocka_unit_test(encoding_leaves_out_what_is_absent),
                 cmocka_unit_test(required_ones_are_encoded_even_if_empty),
                 cmocka_unit_test(absent_status_is_the_initial_one),
+                cmocka_unit_test(patterns_are_compiled_by_many_threads),
                 cmocka_unit_test(metadata_is_decoded),
         };
 
