@@ -291,7 +291,7 @@ static int store(struct context *ctx, struct git_run *git, struct error *err)
         char path[STORAGE_PATH];
         int64_t size = (int64_t)git->fetched.size;
 
-        if (storage_name(ctx, storage, &git->write, &source->place, file, err) < 0) {
+        if (storage_name(ctx, &git->write, &source->place, file, err) < 0) {
                 error_wrap(err, "failed to acquire lock for artifact");
                 return error_reason(err, REASON_FAILED);
         }

@@ -290,26 +290,40 @@ static int open_temporary(struct storage_write *write, const char *file, struct 
         return error_set_errno(err, errno, "store an artifact: create a temporary file for '%s'", write->path);
 }
 
-int storage_begin(struct context *ctx, struct storage *storage, const struct storage_object *object, const char *file,
-                  struct storage_write *ret_write, struct error *err)
+/* The file that the write is to become, and its lock. */
+static int claim(struct context *ctx, struct storage_write *write, const struct storage_object *object, const char *file,
+                 struct error *err)
 {
-        cleanup(storage_abort) struct storage_write write = STORAGE_WRITE_NULL;
         char name[NAME_MAX + sizeof(STORAGE_LOCK_SUFFIX)];
         int r;
 
         TRY(check_component("file", file, err));
-        storage_path(object, file, write.path);
+        storage_path(object, file, write->path);
         snprintf(name, sizeof(name), "%s" STORAGE_LOCK_SUFFIX, file);
-        TRY(make_directories(storage->root, object, &write.directory, err));
         do
-                r = lock_once(ctx, write.directory, name, &write.lock, err);
+                r = lock_once(ctx, write->directory, name, &write->lock, err);
         while (r == 1);
-        if (r < 0)
-                return -1;
-        TRY(open_temporary(&write, file, err));
+        return r;
+}
+
+int storage_begin(struct context *ctx, struct storage *storage, const struct storage_object *object, const char *file,
+                  struct storage_write *ret_write, struct error *err)
+{
+        cleanup(storage_abort) struct storage_write write = STORAGE_WRITE_NULL;
+
+        TRY(make_directories(storage->root, object, &write.directory, err));
+        if (file)
+                TRY(claim(ctx, &write, object, file, err));
+        TRY(open_temporary(&write, file ? file : "artifact", err));
         *ret_write = write;
         write = STORAGE_WRITE_NULL;
         return 0;
+}
+
+int storage_name(struct context *ctx, struct storage_write *write, const struct storage_object *object, const char *file,
+                 struct error *err)
+{
+        return claim(ctx, write, object, file, err);
 }
 
 void storage_abort(struct storage_write *write)

@@ -67,8 +67,8 @@ struct storage_write {
  */
 int storage_begin(struct context *ctx, struct storage *storage, const struct storage_object *object, const char *file,
                   struct storage_write *ret_write, struct error *err);
-int storage_name(struct context *ctx, struct storage *storage, struct storage_write *write, const struct storage_object *object,
-                 const char *file, struct error *err);
+int storage_name(struct context *ctx, struct storage_write *write, const struct storage_object *object, const char *file,
+                 struct error *err);
 /* The file takes its place. `digest` and `size` are those of what was written (as the writer counted): a file of another size is an error. */
 int storage_commit(struct storage *storage, struct storage_write *write, const char *digest, uint64_t size, struct error *err);
 void storage_abort(

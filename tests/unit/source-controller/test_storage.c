@@ -168,6 +168,28 @@ static void files_appear_whole_or_not_at_all(void **state)
         fixture_close(&fixture);
 }
 
+static void a_file_may_be_named_when_it_is_written(void **state)
+{
+        struct fixture fixture;
+        cleanup(error_release) struct error err = ERROR_NULL;
+        cleanup(buffer_release) struct buffer names = BUFFER_NULL;
+        cleanup(storage_abort) struct storage_write write_ = STORAGE_WRITE_NULL;
+        char digest[DIGEST_TEXT];
+
+        (void)state;
+        fixture_open(&fixture);
+        assert_int_equal(storage_begin(&fixture.ctx, fixture.storage, &app, NULL, &write_, &err), 0);
+        assert_true(storage_hidden(write_.temporary));
+        assert_int_equal(write(write_.fd, "content", 7), 7);
+        assert_int_equal(storage_name(&fixture.ctx, &write_, &app, "../a", &err), -1);
+        assert_int_equal(storage_name(&fixture.ctx, &write_, &app, "a.tar.gz", &err), 0);
+        assert_int_equal(storage_commit(fixture.storage, &write_, digest_of(DIGEST_SHA256, VIEW("content"), digest), 7, &err), 0);
+        list(&fixture, "gitrepository/flux-system/app", &names);
+        assert_string_equal(buffer_string(&names), "a.tar.gz a.tar.gz.lock ");
+        assert_int_equal(storage_verify(&fixture.ctx, fixture.storage, "gitrepository/flux-system/app/a.tar.gz", digest, &err), 0);
+        fixture_close(&fixture);
+}
+
 static void names_cannot_lead_outside(void **state)
 {
         static const struct {
@@ -576,6 +598,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(addresses_follow_the_options),
                 cmocka_unit_test(files_appear_whole_or_not_at_all),
+                cmocka_unit_test(a_file_may_be_named_when_it_is_written),
                 cmocka_unit_test(names_cannot_lead_outside),
                 cmocka_unit_test(verification_finds_what_changed),
                 cmocka_unit_test(verification_after_a_restart_reads),
