@@ -36,11 +36,15 @@ struct scan {
         size_t start, end; /* of the member in text, without the comma */
         struct view key;   /* inside of the quotes */
         struct view value;
-        char close;
+        char close; /* private from here on */
+        bool begun, complete;
 };
 
 struct scan scan_begin(struct view value);
 /* False at the end, and where the text is no JSON. */
 bool scan_next(struct scan *scan);
-/* After scan_next said false: the container was closed as it must be. */
+/* After scan_next said false: the container was closed as it must be, and `at` is behind it. */
 bool scan_complete(const struct scan *scan);
+
+/* The end of the value that starts at `at` (blanks before it are skipped); 0 if there is no complete one. */
+size_t scan_value_end(struct view text, size_t at);
