@@ -90,15 +90,17 @@ void cache_find(struct cache *cache, const char *index, const char *key, struct 
 
 /*
  * The writing side, for kube/watch.c and tests; one thread. `text` is the text of an object. False: it has no name or
- * resourceVersion, or is no JSON; nothing was changed. Handlers have run when these return.
+ * resourceVersion, or is no JSON; nothing was changed. Handlers have run when these return. An object of the resourceVersion that is
+ * there already is no event.
  */
 bool cache_put(struct cache *cache, struct view text, bool initial);
 bool cache_delete(struct cache *cache, struct view text);
-/* A snapshot replaces everything at its end: begin, an add for each object, then swap (or abandon). Same resourceVersion = no event. */
+/*
+ * A new list: what is not put between begin and end is deleted at the end. An end that never comes (the list broke off) leaves
+ * every object as it was or newer.
+ */
 void cache_snapshot_begin(struct cache *cache);
-bool cache_snapshot_add(struct cache *cache, struct view text);
-void cache_snapshot_swap(struct cache *cache, bool initial);
-void cache_snapshot_abandon(struct cache *cache);
+void cache_snapshot_end(struct cache *cache);
 
 /* Decimal numbers of any length: <0, 0, >0. */
 int resource_version_compare(const char *a, const char *b);

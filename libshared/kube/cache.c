@@ -1,0 +1,558 @@
+#include "kube/cache.h"
+
+#include "base/cleanup.h"
+#include "base/memory.h"
+#include "data/scan.h"
+
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define INDEX_LIMIT   16
+#define HANDLER_LIMIT 16
+
+#define REQUESTED_AT "reconcile.fluxcd.io/requestedAt"
+
+/* One key of one object in one index. */
+struct link {
+        struct link *next;    /* in the index's bucket */
+        struct link *sibling; /* of the same object */
+        struct entry *entry;
+        uint32_t index, hash;
+        char key[];
+};
+
+struct entry {
+        struct entry *next;
+        const struct cache_object *object;
+        struct link *links;
+        uint32_t hash;
+        uint32_t snapshot; /* the last one it was in */
+};
+
+struct cache_index_table {
+        const struct cache_index *index;
+        struct link **buckets;
+        size_t bucket_count, count;
+};
+
+/* The io thread writes under the lock and reads without it; the others read under it. */
+struct cache {
+        pthread_mutex_t lock;
+        enum cache_content content;
+        struct entry **buckets;
+        size_t bucket_count, count, bytes;
+        uint32_t snapshot;
+        unsigned index_count, handler_count;
+        struct cache_index_table indexes[INDEX_LIMIT];
+        struct {
+                cache_event_fn *handle;
+                void *data;
+        } handlers[HANDLER_LIMIT];
+};
+
+struct cache_keys {
+        struct buffer text; /* each terminated */
+};
+
+static uint32_t hash_add(uint32_t hash, const char *data, size_t length)
+{
+        for (size_t i = 0; i < length; i++)
+                hash = (hash ^ (unsigned char)data[i]) * 16777619u;
+        return hash;
+}
+
+static uint32_t hash_key(struct view namespace, struct view name)
+{
+        uint32_t hash = hash_add(2166136261u, namespace.data, namespace.length);
+
+        return hash_add(hash_add(hash, "/", 1), name.data, name.length);
+}
+
+/* --- objects --- */
+
+const struct cache_object *cache_object_reference(const struct cache_object *object)
+{
+        atomic_fetch_add(&((struct cache_object *)(uintptr_t)object)->references, 1);
+        return object;
+}
+
+void cache_object_release(const struct cache_object **object)
+{
+        struct cache_object *old = (struct cache_object *)(uintptr_t)*object;
+
+        *object = NULL;
+        if (old && atomic_fetch_sub(&old->references, 1) == 1)
+                free(old);
+}
+
+static struct view object_annotation(struct view text, const char *map, const char *key)
+{
+        return scan_string(SCAN_PATH(text, "metadata", map, key));
+}
+
+struct view cache_object_label(const struct cache_object *object, const char *key)
+{
+        return object_annotation(object->text, "labels", key);
+}
+
+struct view cache_object_annotation(const struct cache_object *object, const char *key)
+{
+        return object_annotation(object->text, "annotations", key);
+}
+
+/* What of an object's text makes its header, as views into it. */
+struct header {
+        struct view namespace, name, uid, resource_version, requested_at, managed_fields;
+        int64_t generation;
+        bool deleting;
+};
+
+/* With the comma that goes with it. */
+static struct view member_with_comma(const struct scan *scan)
+{
+        size_t start = scan->start, end = scan->end;
+
+        if (end < scan->text.length && scan->text.data[end] == ',')
+                end++;
+        else if (start > 0 && scan->text.data[start - 1] == ',')
+                start--;
+        return view_slice(scan->text, start, end - start);
+}
+
+static bool header_read(struct view text, struct header *ret_header)
+{
+        struct scan scan = scan_begin(scan_get(text, "metadata"));
+        struct header header = { .generation = 0 };
+
+        while (scan_next(&scan)) {
+                if (view_is(scan.key, "name"))
+                        header.name = scan_string(scan.value);
+                else if (view_is(scan.key, "namespace"))
+                        header.namespace = scan_string(scan.value);
+                else if (view_is(scan.key, "uid"))
+                        header.uid = scan_string(scan.value);
+                else if (view_is(scan.key, "resourceVersion"))
+                        header.resource_version = scan_string(scan.value);
+                else if (view_is(scan.key, "generation"))
+                        header.generation = scan_integer(scan.value, 0);
+                else if (view_is(scan.key, "deletionTimestamp"))
+                        header.deleting = scan.value.data[0] == '"';
+                else if (view_is(scan.key, "annotations"))
+                        header.requested_at = scan_string(scan_get(scan.value, REQUESTED_AT));
+                else if (view_is(scan.key, "managedFields"))
+                        header.managed_fields = member_with_comma(&scan);
+        }
+        if (!scan_complete(&scan) || !header.name.length || !header.resource_version.length)
+                return false;
+        *ret_header = header;
+        return true;
+}
+
+static const char *store(char **at, struct view text)
+{
+        char *start = *at;
+
+        memcpy(start, text.data ? text.data : "", text.length);
+        start[text.length] = '\0';
+        *at += text.length + 1;
+        return start;
+}
+
+static size_t object_size(const struct cache_object *object)
+{
+        return object->text.data ? (size_t)(object->text.data + object->text.length + 1 - (const char *)object)
+                                 : (size_t)(object->resource_version + strlen(object->resource_version) + 1 - (const char *)object);
+}
+
+static const struct cache_object *object_new(const struct header *header, struct view text, enum cache_content content)
+{
+        size_t kept = content == CACHE_OBJECTS ? text.length - header->managed_fields.length : 0;
+        size_t size = sizeof(struct cache_object) + header->namespace.length + header->name.length + header->uid.length +
+                      header->resource_version.length + header->requested_at.length + kept + 6;
+        struct cache_object *object = memory_allocate(size);
+        char *at = (char *)(object + 1);
+
+        *object = (struct cache_object){ .references = 1, .deleting = header->deleting, .generation = header->generation };
+        object->namespace = store(&at, header->namespace);
+        object->name = store(&at, header->name);
+        object->uid = store(&at, header->uid);
+        if (header->requested_at.data)
+                object->requested_at = store(&at, header->requested_at);
+        object->resource_version = store(&at, header->resource_version);
+        if (content == CACHE_OBJECTS) {
+                size_t before = header->managed_fields.data ? (size_t)(header->managed_fields.data - text.data) : text.length;
+
+                object->text = (struct view){ at, kept };
+                memcpy(at, text.data, before);
+                memcpy(at + before, text.data + before + header->managed_fields.length, kept - before);
+                at[kept] = '\0';
+        }
+        return object;
+}
+
+/* --- the table --- */
+
+struct cache *cache_new(enum cache_content content)
+{
+        struct cache *cache = memory_zero(1, sizeof(*cache));
+
+        pthread_mutex_init(&cache->lock, NULL);
+        cache->content = content;
+        cache->bucket_count = 16;
+        cache->buckets = memory_zero(cache->bucket_count, sizeof(struct entry *));
+        return cache;
+}
+
+void cache_add_index(struct cache *cache, const struct cache_index *index)
+{
+        for (unsigned i = 0; i < cache->index_count; i++)
+                if (strcmp(cache->indexes[i].index->name, index->name) == 0)
+                        return;
+        if (cache->index_count == INDEX_LIMIT)
+                abort();
+        cache->indexes[cache->index_count++] = (struct cache_index_table){
+                .index = index,
+                .buckets = memory_zero(16, sizeof(struct link *)),
+                .bucket_count = 16,
+        };
+}
+
+void cache_add_handler(struct cache *cache, cache_event_fn *handle, void *data)
+{
+        if (cache->handler_count == HANDLER_LIMIT)
+                abort();
+        cache->handlers[cache->handler_count].handle = handle;
+        cache->handlers[cache->handler_count++].data = data;
+}
+
+static struct entry **find(struct cache *cache, uint32_t hash, struct view namespace, struct view name)
+{
+        struct entry **at = &cache->buckets[hash & (cache->bucket_count - 1)];
+
+        while (*at && !((*at)->hash == hash && view_is(name, (*at)->object->name) && view_is(namespace, (*at)->object->namespace)))
+                at = &(*at)->next;
+        return at;
+}
+
+static void grow(struct cache *cache)
+{
+        size_t count = cache->bucket_count * 2;
+        struct entry **buckets = memory_zero(count, sizeof(struct entry *));
+
+        for (size_t i = 0; i < cache->bucket_count; i++) {
+                while (cache->buckets[i]) {
+                        struct entry *entry = cache->buckets[i];
+
+                        cache->buckets[i] = entry->next;
+                        entry->next = buckets[entry->hash & (count - 1)];
+                        buckets[entry->hash & (count - 1)] = entry;
+                }
+        }
+        free(cache->buckets);
+        cache->buckets = buckets;
+        cache->bucket_count = count;
+}
+
+static void grow_index(struct cache_index_table *table)
+{
+        size_t count = table->bucket_count * 2;
+        struct link **buckets = memory_zero(count, sizeof(struct link *));
+
+        for (size_t i = 0; i < table->bucket_count; i++) {
+                while (table->buckets[i]) {
+                        struct link *link = table->buckets[i];
+
+                        table->buckets[i] = link->next;
+                        link->next = buckets[link->hash & (count - 1)];
+                        buckets[link->hash & (count - 1)] = link;
+                }
+        }
+        free(table->buckets);
+        table->buckets = buckets;
+        table->bucket_count = count;
+}
+
+void cache_keys_add(struct cache_keys *keys, struct view key)
+{
+        buffer_add_view(&keys->text, key);
+        buffer_add_char(&keys->text, '\0');
+}
+
+void cache_keys_printf(struct cache_keys *keys, const char *format, ...)
+{
+        va_list arguments;
+
+        va_start(arguments, format);
+        buffer_vprintf(&keys->text, format, arguments);
+        va_end(arguments);
+        buffer_add_char(&keys->text, '\0');
+}
+
+static void unlink_keys(struct cache *cache, struct entry *entry)
+{
+        while (entry->links) {
+                struct link *link = entry->links;
+                struct cache_index_table *table = &cache->indexes[link->index];
+                struct link **at = &table->buckets[link->hash & (table->bucket_count - 1)];
+
+                while (*at != link)
+                        at = &(*at)->next;
+                *at = link->next;
+                entry->links = link->sibling;
+                table->count--;
+                free(link);
+        }
+}
+
+static void link_keys(struct cache *cache, struct entry *entry)
+{
+        for (unsigned i = 0; i < cache->index_count; i++) {
+                cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+                struct cache_index_table *table = &cache->indexes[i];
+                struct cache_keys keys = { BUFFER_NULL };
+
+                table->index->keys(entry->object, &keys);
+                text = keys.text;
+                for (const char *key = text.data; key && key < text.data + text.length; key += strlen(key) + 1) {
+                        size_t length = strlen(key);
+                        struct link *link = memory_allocate(sizeof(*link) + length + 1);
+                        struct link **bucket;
+
+                        if (++table->count > table->bucket_count)
+                                grow_index(table);
+                        link->index = i;
+                        link->hash = hash_add(2166136261u, key, length);
+                        link->entry = entry;
+                        memcpy(link->key, key, length + 1);
+                        bucket = &table->buckets[link->hash & (table->bucket_count - 1)];
+                        link->next = *bucket;
+                        *bucket = link;
+                        link->sibling = entry->links;
+                        entry->links = link;
+                }
+        }
+}
+
+static void notify(struct cache *cache, struct cache_event *event)
+{
+        event->cache = cache;
+        for (unsigned i = 0; i < cache->handler_count; i++)
+                cache->handlers[i].handle(cache->handlers[i].data, event);
+}
+
+/* Takes the new object's reference over. */
+static void replace(struct cache *cache, struct entry **at, uint32_t hash, const struct cache_object *object, bool initial,
+                    struct view frame)
+{
+        cleanup(cache_object_release) const struct cache_object *old = NULL;
+        struct entry *entry = *at;
+
+        pthread_mutex_lock(&cache->lock);
+        if (entry) {
+                old = entry->object;
+                cache->bytes -= object_size(old);
+                unlink_keys(cache, entry);
+        } else {
+                entry = memory_zero(1, sizeof(*entry));
+                entry->hash = hash;
+                *at = entry;
+                if (++cache->count > cache->bucket_count)
+                        grow(cache);
+        }
+        entry->object = object;
+        entry->snapshot = cache->snapshot;
+        cache->bytes += object_size(object);
+        link_keys(cache, entry);
+        pthread_mutex_unlock(&cache->lock);
+        notify(cache, &(struct cache_event){ .old = old, .new = object, .initial = initial && !old, .frame = frame });
+}
+
+static void drop(struct cache *cache, struct entry **at, struct view frame)
+{
+        struct entry *entry = *at;
+        cleanup(cache_object_release) const struct cache_object *old = entry->object;
+
+        pthread_mutex_lock(&cache->lock);
+        cache->bytes -= object_size(old);
+        cache->count--;
+        unlink_keys(cache, entry);
+        *at = entry->next;
+        pthread_mutex_unlock(&cache->lock);
+        free(entry);
+        notify(cache, &(struct cache_event){ .old = old, .frame = frame });
+}
+
+bool cache_put(struct cache *cache, struct view text, bool initial)
+{
+        struct header header;
+        struct entry **at;
+        uint32_t hash;
+
+        if (!header_read(text, &header))
+                return false;
+        hash = hash_key(header.namespace, header.name);
+        at = find(cache, hash, header.namespace, header.name);
+        if (*at && !view_is(header.uid, (*at)->object->uid)) {
+                /* Deleted and made again while nobody looked. */
+                drop(cache, at, VIEW_NULL);
+                at = find(cache, hash, header.namespace, header.name);
+        }
+        if (*at && view_is(header.resource_version, (*at)->object->resource_version)) {
+                (*at)->snapshot = cache->snapshot;
+                return true;
+        }
+        replace(cache, at, hash, object_new(&header, text, cache->content), initial, text);
+        return true;
+}
+
+bool cache_delete(struct cache *cache, struct view text)
+{
+        struct header header;
+        struct entry **at;
+
+        if (!header_read(text, &header))
+                return false;
+        at = find(cache, hash_key(header.namespace, header.name), header.namespace, header.name);
+        if (*at)
+                drop(cache, at, text);
+        return true;
+}
+
+void cache_snapshot_begin(struct cache *cache)
+{
+        cache->snapshot++;
+}
+
+void cache_snapshot_end(struct cache *cache)
+{
+        for (size_t i = 0; i < cache->bucket_count; i++) {
+                struct entry **at = &cache->buckets[i];
+
+                while (*at) {
+                        if ((*at)->snapshot == cache->snapshot)
+                                at = &(*at)->next;
+                        else
+                                drop(cache, at, VIEW_NULL);
+                }
+        }
+}
+
+void cache_free(struct cache **cache)
+{
+        struct cache *old = *cache;
+
+        *cache = NULL;
+        if (!old)
+                return;
+        for (size_t i = 0; i < old->bucket_count; i++) {
+                while (old->buckets[i]) {
+                        struct entry *entry = old->buckets[i];
+
+                        old->buckets[i] = entry->next;
+                        unlink_keys(old, entry);
+                        cache_object_release(&entry->object);
+                        free(entry);
+                }
+        }
+        for (unsigned i = 0; i < old->index_count; i++)
+                free(old->indexes[i].buckets);
+        free(old->buckets);
+        pthread_mutex_destroy(&old->lock);
+        free(old);
+}
+
+/* --- reading --- */
+
+const struct cache_object *cache_get(struct cache *cache, const char *namespace, const char *name)
+{
+        struct view space = view_of(namespace), own = view_of(name);
+        const struct cache_object *object = NULL;
+        struct entry *entry;
+
+        pthread_mutex_lock(&cache->lock);
+        entry = *find(cache, hash_key(space, own), space, own);
+        if (entry)
+                object = cache_object_reference(entry->object);
+        pthread_mutex_unlock(&cache->lock);
+        return object;
+}
+
+size_t cache_count(struct cache *cache)
+{
+        size_t count;
+
+        pthread_mutex_lock(&cache->lock);
+        count = cache->count;
+        pthread_mutex_unlock(&cache->lock);
+        return count;
+}
+
+size_t cache_bytes(struct cache *cache)
+{
+        size_t bytes;
+
+        pthread_mutex_lock(&cache->lock);
+        bytes = cache->bytes;
+        pthread_mutex_unlock(&cache->lock);
+        return bytes;
+}
+
+void cache_list_release(struct cache_list *list)
+{
+        for (size_t i = 0; i < list->count; i++)
+                cache_object_release(&list->items[i]);
+        free(list->items);
+        *list = CACHE_LIST_NULL;
+}
+
+void cache_list(struct cache *cache, const char *namespace, struct cache_list *ret_list)
+{
+        struct cache_list list = CACHE_LIST_NULL;
+
+        pthread_mutex_lock(&cache->lock);
+        list.items = memory_zero(cache->count ? cache->count : 1, sizeof(*list.items));
+        for (size_t i = 0; i < cache->bucket_count; i++)
+                for (struct entry *entry = cache->buckets[i]; entry; entry = entry->next)
+                        if (!namespace || strcmp(namespace, entry->object->namespace) == 0)
+                                list.items[list.count++] = cache_object_reference(entry->object);
+        pthread_mutex_unlock(&cache->lock);
+        *ret_list = list;
+}
+
+void cache_find(struct cache *cache, const char *index, const char *key, struct cache_list *ret_list)
+{
+        struct cache_list list = CACHE_LIST_NULL;
+        uint32_t hash = hash_add(2166136261u, key, strlen(key));
+        size_t capacity = 0;
+
+        pthread_mutex_lock(&cache->lock);
+        for (unsigned i = 0; i < cache->index_count; i++) {
+                struct cache_index_table *table = &cache->indexes[i];
+
+                if (strcmp(table->index->name, index) != 0)
+                        continue;
+                for (struct link *link = table->buckets[hash & (table->bucket_count - 1)]; link; link = link->next) {
+                        if (link->hash != hash || strcmp(link->key, key) != 0)
+                                continue;
+                        if (list.count == capacity) {
+                                capacity = capacity ? capacity * 2 : 8;
+                                list.items = memory_resize(list.items, capacity, sizeof(*list.items));
+                        }
+                        list.items[list.count++] = cache_object_reference(link->entry->object);
+                }
+        }
+        pthread_mutex_unlock(&cache->lock);
+        *ret_list = list;
+}
+
+int resource_version_compare(const char *a, const char *b)
+{
+        size_t length_a = strlen(a), length_b = strlen(b);
+
+        if (length_a != length_b)
+                return length_a < length_b ? -1 : 1;
+        return strcmp(a, b);
+}
