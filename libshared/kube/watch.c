@@ -1,0 +1,707 @@
+/*
+ * The states of a watch, and what ends each:
+ *
+ *   STREAMED  a watch that begins with the list; its end mark makes the cache complete and the stream goes on as WATCHING
+ *   LISTING   pages of a list, for servers that cannot stream one; then a WATCHING from its resourceVersion
+ *   WATCHING  events; an end of it resumes from the last resourceVersion
+ *   PAUSED    a failure; the timer goes on with a new list, or resumes
+ *
+ * A list changes the cache object by object and deletes what is gone at its end. So a list that breaks off leaves no gap, nobody holds two copies of
+ * everything, and a handler that needs the text of each object sees it as it comes.
+ */
+#include "kube/watch_private.h"
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/memory.h"
+#include "data/scan.h"
+#include "kube/frame.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PAGE_LIMIT       500
+#define LIST_BYTES_LIMIT ((size_t)64 << 20)
+#define BACKOFF_MS       800
+#define BACKOFF_LIMIT_MS 30000
+#define BACKOFF_RESET_MS 120000
+#define MISSING_RETRY_MS 10000 /* a CRD may be installed any moment */
+#define REPORT_MS        10000
+#define SILENT_STREAM_MS 30000 /* a server that ignores sendInitialEvents never marks their end */
+#define WATCH_SECONDS    300
+#define WATCH_GRACE_MS   30000
+#define SHORT_WATCH_MS   1000
+
+enum watch_state {
+        STOPPED,
+        PAUSED,
+        STREAMED,
+        LISTING,
+        WATCHING,
+};
+
+struct waiter {
+        struct waiter *next;
+        int handle;
+};
+
+struct watch {
+        struct watch_options options;
+        char *namespace, *label_selector, *server;
+        const struct watch_ops *ops;
+        void *ops_data;
+        struct io *io;
+        struct io_timer io_timer;
+        enum watch_state state;
+        struct kube_stream *stream;
+        struct frames frames;
+        struct error error; /* why the frames were left */
+        /* "" until there is one to resume from, and again after it expired. */
+        char *resource_version;
+        bool unstreamed; /* the server has no streamed lists */
+        bool resume;     /* what PAUSED goes on with */
+        bool zero;       /* the watch began at "0": its first events are a list in any order */
+        /* LISTING */
+        const char *list_version; /* NULL: consistent */
+        bool unpaged;
+        char *continue_token, *listed_version;
+        struct buffer page;
+        /* of the stream */
+        int64_t opened_ms, until_ms;
+        size_t items;
+        /* failures */
+        unsigned failures;
+        int64_t failed_ms, reported_ms;
+        _Atomic bool synced;
+        _Atomic int64_t heard_ms;
+        pthread_mutex_t lock; /* of what follows */
+        struct waiter *waiters;
+        char *last_error;
+};
+
+static const struct kube_stream_events stream_events;
+
+/* Servers that refused a streamed list once: not asked again. */
+static struct {
+        pthread_mutex_t lock;
+        char *names[32];
+        unsigned count;
+} unstreamed = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static bool server_unstreamed(const char *server, bool add)
+{
+        bool found = false;
+
+        pthread_mutex_lock(&unstreamed.lock);
+        for (unsigned i = 0; i < unstreamed.count && !found; i++)
+                found = strcmp(unstreamed.names[i], server) == 0;
+        if (add && !found && unstreamed.count < sizeof(unstreamed.names) / sizeof(unstreamed.names[0]))
+                unstreamed.names[unstreamed.count++] = memory_string(server);
+        pthread_mutex_unlock(&unstreamed.lock);
+        return found;
+}
+
+static int64_t now(const struct watch *watch)
+{
+        return watch->ops->now(watch->ops_data);
+}
+
+static void set_text(char **target, struct view text)
+{
+        char *old = *target;
+
+        *target = memory_string_n(text.data ? text.data : "", text.length);
+        free(old);
+}
+
+static void close_stream(struct watch *watch)
+{
+        struct kube_stream *stream = watch->stream;
+
+        watch->stream = NULL;
+        if (stream)
+                watch->ops->close(watch->ops_data, stream);
+}
+
+static void note_error(struct watch *watch, const struct error *error)
+{
+        pthread_mutex_lock(&watch->lock);
+        free(watch->last_error);
+        watch->last_error = error ? memory_string(error_message(error)) : NULL;
+        pthread_mutex_unlock(&watch->lock);
+}
+
+static void report(struct watch *watch, const struct error *error)
+{
+        int64_t instant = now(watch);
+
+        note_error(watch, error);
+        if (watch->reported_ms && instant - watch->reported_ms < REPORT_MS)
+                return;
+        watch->reported_ms = instant;
+        if (watch->options.failed)
+                watch->options.failed(watch->options.data, watch, error);
+}
+
+static void succeeded(struct watch *watch)
+{
+        if (watch->reported_ms || watch->last_error)
+                note_error(watch, NULL);
+        watch->reported_ms = 0;
+}
+
+static void open_stream(struct watch *watch, enum watch_state state, struct kube_request *request)
+{
+        request->resource = watch->options.resource;
+        request->name_space = watch->namespace;
+        request->label_selector = watch->label_selector;
+        request->metadata_only = watch->options.metadata_only;
+        watch->state = state;
+        watch->opened_ms = now(watch);
+        watch->items = 0;
+        frames_reset(&watch->frames);
+        watch->stream = watch->ops->open(watch->ops_data, request, &stream_events, watch);
+}
+
+static void open_streamed(struct watch *watch)
+{
+        unsigned seconds = WATCH_SECONDS + (unsigned)(watch->ops->random(watch->ops_data) * WATCH_SECONDS);
+
+        watch->until_ms = now(watch) + (int64_t)seconds * 1000 + WATCH_GRACE_MS;
+        watch->zero = false;
+        cache_snapshot_begin(watch->options.cache);
+        open_stream(watch, STREAMED,
+                    &(struct kube_request){
+                            .verb = KUBE_WATCH,
+                            .resource_version = *watch->resource_version ? watch->resource_version : NULL,
+                            .resource_version_match = "NotOlderThan",
+                            .send_initial_events = true,
+                            .watch_seconds = seconds,
+                    });
+        watch->ops->timer(watch->ops_data, watch, now(watch) + REPORT_MS);
+}
+
+static void open_watch(struct watch *watch)
+{
+        unsigned seconds = WATCH_SECONDS + (unsigned)(watch->ops->random(watch->ops_data) * WATCH_SECONDS);
+
+        watch->until_ms = now(watch) + (int64_t)seconds * 1000 + WATCH_GRACE_MS;
+        watch->zero = strcmp(watch->resource_version, "0") == 0 || !*watch->resource_version;
+        open_stream(watch, WATCHING,
+                    &(struct kube_request){
+                            .verb = KUBE_WATCH,
+                            .resource_version = *watch->resource_version ? watch->resource_version : NULL,
+                            .watch_seconds = seconds,
+                    });
+        watch->ops->timer(watch->ops_data, watch, watch->until_ms);
+}
+
+static void open_page(struct watch *watch)
+{
+        bool first = !*watch->continue_token;
+        bool paged = !watch->unpaged && (!watch->list_version || strcmp(watch->list_version, "0") == 0);
+
+        buffer_clear(&watch->page);
+        open_stream(watch, LISTING,
+                    &(struct kube_request){
+                            .verb = KUBE_LIST,
+                            .resource_version = first ? watch->list_version : NULL,
+                            .continue_token = first ? NULL : watch->continue_token,
+                            .limit = paged || !first ? PAGE_LIMIT : 0,
+                    });
+        watch->ops->timer(watch->ops_data, watch, CLOCK_NEVER);
+}
+
+static void begin_list(struct watch *watch, const char *version, bool unpaged)
+{
+        watch->list_version = version;
+        watch->unpaged = unpaged;
+        set_text(&watch->continue_token, VIEW_NULL);
+        set_text(&watch->listed_version, VIEW_NULL);
+        cache_snapshot_begin(watch->options.cache);
+        open_page(watch);
+}
+
+static void start_over(struct watch *watch)
+{
+        if (!watch->unstreamed)
+                watch->unstreamed = server_unstreamed(watch->server, false);
+        if (!watch->unstreamed)
+                open_streamed(watch);
+        else
+                begin_list(watch,
+                           *watch->resource_version      ? watch->resource_version
+                           : atomic_load(&watch->synced) ? NULL
+                                                         : "0",
+                           false);
+}
+
+/* A failure: waits, then resumes or starts over. */
+static void pause_for(struct watch *watch, bool resume, const struct error *error)
+{
+        int64_t instant = now(watch), delay = BACKOFF_MS;
+
+        close_stream(watch);
+        frames_reset(&watch->frames);
+        buffer_release(&watch->page);
+        if (instant - watch->failed_ms > BACKOFF_RESET_MS)
+                watch->failures = 0;
+        for (unsigned i = 0; i < watch->failures && delay < BACKOFF_LIMIT_MS; i++)
+                delay *= 2;
+        if (delay > BACKOFF_LIMIT_MS)
+                delay = BACKOFF_LIMIT_MS;
+        delay += (int64_t)((double)delay * watch->ops->random(watch->ops_data));
+        if (error && error->kind == ERROR_NOT_FOUND && delay > MISSING_RETRY_MS)
+                delay = MISSING_RETRY_MS;
+        if (error && error->retry_after_ms > delay)
+                delay = error->retry_after_ms;
+        watch->failures++;
+        watch->failed_ms = instant;
+        watch->resume = resume;
+        watch->state = PAUSED;
+        watch->ops->timer(watch->ops_data, watch, instant + delay);
+        if (error)
+                report(watch, error);
+}
+
+static bool is_expired(const struct error *error)
+{
+        return error->http_status == 410 || strcmp(error->reason, "Expired") == 0 || strcmp(error->reason, "Gone") == 0;
+}
+
+static bool is_too_new(const struct error *error)
+{
+        return strcmp(error->reason, "ResourceVersionTooLarge") == 0 ||
+               strncmp(error_message(error), "Too large resource version", strlen("Too large resource version")) == 0;
+}
+
+/* --- the ends of a stream --- */
+
+static void streamed_failed(struct watch *watch, const struct error *error)
+{
+        if (!error) {
+                pause_for(watch, false, NULL);
+        } else if (error->kind == ERROR_INVALID && !is_too_new(error)) {
+                server_unstreamed(watch->server, true);
+                watch->unstreamed = true;
+                close_stream(watch);
+                start_over(watch);
+        } else {
+                if (is_expired(error) || is_too_new(error))
+                        set_text(&watch->resource_version, VIEW_NULL);
+                pause_for(watch, false, error);
+        }
+}
+
+static void list_failed(struct watch *watch, const struct error *error)
+{
+        bool first = !*watch->continue_token;
+
+        if (!first && is_expired(error)) {
+                begin_list(watch, watch->list_version, true);
+        } else if (first && watch->list_version && (is_expired(error) || is_too_new(error))) {
+                set_text(&watch->resource_version, VIEW_NULL);
+                begin_list(watch, NULL, false);
+        } else {
+                pause_for(watch, false, error);
+        }
+}
+
+static void watch_failed(struct watch *watch, const struct error *error)
+{
+        if (!error) {
+                if (now(watch) - watch->opened_ms < SHORT_WATCH_MS && !watch->items)
+                        pause_for(watch, false, NULL);
+                else
+                        open_watch(watch);
+        } else if (is_expired(error)) {
+                set_text(&watch->resource_version, VIEW_NULL);
+                pause_for(watch, false, error);
+        } else {
+                /* Who cannot be reached or has too much to do has not forgotten where we were. */
+                pause_for(watch, error->http_status == 429 || error->kind == ERROR_UNAVAILABLE || error->kind == ERROR_TIMEOUT,
+                          error);
+        }
+}
+
+static void failed(struct watch *watch, const struct error *error)
+{
+        if (watch->state == STREAMED)
+                streamed_failed(watch, error);
+        else if (watch->state == LISTING)
+                list_failed(watch, error);
+        else if (watch->state == WATCHING)
+                watch_failed(watch, error);
+}
+
+/* --- what comes in --- */
+
+static void complete(struct watch *watch)
+{
+        cache_snapshot_end(watch->options.cache);
+        atomic_store(&watch->heard_ms, now(watch));
+        pthread_mutex_lock(&watch->lock);
+        atomic_store(&watch->synced, true);
+        for (struct waiter *waiter = watch->waiters; waiter; waiter = waiter->next)
+                context_wake(waiter->handle);
+        pthread_mutex_unlock(&watch->lock);
+        succeeded(watch);
+}
+
+static void bookmark(struct watch *watch, struct view object, struct view version)
+{
+        struct view mark = scan_string(SCAN_PATH(object, "metadata", "annotations", "k8s.io/initial-events-end"));
+
+        if (watch->state == STREAMED) {
+                if (!view_is(mark, "true"))
+                        return;
+                watch->state = WATCHING;
+                watch->ops->timer(watch->ops_data, watch, watch->until_ms);
+                complete(watch);
+        }
+        watch->zero = false;
+        if (version.length)
+                set_text(&watch->resource_version, version);
+}
+
+static int take_frame(void *data, struct view frame)
+{
+        struct watch *watch = data;
+        struct view type = scan_string(scan_get(frame, "type")), object = scan_get(frame, "object");
+        struct view version = scan_string(SCAN_PATH(object, "metadata", "resourceVersion"));
+        bool added = view_is(type, "ADDED"), taken = true;
+
+        if (view_is(type, "ERROR")) {
+                kube_status_error(object, &watch->error);
+                return 1;
+        }
+        watch->items++;
+        atomic_store(&watch->heard_ms, now(watch));
+        if (view_is(type, "BOOKMARK")) {
+                bookmark(watch, object, version);
+                return 0;
+        }
+        if (added || view_is(type, "MODIFIED"))
+                taken = cache_put(watch->options.cache, object, watch->state == STREAMED);
+        else if (view_is(type, "DELETED"))
+                taken = cache_delete(watch->options.cache, object);
+        if (!taken || !type.length) {
+                error_set(&watch->error, ERROR_INTERNAL, "an event of the watch is no object: %.*s",
+                          (int)(frame.length < 200 ? frame.length : 200), frame.data);
+                return 1;
+        }
+        if (watch->state == WATCHING) {
+                if (!added)
+                        watch->zero = false;
+                if (!watch->zero)
+                        set_text(&watch->resource_version, version);
+                succeeded(watch);
+        }
+        return 0;
+}
+
+static void take_page(struct watch *watch)
+{
+        cleanup(error_release) struct error error = ERROR_NULL;
+        cleanup(buffer_release) struct buffer object = BUFFER_NULL;
+        struct view page = buffer_view(&watch->page), metadata = scan_get(page, "metadata");
+        struct view version = scan_string(scan_get(metadata, "resourceVersion")),
+                    more = scan_string(scan_get(metadata, "continue"));
+        struct scan items = scan_begin(scan_get(page, "items"));
+
+        while (scan_next(&items)) {
+                struct view item = items.value;
+
+                if (!scan_get(item, "kind").length && item.length > 2) {
+                        /* Items do not say what they are: the list does. */
+                        buffer_clear(&object);
+                        buffer_printf(&object, "{\"apiVersion\":\"%s\",\"kind\":\"%s\",", watch->options.resource->api_version,
+                                      watch->options.resource->kind);
+                        buffer_add_view(&object, view_slice(item, 1, item.length));
+                        item = buffer_view(&object);
+                }
+                cache_put(watch->options.cache, item, true);
+        }
+        if (!version.length) {
+                error_set(&error, ERROR_INTERNAL, "the answer to a list is no list");
+                pause_for(watch, false, &error);
+                return;
+        }
+        if (!*watch->listed_version)
+                set_text(&watch->listed_version, version);
+        if (more.length) {
+                set_text(&watch->continue_token, more);
+                open_page(watch);
+                return;
+        }
+        buffer_release(&watch->page);
+        set_text(&watch->resource_version, view_of(watch->listed_version));
+        complete(watch);
+        open_watch(watch);
+}
+
+static void on_bytes(void *data, struct view bytes)
+{
+        cleanup(error_release) struct error error = ERROR_NULL;
+        struct watch *watch = data;
+        int r;
+
+        if (watch->state == LISTING) {
+                if (watch->page.length + bytes.length <= LIST_BYTES_LIMIT) {
+                        buffer_add_view(&watch->page, bytes);
+                        return;
+                }
+                error_set(&error, ERROR_TOO_LARGE, "a page of a list is longer than %zu bytes", LIST_BYTES_LIMIT);
+                pause_for(watch, false, &error);
+                return;
+        }
+        r = frames_feed(&watch->frames, bytes, take_frame, watch);
+        if (r == 0)
+                return;
+        if (r == FRAME_STOP)
+                error_move(&error, &watch->error);
+        else if (r == FRAME_TOO_LONG)
+                error_set(&error, ERROR_TOO_LARGE, "object to decode was longer than maximum allowed size");
+        else
+                error_set(&error, ERROR_INTERNAL, "the answer to a watch is no JSON");
+        close_stream(watch);
+        failed(watch, &error);
+}
+
+static void on_end(void *data, const struct error *error)
+{
+        struct watch *watch = data;
+
+        watch->stream = NULL;
+        if (watch->state == LISTING && !error)
+                take_page(watch);
+        else
+                failed(watch, error);
+}
+
+static const struct kube_stream_events stream_events = { .bytes = on_bytes, .end = on_end };
+
+void watch_tick(struct watch *watch)
+{
+        cleanup(error_release) struct error error = ERROR_NULL;
+        int64_t instant = now(watch);
+
+        switch (watch->state) {
+        case STOPPED:
+        case LISTING:
+                return;
+        case PAUSED:
+                if (watch->resume)
+                        open_watch(watch);
+                else
+                        start_over(watch);
+                return;
+        case STREAMED:
+                if (instant - watch->opened_ms >= SILENT_STREAM_MS && !watch->items) {
+                        watch->unstreamed = true;
+                        close_stream(watch);
+                        start_over(watch);
+                        return;
+                }
+                if (instant < watch->until_ms) {
+                        error_set(&error, ERROR_TIMEOUT, "the initial list has not arrived yet");
+                        report(watch, &error);
+                        watch->ops->timer(watch->ops_data, watch, instant + REPORT_MS);
+                        return;
+                }
+                break;
+        case WATCHING:
+                break;
+        }
+        close_stream(watch);
+        error_set(&error, ERROR_TIMEOUT, "the server did not end a watch at its time");
+        failed(watch, &error);
+}
+
+/* --- life --- */
+
+struct watch *watch_new(const struct watch_options *options, const char *server, const struct watch_ops *ops, void *ops_data)
+{
+        struct watch *watch = memory_zero(1, sizeof(*watch));
+
+        watch->options = *options;
+        watch->namespace = memory_string(options->namespace ? options->namespace : "");
+        watch->label_selector = options->label_selector && *options->label_selector ? memory_string(options->label_selector) : NULL;
+        watch->server = memory_string(server);
+        watch->resource_version = memory_string("");
+        watch->continue_token = memory_string("");
+        watch->listed_version = memory_string("");
+        watch->ops = ops;
+        watch->ops_data = ops_data ? ops_data : watch;
+        frames_init(&watch->frames, 0);
+        pthread_mutex_init(&watch->lock, NULL);
+        return watch;
+}
+
+void watch_begin(struct watch *watch)
+{
+        watch->failed_ms = now(watch);
+        start_over(watch);
+}
+
+void watch_end(struct watch *watch)
+{
+        watch->state = STOPPED;
+        watch->ops->timer(watch->ops_data, watch, CLOCK_NEVER);
+        close_stream(watch);
+}
+
+void watch_free(struct watch *watch)
+{
+        frames_release(&watch->frames);
+        buffer_release(&watch->page);
+        error_release(&watch->error);
+        free(watch->namespace);
+        free(watch->label_selector);
+        free(watch->server);
+        free(watch->resource_version);
+        free(watch->continue_token);
+        free(watch->listed_version);
+        free(watch->last_error);
+        pthread_mutex_destroy(&watch->lock);
+        free(watch);
+}
+
+static struct kube_stream *real_open(void *data, const struct kube_request *request, const struct kube_stream_events *events,
+                                     void *events_data)
+{
+        struct watch *watch = data;
+
+        return kube_stream_open(watch->options.client, request, events, events_data);
+}
+
+static void real_close(void *data, struct kube_stream *stream)
+{
+        (void)data;
+        kube_stream_close(stream);
+}
+
+static void real_timer(void *data, struct watch *watch, int64_t at_ms)
+{
+        (void)data;
+        if (at_ms == CLOCK_NEVER)
+                io_timer_cancel(watch->io, &watch->io_timer);
+        else
+                io_timer_set(watch->io, &watch->io_timer, at_ms);
+}
+
+static int64_t real_now(void *data)
+{
+        (void)data;
+        return clock_now_ms();
+}
+
+static double real_random(void *data)
+{
+        (void)data;
+        return clock_random();
+}
+
+static const struct watch_ops real_ops = { real_open, real_close, real_timer, real_now, real_random };
+
+static void run_tick(void *argument)
+{
+        watch_tick(argument);
+}
+
+static void run_begin(void *argument)
+{
+        watch_begin(argument);
+}
+
+static void run_end(void *argument)
+{
+        watch_end(argument);
+}
+
+struct watch *watch_start(struct io *io, const struct watch_options *options)
+{
+        struct watch *watch = watch_new(options, kube_client_config(options->client)->server, &real_ops, NULL);
+
+        watch->io = io;
+        watch->options.client = kube_client_ref(options->client);
+        watch->io_timer = (struct io_timer){ .fn = run_tick, .argument = watch };
+        io_run(io, run_begin, watch);
+        return watch;
+}
+
+void watch_stop_here(struct watch *watch)
+{
+        struct kube_client *client = watch->options.client;
+
+        watch_end(watch);
+        watch_free(watch);
+        kube_client_release(&client);
+}
+
+void watch_stop(struct watch **watch)
+{
+        struct watch *old = *watch;
+        struct kube_client *client;
+
+        *watch = NULL;
+        if (!old)
+                return;
+        client = old->options.client;
+        io_run_wait(old->io, run_end, old);
+        watch_free(old);
+        kube_client_release(&client);
+}
+
+bool watch_synced(const struct watch *watch)
+{
+        return atomic_load(&watch->synced);
+}
+
+int64_t watch_age_ms(const struct watch *watch)
+{
+        return atomic_load(&watch->synced) ? clock_now_ms() - atomic_load(&watch->heard_ms) : CLOCK_NEVER;
+}
+
+void watch_last_error(const struct watch *watch, struct buffer *text)
+{
+        struct watch *own = (struct watch *)(uintptr_t)watch;
+
+        pthread_mutex_lock(&own->lock);
+        if (own->last_error)
+                buffer_add_string(text, own->last_error);
+        pthread_mutex_unlock(&own->lock);
+}
+
+int watch_wait(struct context *ctx, struct watch *watch, int64_t timeout_ms, struct error *error)
+{
+        struct waiter waiter = { .handle = context_wake_handle() };
+        int64_t until = clock_now_ms() + timeout_ms;
+        int r = 0;
+
+        pthread_mutex_lock(&watch->lock);
+        waiter.next = watch->waiters;
+        watch->waiters = &waiter;
+        pthread_mutex_unlock(&watch->lock);
+        while (r >= 0 && !watch_synced(watch)) {
+                int64_t left = until - clock_now_ms();
+
+                if (left <= 0)
+                        r = error_set(error, ERROR_TIMEOUT, "timed out waiting for the list of %s",
+                                      watch->options.resource->plural);
+                else
+                        r = context_poll(ctx, NULL, 0, left, error);
+        }
+        pthread_mutex_lock(&watch->lock);
+        for (struct waiter **at = &watch->waiters; *at; at = &(*at)->next) {
+                if (*at == &waiter) {
+                        *at = waiter.next;
+                        break;
+                }
+        }
+        pthread_mutex_unlock(&watch->lock);
+        return r < 0 ? -1 : 0;
+}
