@@ -47,8 +47,10 @@ struct lease_options {
         int64_t (*now)(void *data); /* for tests; NULL: clock_now_ms */
 };
 
-/* Starts trying. Names are copied. */
-struct lease *lease_start(const struct lease_options *options);
+/* Names are copied. */
+struct lease *lease_new(const struct lease_options *options);
+/* Starts trying, on a thread of its own. */
+void lease_run(struct lease *lease);
 /* Stops renewing and, if it is held and `release` is set, gives the lease back (5 s at most). `lost` is not called. NULL is fine. */
 void lease_stop(struct lease **lease);
 
@@ -61,10 +63,8 @@ const char *lease_identity(const struct lease *lease);
 char *lease_name(const char *controller, const char *label_selector);
 
 /*
- * One step of a candidate or a leader, without threads: for lease.c and its tests.
+ * One step of a candidate or a leader, for tests of a lease that does not run.
  *   0  held: renewed or just acquired     LEASE_FOREIGN  somebody else holds it     -1  no answer, a conflict, ...
  */
 #define LEASE_FOREIGN 1
 int lease_try(struct lease *lease, struct context *ctx, struct error *error);
-/* A lease that has no thread, for lease_try. Free with lease_stop. */
-struct lease *lease_new(const struct lease_options *options);
