@@ -1,0 +1,417 @@
+/*
+ * One kind: its queue, its workers, and what a run's end means to the queue.
+ */
+#include "kube/program_private.h"
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/memory.h"
+#include "base/uuid.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define STACK_BYTES    ((size_t)512 << 10)
+#define WEDGE_GRACE_MS 60000
+#define WEDGE_MS       (10 * 60 * 1000) /* of a run that did not say how long it takes */
+#define CRASH_LIMIT    2
+
+const char *controller_name(const struct controller *controller, char text[CONTROLLER_NAME])
+{
+        size_t i = 0;
+
+        for (; controller->kind->kind[i] && i < CONTROLLER_NAME - 1; i++)
+                text[i] = (char)tolower((unsigned char)controller->kind->kind[i]);
+        text[i] = '\0';
+        return text;
+}
+
+bool controller_changed(const struct cache_object *old, const struct cache_object *new)
+{
+        if (old->generation != new->generation)
+                return true;
+        return new->requested_at && (!old->requested_at || strcmp(old->requested_at, new->requested_at) != 0);
+}
+
+struct cache *controller_cache(const struct controller *controller)
+{
+        return controller->state ? controller->state->source->cache : NULL;
+}
+
+/* --- into the queue --- */
+
+static struct worker *running_worker(struct controller_state *state, const char *namespace, const char *name)
+{
+        for (unsigned i = 0; i < state->worker_count; i++) {
+                struct worker *worker = &state->workers[i];
+
+                if (worker->run && strcmp(worker->run->name, name) == 0 && strcmp(worker->run->namespace, namespace) == 0)
+                        return worker;
+        }
+        return NULL;
+}
+
+static void supersede(struct controller_state *state, const char *namespace, const char *name, const char *kind,
+                      const struct cache_object *trigger)
+{
+        struct worker *worker;
+
+        pthread_mutex_lock(&state->lock);
+        worker = running_worker(state, namespace, name);
+        if (worker) {
+                struct trigger *target = &worker->run->trigger;
+
+                snprintf(target->kind, sizeof(target->kind), "%s", kind);
+                snprintf(target->namespace, sizeof(target->namespace), "%s", trigger->namespace);
+                snprintf(target->name, sizeof(target->name), "%s", trigger->name);
+                snprintf(target->uid, sizeof(target->uid), "%s", trigger->uid);
+                snprintf(target->resource_version, sizeof(target->resource_version), "%s", trigger->resource_version);
+                context_cancel(worker->context, CONTEXT_SUPERSEDED);
+        }
+        pthread_mutex_unlock(&state->lock);
+}
+
+void controller_enqueue_after(struct controller *controller, const char *namespace, const char *name, int priority,
+                              int64_t delay_ms)
+{
+        queue_add_after(controller->state->queue, namespace, name, priority, delay_ms);
+}
+
+void controller_enqueue(struct controller *controller, const char *namespace, const char *name, int priority)
+{
+        queue_add(controller->state->queue, namespace, name, priority);
+}
+
+void controller_enqueue_for(struct controller *controller, const char *namespace, const char *name, int priority, const char *kind,
+                            const struct cache_object *trigger)
+{
+        queue_add(controller->state->queue, namespace, name, priority);
+        if (controller->state->supersede)
+                supersede(controller->state, namespace, name, kind, trigger);
+}
+
+void controller_event(struct controller *controller, const struct cache_event *event)
+{
+        const struct cache_object *object = event->new;
+        bool (*changed)(const struct cache_object *, const struct cache_object *) =
+                controller->changed ? controller->changed : controller_changed;
+
+        if (!object) {
+                program_metrics_forget(controller, event->old->namespace, event->old->name);
+                queue_forget(controller->state->queue, event->old->namespace, event->old->name);
+                if (controller->removed)
+                        controller->removed(controller, event->old);
+                return;
+        }
+        if (!event->old)
+                controller_enqueue(controller, object->namespace, object->name,
+                                   event->initial ? QUEUE_PRIORITY_INITIAL : QUEUE_PRIORITY_NORMAL);
+        else if (changed(event->old, object))
+                controller_enqueue_for(controller, object->namespace, object->name, QUEUE_PRIORITY_NORMAL, controller->kind->kind,
+                                       object);
+}
+
+/* --- a run --- */
+
+void reconcile_expect(struct reconcile *run, int64_t milliseconds)
+{
+        struct controller_state *state = run->controller->state;
+        struct worker *worker;
+
+        pthread_mutex_lock(&state->lock);
+        worker = running_worker(state, run->namespace, run->name);
+        if (worker)
+                worker->expected_ms = clock_now_ms() + milliseconds;
+        pthread_mutex_unlock(&state->lock);
+}
+
+bool reconcile_trigger(struct reconcile *run, struct trigger *ret_trigger)
+{
+        pthread_mutex_lock(&run->controller->state->lock);
+        *ret_trigger = run->trigger;
+        pthread_mutex_unlock(&run->controller->state->lock);
+        return *ret_trigger->name;
+}
+
+static void log_run(struct reconcile *run)
+{
+        const struct kind *kind = run->controller->kind;
+        cleanup(buffer_release) struct buffer object = BUFFER_NULL;
+        char name[CONTROLLER_NAME];
+
+        log_field(&run->log, "controller", controller_name(run->controller, name));
+        log_field(&run->log, "controllerGroup", kind->group);
+        log_field(&run->log, "controllerKind", kind->kind);
+        buffer_add_string(&object, "{\"name\":\"");
+        buffer_add_json(&object, view_of(run->name));
+        buffer_add_string(&object, "\",\"namespace\":\"");
+        buffer_add_json(&object, view_of(run->namespace));
+        buffer_add_string(&object, "\"}");
+        log_field_json(&run->log, kind->kind, buffer_view(&object));
+        log_field(&run->log, "namespace", run->namespace);
+        log_field(&run->log, "name", run->name);
+        log_field(&run->log, "reconcileID", run->id);
+}
+
+/* What the run's end means to the queue; returns the label `result`. */
+static const char *settle(struct reconcile *run, int r, const struct error *error)
+{
+        struct queue *queue = run->controller->state->queue;
+
+        if (r != 0) {
+                /* Who was told to stop has nothing to report. */
+                if (error->kind == ERROR_CANCELLED)
+                        log_debug(&run->log, "run was cancelled: %s", error_message(error));
+                else
+                        log_error(&run->log, error, "Reconciler error");
+                if (!run->terminal)
+                        queue_add_limited(queue, run->namespace, run->name, run->priority);
+                return "error";
+        }
+        if (run->requeue_after_ms > 0) {
+                queue_forget(queue, run->namespace, run->name);
+                queue_add_after(queue, run->namespace, run->name, run->priority, run->requeue_after_ms);
+                return "requeue_after";
+        }
+        if (run->requeue) {
+                queue_add_limited(queue, run->namespace, run->name, run->priority);
+                return "requeue";
+        }
+        queue_forget(queue, run->namespace, run->name);
+        return "success";
+}
+
+static int call_reconcile(struct worker *worker, struct context *context, struct reconcile *run, struct error *error)
+{
+        cleanup(free_string) char *what = memory_printf("%s %s/%s %lld", run->controller->kind->kind, run->namespace, run->name,
+                                                        (long long)run->cached->generation);
+        int r;
+
+        if (crash_count(what) >= CRASH_LIMIT) {
+                run->terminal = true;
+                return error_set(error, ERROR_INTERNAL,
+                                 "%s %s/%s ended the controller %d times at this generation and is left alone until it changes",
+                                 run->controller->kind->kind, run->namespace, run->name, CRASH_LIMIT);
+        }
+        if (json_parse(run->cached->text, &run->object, error) < 0) {
+                run->terminal = true;
+                return error_wrap(error, "read %s %s/%s", run->controller->kind->kind, run->namespace, run->name);
+        }
+        pthread_mutex_lock(&worker->controller->state->lock);
+        worker->run = run;
+        worker->context = context;
+        worker->started_ms = clock_now_ms();
+        worker->expected_ms = worker->started_ms + WEDGE_MS;
+        worker->reported = false;
+        pthread_mutex_unlock(&worker->controller->state->lock);
+        crash_running(what);
+
+        r = run->controller->reconcile(context, run, error);
+
+        crash_running(NULL);
+        pthread_mutex_lock(&worker->controller->state->lock);
+        worker->run = NULL;
+        worker->context = NULL;
+        pthread_mutex_unlock(&worker->controller->state->lock);
+        return r;
+}
+
+static void run_item(struct worker *worker, const struct queue_item *item)
+{
+        cleanup(error_release) struct error error = ERROR_NULL;
+        cleanup(context_close) struct context context;
+        cleanup(cache_object_release) const struct cache_object *cached = NULL;
+        struct controller *controller = worker->controller;
+        int64_t started = clock_now_ns();
+        double waited = (double)(clock_now_ms() - item->ready_at_ms) / 1e3;
+        struct reconcile run = {
+                .runtime = controller->runtime,
+                .controller = controller,
+                .namespace = item->namespace,
+                .name = item->name,
+                .arena = worker->arena,
+                .priority = item->priority,
+                .retry = item->retry,
+        };
+        const char *result;
+        int r;
+
+        context_open(&context, controller->runtime->context, CLOCK_NEVER);
+        cached = cache_get(controller_cache(controller), item->namespace, item->name);
+        if (!cached) {
+                /* Gone; what was kept about it went with its last event. */
+                queue_forget(controller->state->queue, item->namespace, item->name);
+                return;
+        }
+        run.cached = cached;
+        uuid_print(run.id);
+        log_run(&run);
+        r = call_reconcile(worker, &context, &run, &error);
+        result = settle(&run, r, &error);
+        program_metrics_run(controller, item->namespace, item->name, result, r != 0 && run.terminal,
+                            (double)(clock_now_ns() - started) / 1e9, waited);
+        json_free(&run.object);
+        log_fields_release(&run.log);
+        arena_reset(worker->arena);
+        atomic_store(&controller->runtime->state->working, true);
+}
+
+static void *worker_main(void *argument)
+{
+        struct worker *worker = argument;
+        struct queue *queue = worker->controller->state->queue;
+        const struct queue_item *item;
+
+        pthread_mutex_lock(&worker->controller->state->lock);
+        worker->tid = (int)syscall(SYS_gettid);
+        pthread_mutex_unlock(&worker->controller->state->lock);
+        worker->arena = arena_new();
+        crash_thread_begin();
+        while ((item = queue_take(queue, worker->fresh_only))) {
+                run_item(worker, item);
+                queue_done(queue, item);
+        }
+        crash_thread_end();
+        arena_free(&worker->arena);
+        return NULL;
+}
+
+/* --- life --- */
+
+void controller_open(struct controller *controller, const struct runtime *runtime)
+{
+        struct controller_state *state = memory_zero(1, sizeof(*state));
+
+        pthread_mutex_init(&state->lock, NULL);
+        state->queue = queue_new(&(struct queue_options){
+                .base_delay_ms = runtime->flags->min_retry_delay / 1000000,
+                .maximum_delay_ms = runtime->flags->max_retry_delay / 1000000,
+        });
+        state->supersede = controller->supersede_gate && runtime_gate(runtime, controller->supersede_gate);
+        controller->runtime = runtime;
+        controller->state = state;
+}
+
+void controller_close(struct controller *controller)
+{
+        struct controller_state *state = controller->state;
+
+        controller->state = NULL;
+        queue_free(&state->queue);
+        pthread_mutex_destroy(&state->lock);
+        free(state->workers);
+        free(state);
+}
+
+void controller_start_workers(struct controller *controller)
+{
+        struct controller_state *state = controller->state;
+        unsigned count = controller->concurrency ? controller->concurrency : (unsigned)controller->runtime->flags->concurrent;
+        cleanup(log_fields_release) struct log_fields fields = LOG_FIELDS_NULL;
+        char name[CONTROLLER_NAME], thread_name[16];
+        pthread_attr_t attributes;
+
+        log_field(&fields, "controller", controller_name(controller, name));
+        log_field(&fields, "controllerGroup", controller->kind->group);
+        log_field(&fields, "controllerKind", controller->kind->kind);
+        log_field_integer(&fields, "worker count", count);
+        log_info(&fields, "Starting workers");
+        snprintf(thread_name, sizeof(thread_name), "%.15s", name);
+        pthread_attr_init(&attributes);
+        pthread_attr_setstacksize(&attributes, STACK_BYTES);
+        pthread_mutex_lock(&state->lock);
+        state->workers = memory_zero(count, sizeof(*state->workers));
+        state->worker_count = count;
+        for (unsigned i = 0; i < count; i++) {
+                state->workers[i].controller = controller;
+                /* The last of several is for fresh work alone. */
+                state->workers[i].fresh_only = count > 1 && i == count - 1;
+                if (pthread_create(&state->workers[i].thread, &attributes, worker_main, &state->workers[i]) != 0)
+                        memory_exhausted();
+                pthread_setname_np(state->workers[i].thread, thread_name);
+        }
+        pthread_mutex_unlock(&state->lock);
+        pthread_attr_destroy(&attributes);
+}
+
+void controller_stop_workers(struct controller *controller)
+{
+        struct controller_state *state = controller->state;
+
+        queue_shut_down(state->queue);
+        for (unsigned i = 0; i < state->worker_count; i++)
+                pthread_join(state->workers[i].thread, NULL);
+        pthread_mutex_lock(&state->lock);
+        state->worker_count = 0;
+        pthread_mutex_unlock(&state->lock);
+}
+
+/* --- what it is doing --- */
+
+/* One line of /proc/self/task/<tid>/<file>: where the thread waits. */
+static void add_task_file(struct buffer *text, int tid, const char *name)
+{
+        char path[64], line[128] = "";
+        FILE *file;
+
+        snprintf(path, sizeof(path), "/proc/self/task/%d/%s", tid, name);
+        file = fopen(path, "re");
+        if (!file)
+                return;
+        if (fgets(line, sizeof(line), file))
+                line[strcspn(line, "\n")] = '\0';
+        fclose(file);
+        if (*line)
+                buffer_printf(text, " %s=%s", name, line);
+}
+
+static void describe(const struct worker *worker, struct buffer *text)
+{
+        char name[CONTROLLER_NAME];
+
+        buffer_printf(text, "%s worker tid=%d%s", controller_name(worker->controller, name), worker->tid,
+                      worker->fresh_only ? " (fresh work only)" : "");
+        if (!worker->run) {
+                buffer_add_string(text, " idle\n");
+                return;
+        }
+        buffer_printf(text, " runs %s/%s reconcileID=%s for %lld ms, cause=%d", worker->run->namespace, worker->run->name,
+                      worker->run->id, (long long)(clock_now_ms() - worker->started_ms), (int)context_cause(worker->context));
+        add_task_file(text, worker->tid, "wchan");
+        add_task_file(text, worker->tid, "syscall");
+        buffer_add_char(text, '\n');
+}
+
+void controller_describe_workers(const struct controller *controller, struct buffer *text)
+{
+        struct controller_state *state = controller->state;
+
+        pthread_mutex_lock(&state->lock);
+        for (unsigned i = 0; i < state->worker_count; i++)
+                describe(&state->workers[i], text);
+        pthread_mutex_unlock(&state->lock);
+}
+
+void controller_check_wedged(struct controller *controller)
+{
+        struct controller_state *state = controller->state;
+        int64_t now = clock_now_ms();
+
+        pthread_mutex_lock(&state->lock);
+        for (unsigned i = 0; i < state->worker_count; i++) {
+                struct worker *worker = &state->workers[i];
+                cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+
+                if (!worker->run || worker->reported || now < worker->expected_ms + WEDGE_GRACE_MS)
+                        continue;
+                worker->reported = true;
+                describe(worker, &text);
+                text.data[text.length - 1] = '\0';
+                log_line(LOG_ERROR, NULL, &worker->run->log, NULL, NULL, "a run is far past its deadline: %s",
+                         buffer_string(&text));
+        }
+        pthread_mutex_unlock(&state->lock);
+}
