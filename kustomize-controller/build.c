@@ -6,7 +6,7 @@
 #include "engine/kustomize/kustomize.h"
 #include "generate.h"
 #include "normalize.h"
-#include "tree.h"
+#include "unpacked.h"
 
 #include <string.h>
 
@@ -214,9 +214,9 @@ static int find_directory(struct work *work, const char **ret_directory, struct 
 {
         const char *path =
                 arena_string_n(work->arena, node_get_text(work->spec, "path").data, node_get_text(work->spec, "path").length);
-        const char *directory = tree_normalize(work->arena, path);
+        const char *directory = unpacked_normalize(work->arena, path);
 
-        if (tree_type(work->root, directory) == TREE_ABSENT)
+        if (unpacked_type(work->root, directory) == UNPACKED_ABSENT)
                 return error_set_reason(error, ERROR_NOT_FOUND, REASON_ARTIFACT,
                                         "kustomization path not found: stat %s%s%s: no such file or directory",
                                         work->root_path.data, strcmp(directory, ".") == 0 ? "" : "/",

@@ -3,7 +3,7 @@
 #include "base/cleanup.h"
 #include "engine/kustomize/emitter.h"
 #include "engine/kustomize/reader.h"
-#include "tree.h"
+#include "unpacked.h"
 
 #include <string.h>
 #include <strings.h>
@@ -18,9 +18,9 @@ static const char *const file_names[] = { "kustomization.yaml", "kustomization.y
 static const char *own_file(struct arena *arena, int root, const char *directory)
 {
         for (size_t i = 0; i < FILE_NAMES; i++) {
-                const char *path = tree_join(arena, directory, file_names[i]);
+                const char *path = unpacked_join(arena, directory, file_names[i]);
 
-                if (tree_type(root, path) == TREE_FILE)
+                if (unpacked_type(root, path) == UNPACKED_FILE)
                         return path;
         }
         return NULL;
@@ -33,7 +33,7 @@ static int read_file(struct arena *arena, const struct generate_input *input, co
         struct node *file = NULL;
         struct view text;
 
-        TRY(tree_read(arena, input->root, path, &text, error));
+        TRY(unpacked_read(arena, input->root, path, &text, error));
         TRY(reader_document(&reader, SCALAR_CONFIGURATION, text, &file, error));
         if (!file)
                 file = node_map(arena);
@@ -81,7 +81,7 @@ static int check_manifest(struct walk *walk, const char *path)
         struct node_array objects;
         struct view text;
 
-        TRY(tree_read(walk->arena, walk->input->root, path, &text, walk->error));
+        TRY(unpacked_read(walk->arena, walk->input->root, path, &text, walk->error));
         if (reader_resources(&reader, text, &objects, walk->error) < 0)
                 return error_wrap(walk->error, "failed to decode Kubernetes YAML from %s/%s", walk->input->root_path, path);
         return 0;
@@ -95,11 +95,11 @@ static int walk_directory(struct walk *walk, const char *directory, int depth)
         if (depth == WALK_DEPTH)
                 return error_set(walk->error, ERROR_TOO_LARGE, "directories below %s are nested deeper than %d",
                                  walk->input->root_path, WALK_DEPTH);
-        TRY(tree_list(walk->arena, walk->input->root, directory, &names, &count, walk->error));
+        TRY(unpacked_list(walk->arena, walk->input->root, directory, &names, &count, walk->error));
         for (size_t i = 0; i < count; i++) {
-                const char *path = tree_join(walk->arena, directory, names[i]), *file;
+                const char *path = unpacked_join(walk->arena, directory, names[i]), *file;
 
-                if (tree_type(walk->input->root, path) == TREE_DIRECTORY) {
+                if (unpacked_type(walk->input->root, path) == UNPACKED_DIRECTORY) {
                         file = own_file(walk->arena, walk->input->root, path);
                         if (!file)
                                 TRY(walk_directory(walk, path, depth + 1));
@@ -190,8 +190,8 @@ static int add_components(struct arena *arena, const struct generate_input *inpu
 
                 if (!is_local(path))
                         return error_set(error, ERROR_INVALID, "component path '%s' must be local and relative", path);
-                if (ignore_missing &&
-                    tree_type(input->root, tree_normalize(arena, tree_join(arena, input->directory, path))) == TREE_ABSENT)
+                if (ignore_missing && unpacked_type(input->root, unpacked_normalize(arena, unpacked_join(arena, input->directory,
+                                                                                                         path))) == UNPACKED_ABSENT)
                         continue;
                 node_append(arena, list_at(arena, file, "components"), node_string_of(arena, path));
         }
@@ -275,7 +275,7 @@ int generate_kustomization(struct arena *arena, const struct generate_input *inp
                 }
         } else {
                 TRY(make_file(arena, input, &file, error));
-                path = tree_join(arena, input->directory, file_names[0]);
+                path = unpacked_join(arena, input->directory, file_names[0]);
         }
         default_text(arena, file, "apiVersion", "kustomize.config.k8s.io/v1beta1");
         default_text(arena, file, "kind", "Kustomization");

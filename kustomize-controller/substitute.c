@@ -13,6 +13,17 @@
 #define NESTING_LIMIT  64
 #define ARGUMENT_LIMIT 2
 
+/* Knows upper and lower case of all scripts; plain C, which knows ASCII, where the system has no locales at all. */
+static locale_t unicode;
+
+void substitute_prepare(void)
+{
+        if (!unicode)
+                unicode = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
+        if (!unicode)
+                unicode = newlocale(LC_CTYPE_MASK, "C", (locale_t)0);
+}
+
 struct reader {
         const struct variables *variables;
         struct view text;
@@ -531,14 +542,12 @@ int substitute(const struct variables *variables, struct view text, struct buffe
                 buffer_add_view(output, text);
                 return 0;
         }
-        r.locale = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
-        if (!r.locale)
-                return error_set(error, ERROR_INTERNAL, "the locale C.UTF-8 is not there");
+        substitute_prepare();
+        r.locale = unicode;
         result = read_all(&r, output);
         if (result == 0) {
                 r.evaluate = true;
                 result = read_all(&r, output);
         }
-        freelocale(r.locale);
         return result;
 }

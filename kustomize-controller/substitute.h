@@ -30,6 +30,9 @@ struct variables {
         bool strict; /* a variable that is not there is an error, except with a default operator */
 };
 
+/* Loads what the system knows about letters, which a sandboxed child cannot: once, in the process that children are forked from. */
+void substitute_prepare(void);
+
 /* Names are letters, digits and underscores, not beginning with a digit. */
 bool substitute_name_valid(struct view name);
 

@@ -1,4 +1,4 @@
-#include "tree.h"
+#include "unpacked.h"
 
 #include "base/cleanup.h"
 
@@ -11,7 +11,7 @@
 
 #define ENTRY_LIMIT 1000000
 
-const char *tree_normalize(struct arena *arena, const char *path)
+const char *unpacked_normalize(struct arena *arena, const char *path)
 {
         char *clean = arena_allocate(arena, strlen(path) + 2);
         struct view rest = view_of(path), part;
@@ -34,21 +34,21 @@ const char *tree_normalize(struct arena *arena, const char *path)
         return length ? clean : ".";
 }
 
-const char *tree_join(struct arena *arena, const char *directory, const char *name)
+const char *unpacked_join(struct arena *arena, const char *directory, const char *name)
 {
         return strcmp(directory, ".") == 0 ? arena_string(arena, name) : arena_printf(arena, "%s/%s", directory, name);
 }
 
-enum tree_type tree_type(int root, const char *path)
+enum unpacked_type unpacked_type(int root, const char *path)
 {
         struct stat status;
 
         if (fstatat(root, path, &status, 0) < 0)
-                return TREE_ABSENT;
-        return S_ISDIR(status.st_mode) ? TREE_DIRECTORY : TREE_FILE;
+                return UNPACKED_ABSENT;
+        return S_ISDIR(status.st_mode) ? UNPACKED_DIRECTORY : UNPACKED_FILE;
 }
 
-int tree_read(struct arena *arena, int root, const char *path, struct view *ret_text, struct error *error)
+int unpacked_read(struct arena *arena, int root, const char *path, struct view *ret_text, struct error *error)
 {
         cleanup(close_descriptor) int fd = openat(root, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
         struct stat status;
@@ -59,8 +59,8 @@ int tree_read(struct arena *arena, int root, const char *path, struct view *ret_
                 return error_set_errno(error, errno, "open %s", path);
         if (!S_ISREG(status.st_mode))
                 return error_set(error, ERROR_INVALID, "read %s: is not a regular file", path);
-        if (status.st_size > (off_t)TREE_FILE_LIMIT)
-                return error_set(error, ERROR_TOO_LARGE, "read %s: larger than %u bytes", path, TREE_FILE_LIMIT);
+        if (status.st_size > (off_t)UNPACKED_FILE_LIMIT)
+                return error_set(error, ERROR_TOO_LARGE, "read %s: larger than %u bytes", path, UNPACKED_FILE_LIMIT);
         text = arena_allocate(arena, (size_t)status.st_size + 1);
         while (length < (size_t)status.st_size) {
                 ssize_t got = read(fd, text + length, (size_t)status.st_size - length);
@@ -88,7 +88,7 @@ static void close_folder(DIR **folder)
                 closedir(*folder);
 }
 
-int tree_list(struct arena *arena, int root, const char *path, const char ***ret_names, size_t *ret_count, struct error *error)
+int unpacked_list(struct arena *arena, int root, const char *path, const char ***ret_names, size_t *ret_count, struct error *error)
 {
         cleanup(close_folder) DIR *folder = NULL;
         int fd = openat(root, path, O_RDONLY | O_CLOEXEC | O_DIRECTORY);

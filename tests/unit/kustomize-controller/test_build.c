@@ -1,0 +1,240 @@
+/*
+ * From an unpacked artifact to the objects that are applied, through the sandboxed child.
+ */
+#include "../test.h"
+
+#include "../../../kustomize-controller/build.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/folder.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+struct file {
+        const char *path, *text;
+};
+
+struct tree {
+        char *path;
+        int root;
+};
+
+static void tree_make(struct tree *tree, const struct file *files)
+{
+        cleanup(error_release) struct error err = ERROR_NULL;
+
+        assert_int_equal(folder_temporary("kustomization-", &tree->path, &tree->root, &err), 0);
+        for (; files->path; files++) {
+                char part[256];
+                int fd;
+
+                for (const char *slash = strchr(files->path, '/'); slash; slash = strchr(slash + 1, '/')) {
+                        snprintf(part, sizeof(part), "%.*s", (int)(slash - files->path), files->path);
+                        mkdirat(tree->root, part, 0700);
+                }
+                fd = openat(tree->root, files->path, O_CREAT | O_WRONLY | O_TRUNC, 0600);
+                assert_true(fd >= 0);
+                assert_int_equal(write(fd, files->text, strlen(files->text)), strlen(files->text));
+                close(fd);
+        }
+}
+
+static void tree_release(struct tree *tree)
+{
+        cleanup(error_release) struct error err = ERROR_NULL;
+
+        close(tree->root);
+        folder_remove(AT_FDCWD, tree->path, &err);
+        free(tree->path);
+}
+
+/* The payloads, a line each; or "<reason>: <message>" with the tree's own path taken out. */
+static void build_text(const struct file *files, const char *spec_text, const struct variables *variables, struct buffer *text)
+{
+        cleanup(tree_release) struct tree tree;
+        cleanup(arena_free) struct arena *arena = arena_new();
+        cleanup(json_free) struct json *spec = NULL;
+        cleanup(error_release) struct error err = ERROR_NULL;
+        cleanup(build_output_release) struct build_output output = BUILD_OUTPUT_NULL;
+        cleanup(context_close) struct context ctx;
+        struct build_request request = { .name = VIEW("app"), .namespace = VIEW("ns"), .deadline_ms = 20000 };
+
+        context_open(&ctx, NULL, CLOCK_NEVER);
+        tree_make(&tree, files);
+        assert_int_equal(json_parse(view_of(spec_text), &spec, &err), 0);
+        request.spec = spec;
+        request.root = tree.root;
+        request.root_path = tree.path;
+        if (variables) {
+                request.substitute = true;
+                request.variables = *variables;
+        }
+        if (build_run(&ctx, arena, &request, &output, &err) < 0) {
+                const char *message = error_message(&err), *at;
+
+                buffer_printf(text, "%s: ", err.reason);
+                while ((at = strstr(message, tree.path))) {
+                        buffer_add(text, message, (size_t)(at - message));
+                        buffer_add_string(text, "TREE");
+                        message = at + strlen(tree.path);
+                }
+                buffer_add_string(text, message);
+                return;
+        }
+        for (size_t i = 0; i < output.count; i++) {
+                buffer_add_view(text, output.objects[i].payload);
+                buffer_add_char(text, '\n');
+        }
+}
+
+#define LABELS "\"labels\":{\"kustomize.toolkit.fluxcd.io/name\":\"app\",\"kustomize.toolkit.fluxcd.io/namespace\":\"ns\"}"
+#define CM(name, data)                                                                                                             \
+        "{\"apiVersion\":\"v1\",\"data\":{" data "},\"kind\":\"ConfigMap\",\"metadata\":{" LABELS ",\"name\":\"" name "\"}}\n"
+
+static const struct {
+        const char *name;
+        struct file files[8];
+        const char *spec, *expected;
+} cases[] = {
+        { "manifests without a kustomization file, in the order of a walk",
+          { { "deploy/b.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: b}\ndata: {x: y}\n" },
+            { "deploy/a/z.yml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: z}\ndata: {x: y}\n" },
+            { "deploy/notes.txt", "not yaml" },
+            { "deploy/k/kustomization.yaml", "namePrefix: p-\nresources: [c.yaml]\n" },
+            { "deploy/k/c.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {x: y}\n" } },
+          "{\"path\":\"./deploy\"}",
+          CM("z", "\"x\":\"y\"") CM("b", "\"x\":\"y\"") CM("p-c", "\"x\":\"y\"") },
+        { "a directory that holds a component is left to whoever names it",
+          { { "a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {x: y}\n" },
+            { "c/kustomization.yaml", "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\nnamePrefix: no-\n" } },
+          "{}",
+          CM("a", "\"x\":\"y\"") },
+        { "nothing at all is nothing", { { "README", "x" } }, "{}", "" },
+        { "the fields of spec",
+          { { "kustomization.yaml", "resources: [d.yaml]\nimages: [{name: nginx, newTag: '1'}]\n" },
+            { "d.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec: {containers: [{name: c, image: nginx, ports: "
+                        "[{containerPort: 80}]}]}\n" } },
+          "{\"targetNamespace\":\"t\",\"namePrefix\":\"p-\",\"nameSuffix\":\"-s\",\"images\":[{\"name\":\"nginx\",\"newName\":\"r/"
+          "nginx\"}],"
+          "\"patches\":[{\"patch\":\"- op: add\\n  path: /spec/hostNetwork\\n  value: true\\n\",\"target\":{\"kind\":\"Pod\"}}],"
+          "\"commonMetadata\":{\"labels\":{\"team\":\"a\"},\"annotations\":{\"n\":\"1\"}}}",
+          "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"annotations\":{\"n\":\"1\"},\"labels\":{\"kustomize.toolkit."
+          "fluxcd.io/name\":\"app\","
+          "\"kustomize.toolkit.fluxcd.io/"
+          "namespace\":\"ns\",\"team\":\"a\"},\"name\":\"p-web-s\",\"namespace\":\"t\"},\"spec\":{\"containers\":[{\"image\":"
+          "\"r/"
+          "nginx:1\",\"name\":\"c\",\"ports\":[{\"containerPort\":80,\"protocol\":\"TCP\"}],\"resources\":{}}],\"hostNetwork\":"
+          "true}}\n" },
+        { "a missing component may be ignored",
+          { { "kustomization.yaml", "resources: [a.yaml]\n" },
+            { "a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {x: y}\n" } },
+          "{\"components\":[\"../gone\"],\"ignoreMissingComponents\":true}",
+          CM("a", "\"x\":\"y\"") },
+        { "a remote component is refused",
+          { { "kustomization.yaml", "resources: [a.yaml]\n" } },
+          "{\"components\":[\"https://example.com/c\"]}",
+          "BuildFailed: component path 'https://example.com/c' must be local and relative" },
+        { "a Secret's text is encoded, a status goes, nulls and empty lists of built-in kinds go",
+          { { "s.yaml",
+              "apiVersion: v1\nkind: Secret\nmetadata: {name: s, annotations: {}}\nstringData: {a: b}\ndata: {c: ZA==}\n" },
+            { "d.yaml",
+              "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\nspec:\n  replicas: null\n  template:\n    spec:\n      "
+              "containers: [{name: c, image: i, env: []}]\nstatus: {x: 1}\n" } },
+          "{}",
+          "{\"apiVersion\":\"apps/v1\",\"kind\":\"Deployment\",\"metadata\":{" LABELS
+          ",\"name\":\"d\"},\"spec\":{\"strategy\":{},\"template\":{\"metadata\":{},"
+          "\"spec\":{\"containers\":[{\"image\":\"i\",\"name\":\"c\",\"resources\":{}}]}}}}\n"
+          "{\"apiVersion\":\"v1\",\"data\":{\"a\":\"Yg==\",\"c\":\"ZA==\"},\"kind\":\"Secret\",\"metadata\":{" LABELS
+          ",\"name\":\"s\"}}\n" },
+        { "a path below the root, whatever it says",
+          { { "etc/a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {x: y}\n" } },
+          "{\"path\":\"../../etc\"}",
+          CM("a", "\"x\":\"y\"") },
+        { "a path that is not there",
+          { { "a.yaml", "" } },
+          "{\"path\":\"./nope\"}",
+          "ArtifactFailed: kustomization path not found: stat TREE/nope: no such file or directory" },
+        { "a manifest that is none",
+          { { "a.yaml", "kind: ConfigMap\nmetadata: {name: a}\n" }, { "x/.sops.yaml", "creation_rules: []\n" } },
+          "{}",
+          "BuildFailed: failed to decode Kubernetes YAML from TREE/x/.sops.yaml: missing Resource metadata" },
+        { "an encrypted Secret is not applied",
+          { { "s.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: n}\ndata: {a: ZA==}\nsops: {mac: x}\n" } },
+          "{}",
+          "ReconciliationFailed: Secret/n/s is SOPS encrypted, configuring decryption is required for this secret to be "
+          "reconciled" },
+};
+
+static void trees(void **state)
+{
+        (void)state;
+        for (size_t i = 0; i < COUNT(cases); i++) {
+                cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+
+                build_text(cases[i].files, cases[i].spec, NULL, &text);
+                if (strcmp(buffer_string(&text), cases[i].expected) != 0)
+                        fail_msg("%s:\n got %s\nwant %s", cases[i].name, buffer_string(&text), cases[i].expected);
+        }
+}
+
+static const struct file substituted[] = {
+        { "a.yaml",
+          "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: '${name:=a}'}\ndata: {n: '${q}${id}${q}', literal: '$${x}'}\n" },
+        { "b.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: b, annotations: {kustomize.toolkit.fluxcd.io/substitute: "
+                    "disabled}}\ndata: {n: '${id}'}\n" },
+        { NULL, NULL },
+};
+
+static void variables_are_substituted(void **state)
+{
+        static const struct variable items[] = { { { "id", 2 }, { "123", 3 } }, { { "q", 1 }, { "\"", 1 } } };
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+
+        (void)state;
+        build_text(substituted, "{}", &(struct variables){ items, COUNT(items), true }, &text);
+        assert_string_equal(
+                buffer_string(&text),
+                CM("a", "\"literal\":\"${x}\",\"n\":\"123\"") "{\"apiVersion\":\"v1\",\"data\":{\"n\":\"${id}\"},\"kind\":"
+                                                              "\"ConfigMap\",\"metadata\":{\"annotations\":"
+                                                              "{\"kustomize.toolkit.fluxcd.io/substitute\":\"disabled\"}," LABELS
+                                                              ",\"name\":\"b\"}}\n");
+}
+
+static void missing_variables_are_named(void **state)
+{
+        static const struct variable items[] = { { { "q", 1 }, { "\"", 1 } } };
+        static const struct variable bad[] = { { { "a-b", 3 }, { "x", 1 } } };
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+
+        (void)state;
+        build_text(substituted, "{}", &(struct variables){ items, COUNT(items), true }, &text);
+        assert_string_equal(
+                buffer_string(&text),
+                "BuildFailed: post build failed for 'ConfigMap.v1.[noGrp]/${name:=a}': envsubst error: variable substitution "
+                "failed: variable not set (strict mode): \"id\"");
+        buffer_clear(&text);
+        build_text(substituted, "{}", &(struct variables){ bad, COUNT(bad), true }, &text);
+        assert_string_equal(
+                buffer_string(&text),
+                "BuildFailed: post build failed for 'ConfigMap.v1.[noGrp]/${name:=a}': envsubst error: 'a-b' var name is "
+                "invalid, must match '^[_[:alpha:]][_[:alpha:][:digit:]]*$'");
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(trees),
+                cmocka_unit_test(variables_are_substituted),
+                cmocka_unit_test(missing_variables_are_named),
+        };
+        struct error err = ERROR_NULL;
+
+        if (job_server_start(substitute_prepare, &err) < 0) {
+                fprintf(stderr, "%s\n", error_message(&err));
+                return 1;
+        }
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
