@@ -26,7 +26,7 @@ int run_write(struct context *ctx, struct run *run, struct error *error)
         return 0;
 }
 
-static const char *print(struct run *run, const char *format, va_list arguments)
+__attribute__((format(printf, 2, 0))) static const char *print(struct run *run, const char *format, va_list arguments)
 {
         cleanup(buffer_release) struct buffer text = BUFFER_NULL;
 

@@ -231,7 +231,7 @@ static size_t matching_prefix(struct view value, struct view pattern, bool longe
 
 static void add_stripped(struct buffer *output, struct view value, struct view pattern, bool suffix, bool longest)
 {
-        cleanup(buffer_release) struct buffer value_reversed = BUFFER_NULL, pattern_reversed = BUFFER_NULL, kept = BUFFER_NULL;
+        cleanup(buffer_release) struct buffer value_reversed = BUFFER_NULL, pattern_reversed = BUFFER_NULL;
 
         if (!suffix) {
                 buffer_add_view(output, view_slice(value, matching_prefix(value, pattern, longest), SIZE_MAX));

@@ -125,7 +125,6 @@ static void the_number_of_connections_is_limited(void **state)
 {
         cleanup(server_free) struct server *server =
                 start(&(struct server_options){ .address = ":0", .routes = routes, .route_count = 1, .connection_limit = 4 });
-        cleanup(buffer_release) struct buffer answer = BUFFER_NULL;
         int open[8], served = 0;
         char chunk[64];
 
