@@ -24,6 +24,7 @@ struct emitter {
         bool indention;  /* nothing but indentation and indicators on this line */
         bool fold;
         bool simple_key;
+        bool in_order; /* keys and scalar styles as in the source */
 };
 
 /* What a text allows, after libyaml's yaml_emitter_analyze_scalar. */
@@ -459,6 +460,25 @@ static int write_scalar(struct emitter *e, const struct node *node)
         return 0;
 }
 
+/* As it stands in its source, where its text allows that. */
+static int write_source_scalar(struct emitter *e, const struct node *node)
+{
+        struct view text = node_text(node);
+        struct analysis analysis = analyze(text);
+        bool literal = node->style == STYLE_LITERAL || node->style == STYLE_FOLDED || view_find(text, '\n', 0) >= 0;
+
+        if (literal && analysis.literal && text.length)
+                write_literal(e, text);
+        else if (node->style == STYLE_DOUBLE || literal ||
+                 (node->tag == TAG_STRING && node->style == STYLE_PLAIN && scalar_resolve(SCALAR_RESOURCES, text) != TAG_STRING))
+                write_double(e, text);
+        else if (node->style == STYLE_SINGLE || !analysis.plain)
+                write_single(e, text);
+        else
+                write_plain(e, text);
+        return 0;
+}
+
 static int write_node(struct emitter *e, const struct node *node, bool in_map);
 
 static int write_list(struct emitter *e, const struct node *list, bool in_map)
@@ -515,7 +535,7 @@ static int write_map(struct emitter *e, const struct node *map)
                 return 0;
         }
         keys = map->count <= SORTED_KEYS_SMALL ? small : memory_zero(map->count, sizeof(*keys));
-        r = keys_sort(e->arena, map, KEYS_NATURAL, e->indent < 0, keys, e->error);
+        r = keys_sort(e->arena, map, e->in_order ? KEYS_UNSORTED : KEYS_NATURAL, e->indent < 0 || e->in_order, keys, e->error);
         e->indent = e->indent < 0 ? 0 : e->indent + 2;
         for (uint32_t i = 0; i < map->count && r == 0; i++)
                 r = write_entry(e, keys[i].text, keys[i].value);
@@ -538,7 +558,7 @@ static int write_node(struct emitter *e, const struct node *node, bool in_map)
                 break;
         }
         e->indent = e->indent < 0 ? 2 : e->indent + 2;
-        r = write_scalar(e, node);
+        r = e->in_order ? write_source_scalar(e, node) : write_scalar(e, node);
         e->indent = outer;
         return r;
 }
@@ -552,7 +572,8 @@ int emit_yaml(struct buffer *buffer, struct arena *arena, const struct node *nod
                 .indent = -1,
                 .whitespace = true,
                 .indention = true,
-                .fold = !(flags & EMIT_UNFOLDED),
+                .fold = !(flags & (EMIT_UNFOLDED | EMIT_IN_ORDER)),
+                .in_order = flags & EMIT_IN_ORDER,
         };
 
         TRY(write_node(&e, node, false));

@@ -12,6 +12,7 @@
 
 enum emit_flags {
         EMIT_UNFOLDED = 1 << 0,    /* YAML: no line breaks inside plain and quoted strings */
+        EMIT_IN_ORDER = 1 << 2,    /* YAML: keys as they stand, scalars in the style of their source; for texts inside texts */
         EMIT_HTML_ESCAPE = 1 << 1, /* JSON: <, >, & as \u003c, \u003e, \u0026 (as encoding/json does unless told) */
 };
 

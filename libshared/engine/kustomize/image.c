@@ -8,7 +8,7 @@ int image_open(struct build *build, const struct node *config, struct image_chan
         char *pattern = arena_printf(build->arena, "^%.*s(:[a-zA-Z0-9_.{}-]*)?(@sha256:[a-zA-Z0-9_.{}-]*)?$", VIEW_ARGS(name));
 
         *ret = (struct image_change){ .build = build, .config = config };
-        if (regex_compile(build, view_of(pattern), false, &ret->pattern) == 0)
+        if (regex_compile(view_of(pattern), 0, &ret->pattern, build->error) == 0)
                 return 0;
         return error_wrap(build->error, "images: the name '%.*s'", VIEW_ARGS(name));
 }
@@ -43,10 +43,10 @@ int image_apply(struct image_change *change, struct node *node)
         struct view new_digest = node_get_text(change->config, "digest"), suffix = node_get_text(change->config, "tagSuffix");
         struct arena *arena = change->build->arena;
         struct view name, tag, digest;
-        int r = regex_match(change->build, change->pattern, node_text(node));
+        int r = regex_match(change->pattern, node_text(node), change->build->error);
 
-        if (r <= 0)
-                return r;
+        if (r != 0)
+                return r < 0 ? r : 0;
         split(node_text(node), &name, &tag, &digest);
         if (new_name.length)
                 name = new_name;

@@ -3,8 +3,8 @@
  */
 #pragma once
 
+#include "data/regex.h"
 #include "engine/kustomize/build.h"
-#include "engine/kustomize/regex.h"
 
 struct image_change {
         struct build *build;

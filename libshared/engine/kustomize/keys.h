@@ -11,6 +11,7 @@
 enum key_order {
         KEYS_NATURAL,  /* as go-yaml sorts: digits by value, letters after what is none */
         KEYS_BYTEWISE, /* as encoding/json sorts */
+        KEYS_UNSORTED, /* as they stand; duplicates are not looked for */
 };
 
 struct sorted_key {

@@ -1,7 +1,7 @@
 #include "base/cleanup.h"
 #include "engine/kustomize/json_patch.h"
 #include "engine/kustomize/merge.h"
-#include "engine/kustomize/selector.h"
+#include "engine/kustomize/target_selector.h"
 #include "engine/kustomize/transformer.h"
 
 #include <string.h>
@@ -88,7 +88,7 @@ static struct node *patch_for(struct build *build, const struct node *patch, con
 
 static int merge_selected(struct build *build, struct accumulator *accumulator, struct transformer *t)
 {
-        cleanup(selector_close) struct selector selector = { 0 };
+        cleanup(target_selector_close) struct target_selector selector = { 0 };
         bool renames = false;
 
         if (t->patches.count > 1)
@@ -96,10 +96,10 @@ static int merge_selected(struct build *build, struct accumulator *accumulator, 
                         build->error, ERROR_INVALID,
                         "Multiple Strategic-Merge Patches in one `patches` entry is not allowed to set `patches.target` field: %s",
                         t->source);
-        TRY(selector_open(build, t->config, &selector));
+        TRY(target_selector_open(build, t->config, &selector));
         for (size_t i = 0; i < accumulator->list.count; i++) {
                 struct resource *resource = accumulator->list.items[i];
-                int r = selector_matches(&selector, resource);
+                int r = target_selector_matches(&selector, resource);
 
                 if (r < 0)
                         return r;
@@ -172,13 +172,13 @@ static int patch_resource(struct build *build, struct resource *resource, const 
 
 static int run_json(struct build *build, struct accumulator *accumulator, struct transformer *t)
 {
-        cleanup(selector_close) struct selector selector = { 0 };
+        cleanup(target_selector_close) struct target_selector selector = { 0 };
 
         if (!t->config)
                 return error_set(build->error, ERROR_INVALID, "must specify a target for JSON patch %s", t->source);
-        TRY(selector_open(build, t->config, &selector));
+        TRY(target_selector_open(build, t->config, &selector));
         for (size_t i = 0; i < accumulator->list.count; i++) {
-                int r = selector_matches(&selector, accumulator->list.items[i]);
+                int r = target_selector_matches(&selector, accumulator->list.items[i]);
 
                 if (r < 0)
                         return r;

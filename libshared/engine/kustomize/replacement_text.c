@@ -1,0 +1,118 @@
+#include "engine/kustomize/replacement_text.h"
+
+#include "engine/kustomize/resource.h"
+
+#include <string.h>
+
+/* The scalar on the way that holds a document; NULL if there is none. *ret_depth: how many pieces lead to it. */
+static struct node *find_text(struct build *build, struct node *object, struct path_pieces path, size_t *ret_depth,
+                              struct node **ret_document)
+{
+        for (size_t i = 1; i < path.count; i++) {
+                struct node *found = NULL, *document = NULL;
+                int r = replacement_path_lookup(build, object, (struct path_pieces){ path.items, i }, &found);
+
+                if (r < 0 || !found || found->kind != NODE_SCALAR)
+                        continue;
+                if (reader_document(&build->reader, SCALAR_RESOURCES, node_text(found), &document, build->error) < 0 || !document)
+                        continue;
+                *ret_depth = i;
+                *ret_document = document;
+                return found;
+        }
+        return NULL;
+}
+
+/* json.MarshalIndent of compact JSON: two blanks a level, empty collections stay closed. */
+static void indent_json(struct view compact, struct buffer *out)
+{
+        bool string = false;
+        int level = 0;
+
+        for (size_t i = 0; i < compact.length; i++) {
+                char c = compact.data[i], next = i + 1 < compact.length ? compact.data[i + 1] : '\0';
+
+                if (string) {
+                        buffer_add_char(out, c);
+                        if (c == '\\')
+                                buffer_add_char(out, compact.data[++i]);
+                        string = c != '"';
+                        continue;
+                }
+                string = c == '"';
+                if ((c == '{' && next == '}') || (c == '[' && next == ']')) {
+                        buffer_add_char(out, c);
+                        buffer_add_char(out, compact.data[++i]);
+                        continue;
+                }
+                if (c == '}' || c == ']')
+                        buffer_printf(out, "\n%*s", --level * 2, "");
+                buffer_add_char(out, c);
+                if (c == ':')
+                        buffer_add_char(out, ' ');
+                if (c == '{' || c == '[')
+                        level++;
+                if (c == '{' || c == '[' || c == ',')
+                        buffer_printf(out, "\n%*s", level * 2, "");
+        }
+}
+
+static int print_json(struct build *build, const struct node *document, struct view original, struct buffer *out)
+{
+        struct buffer compact = BUFFER_NULL;
+        int r = emit_json(&compact, build->arena, document, EMIT_HTML_ESCAPE, build->error);
+
+        if (r == 0 && view_find(original, '\n', 0) >= 0 && view_search(original, VIEW("  "), 0) >= 0)
+                indent_json(buffer_view(&compact), out);
+        else if (r == 0)
+                buffer_add_view(out, buffer_view(&compact));
+        buffer_release(&compact);
+        return r;
+}
+
+static int print_text(struct build *build, const struct node *document, struct view original, struct buffer *out)
+{
+        struct view trimmed = view_trim(original);
+
+        if (trimmed.length && (trimmed.data[0] == '{' || trimmed.data[0] == '['))
+                return print_json(build, document, original, out);
+        return emit_yaml(out, build->arena, document, EMIT_IN_ORDER, build->error);
+}
+
+int replacement_text_set(struct build *build, struct node *object, struct path_pieces path, const struct node *value,
+                         enum path_create create)
+{
+        struct error *error = build->error, ignored = ERROR_NULL;
+        struct node_array found = { NULL, 0 };
+        struct buffer text = BUFFER_NULL;
+        struct node *document, *scalar;
+        size_t depth = 0;
+        int r = 0;
+
+        if (path.count < 2)
+                return 0;
+        build->error = &ignored;
+        scalar = find_text(build, object, path, &depth, &document);
+        if (scalar &&
+            replacement_path_match(build, document, (struct path_pieces){ path.items + depth, path.count - depth }, create,
+                                   &found) == 0 &&
+            found.count > 0) {
+                for (size_t i = 0; i < found.count; i++) {
+                        if (found.items[i]->kind == NODE_SCALAR)
+                                field_set_text(build->arena, found.items[i],
+                                               value->kind == NODE_SCALAR ? node_text(value) : VIEW_NULL, found.items[i]->tag);
+                        else
+                                *found.items[i] = *node_copy(build->arena, value);
+                }
+                if (print_text(build, document, node_text(scalar), &text) == 0) {
+                        field_set_text(build->arena, scalar, view_trim(buffer_view(&text)), scalar->tag);
+                        r = 1;
+                }
+        }
+        build->error = error;
+        buffer_release(&text);
+        if (r == 0 && ignored.kind == ERROR_TOO_LARGE)
+                return error_move(error, &ignored);
+        error_release(&ignored);
+        return r;
+}
