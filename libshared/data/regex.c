@@ -190,20 +190,29 @@ static int translate_escape(struct translation *t, bool in_class, struct error *
         return 0;
 }
 
-/* "[:alpha:]" inside a class. */
-static bool copy_posix_class(struct translation *t)
+/* "[:alpha:]" inside a class; true if it was one. PCRE2 knows names that RE2 does not. */
+static int copy_posix_class(struct translation *t, bool *ret_copied, struct error *error)
 {
-        size_t from = t->at;
-        ptrdiff_t end;
+        static const char *const names[] = { "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph",
+                                             "lower", "print", "punct", "space", "upper", "word",  "xdigit" };
+        ptrdiff_t end = view_search(t->pattern, VIEW(":]"), t->at + 2);
+        size_t from = t->at, i;
+        struct view name;
 
-        if (peek(t, 0) != '[' || peek(t, 1) != ':')
-                return false;
-        end = view_search(t->pattern, VIEW(":]"), t->at + 2);
-        if (end < 0)
-                return false;
+        *ret_copied = false;
+        if (peek(t, 0) != '[' || peek(t, 1) != ':' || end < 0)
+                return 0;
         t->at = (size_t)end + 2;
+        name = view_slice(t->pattern, from + 2, (size_t)end - from - 2);
+        if (view_starts(name, VIEW("^")))
+                name = view_slice(name, 1, name.length);
+        for (i = 0; i < sizeof(names) / sizeof(*names) && !view_is(name, names[i]); i++)
+                ;
+        if (i == sizeof(names) / sizeof(*names))
+                return refuse("invalid character class range", read_since(t, from), error);
         buffer_add_view(t->output, read_since(t, from));
-        return true;
+        *ret_copied = true;
+        return 0;
 }
 
 static int translate_class(struct translation *t, struct error *error)
@@ -217,11 +226,16 @@ static int translate_class(struct translation *t, struct error *error)
                 t->at++;
         }
         for (; peek(t, 0) != ']' || first; first = false) {
+                bool copied = false;
+
                 if (t->at >= t->pattern.length)
                         return refuse("missing closing ]", rest_from(t, from), error);
                 if (peek(t, 0) == '\\') {
                         TRY(translate_escape(t, true, error));
-                } else if (!copy_posix_class(t)) {
+                        continue;
+                }
+                TRY(copy_posix_class(t, &copied, error));
+                if (!copied) {
                         if (peek(t, 0) == '[' || peek(t, 0) == ']')
                                 buffer_add_char(t->output, '\\');
                         buffer_add_char(t->output, t->pattern.data[t->at++]);

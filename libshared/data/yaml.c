@@ -7,6 +7,9 @@
 #include <string.h>
 #include <yaml.h>
 
+/* Names are looked for one by one. */
+#define ANCHORS_LIMIT 1000
+
 /* A finished node with an anchor: a copy, because the node itself may be replaced or merged away. */
 struct anchor {
         char *name;
@@ -29,7 +32,8 @@ struct yaml_reader {
         unsigned flags;
         bool ended;
         size_t text_length;
-        size_t nodes, bytes; /* made so far */
+        size_t nodes, bytes;           /* made so far */
+        size_t kept_nodes, kept_bytes; /* of the copies that anchors hold */
         struct frame *frames;
         size_t depth;
         struct anchor *anchors;
@@ -68,15 +72,20 @@ static int next_event(struct yaml_reader *r, struct event *event, struct error *
         return 0;
 }
 
+static int check_limits(const struct yaml_reader *r, size_t nodes, size_t bytes, struct error *error)
+{
+        if (nodes > YAML_NODES_LIMIT)
+                return refuse(r, ERROR_TOO_LARGE, "document contains excessive aliasing or too many nodes", error);
+        if (bytes > JSON_BYTES_LIMIT)
+                return refuse(r, ERROR_TOO_LARGE, "document is too large", error);
+        return 0;
+}
+
 static int spend(struct yaml_reader *r, size_t nodes, size_t bytes, struct error *error)
 {
         r->nodes += nodes;
         r->bytes += bytes;
-        if (r->nodes > YAML_NODES_LIMIT)
-                return refuse(r, ERROR_TOO_LARGE, "document contains excessive aliasing or too many nodes", error);
-        if (r->bytes > JSON_BYTES_LIMIT)
-                return refuse(r, ERROR_TOO_LARGE, "document is too large", error);
-        return 0;
+        return check_limits(r, r->nodes, r->bytes, error);
 }
 
 static struct anchor *find_anchor(struct yaml_reader *r, const char *name)
@@ -90,27 +99,35 @@ static struct anchor *find_anchor(struct yaml_reader *r, const char *name)
 }
 
 /* From here on the name stands for a node that is not finished; an older one of that name is gone. */
-static void open_anchor(struct yaml_reader *r, const char *name)
+static int open_anchor(struct yaml_reader *r, const char *name, struct error *error)
 {
         struct anchor *anchor = find_anchor(r, name);
 
+        if (!anchor && r->anchor_count == ANCHORS_LIMIT)
+                return refuse(r, ERROR_TOO_LARGE, "too many anchors", error);
         if (!anchor) {
                 r->anchors = memory_resize(r->anchors, r->anchor_count + 1, sizeof(*r->anchors));
                 anchor = &r->anchors[r->anchor_count++];
                 *anchor = (struct anchor){ .name = memory_string(name) };
         }
         json_free(&anchor->json);
+        return 0;
 }
 
 /* The node is finished; what was made before it was `nodes` and `bytes`. */
-static void close_anchor(struct yaml_reader *r, const char *name, const struct json *json, size_t nodes, size_t bytes)
+static int close_anchor(struct yaml_reader *r, const char *name, const struct json *json, size_t nodes, size_t bytes,
+                        struct error *error)
 {
         struct anchor *anchor = find_anchor(r, name);
 
+        anchor->nodes = r->nodes - nodes;
+        anchor->bytes = r->bytes - bytes;
+        r->kept_nodes += anchor->nodes;
+        r->kept_bytes += anchor->bytes;
+        TRY(check_limits(r, r->kept_nodes, r->kept_bytes, error));
         json_free(&anchor->json);
-        *anchor = (struct anchor){
-                .name = anchor->name, .json = json_copy(json), .nodes = r->nodes - nodes, .bytes = r->bytes - bytes
-        };
+        anchor->json = json_copy(json);
+        return 0;
 }
 
 static int read_alias(struct yaml_reader *r, const char *name, struct json **ret_json, struct error *error)
@@ -133,14 +150,16 @@ static int read_scalar(struct yaml_reader *r, const yaml_event_t *event, struct 
         const char *anchor = (const char *)event->data.scalar.anchor;
         bool plain = event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
         cleanup(error_release) struct error problem = ERROR_NULL;
+        cleanup(json_free) struct json *json = NULL;
 
         TRY(spend(r, 1, text.length, error));
-        if (yaml_scalar(text, (const char *)event->data.scalar.tag, plain, ret_json, &problem) < 0)
+        if (yaml_scalar(text, (const char *)event->data.scalar.tag, plain, &json, &problem) < 0)
                 return refuse(r, ERROR_INVALID, error_message(&problem), error);
         if (anchor) {
-                open_anchor(r, anchor);
-                close_anchor(r, anchor, *ret_json, r->nodes - 1, r->bytes - text.length);
+                TRY(open_anchor(r, anchor, error));
+                TRY(close_anchor(r, anchor, json, r->nodes - 1, r->bytes - text.length, error));
         }
+        *ret_json = steal(&json);
         return 0;
 }
 
@@ -216,7 +235,7 @@ static int open_container(struct yaml_reader *r, const yaml_event_t *event, stru
                 frame->merged = json_new_object();
         if (anchor) {
                 frame->anchor = memory_string(anchor);
-                open_anchor(r, anchor);
+                TRY(open_anchor(r, anchor, error));
         }
         return spend(r, 1, 0, error);
 }
@@ -229,16 +248,17 @@ static void frame_release(struct frame *frame)
         free(frame->anchor);
 }
 
-static struct json *close_container(struct yaml_reader *r)
+static int close_container(struct yaml_reader *r, struct json **ret_json, struct error *error)
 {
-        struct frame *frame = &r->frames[--r->depth];
-        struct json *json = steal(&frame->container);
+        struct frame *frame = &r->frames[r->depth - 1];
 
-        merge_members(json, frame->merged);
+        merge_members(frame->container, frame->merged);
         if (frame->anchor)
-                close_anchor(r, frame->anchor, json, frame->nodes, frame->bytes);
+                TRY(close_anchor(r, frame->anchor, frame->container, frame->nodes, frame->bytes, error));
+        *ret_json = steal(&frame->container);
         frame_release(frame);
-        return json;
+        r->depth--;
+        return 0;
 }
 
 static int deliver_key(struct yaml_reader *r, struct frame *frame, const struct json *key, struct error *error)
@@ -291,8 +311,7 @@ static int read_event(struct yaml_reader *r, const yaml_event_t *event, struct j
                 return open_container(r, event, error);
         case YAML_SEQUENCE_END_EVENT:
         case YAML_MAPPING_END_EVENT:
-                *ret_json = close_container(r);
-                return 0;
+                return close_container(r, ret_json, error);
         default:
                 return refuse(r, ERROR_INVALID, "unexpected event", error);
         }

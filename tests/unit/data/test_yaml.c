@@ -243,7 +243,8 @@ static void expect_too_large(const char *text)
 
 static void bombs_are_stopped(void **state)
 {
-        cleanup(buffer_release) struct buffer nodes = BUFFER_NULL, bytes = BUFFER_NULL, levels = BUFFER_NULL;
+        cleanup(buffer_release) struct buffer nodes = BUFFER_NULL, bytes = BUFFER_NULL, levels = BUFFER_NULL, nested = BUFFER_NULL;
+        cleanup(buffer_release) struct buffer names = BUFFER_NULL;
         int i;
 
         (void)state;
@@ -267,6 +268,19 @@ static void bombs_are_stopped(void **state)
         for (i = 1; i <= JSON_DEPTH_LIMIT; i++)
                 buffer_printf(&levels, "- &a%d [*a%d]\n", i, i - 1);
         expect_too_large(buffer_string(&levels));
+
+        /* Each anchor holds all that is below it. */
+        for (i = 0; i < 500; i++)
+                buffer_printf(&nested, "&a%d [", i);
+        for (i = 0; i < 10000; i++)
+                buffer_add_string(&nested, "x,");
+        for (i = 0; i < 500; i++)
+                buffer_add_string(&nested, "]");
+        expect_too_large(buffer_string(&nested));
+
+        for (i = 0; i < 5000; i++)
+                buffer_printf(&names, "- &a%d x\n", i);
+        expect_too_large(buffer_string(&names));
 }
 
 static void *deepest_text(void *argument)
