@@ -57,8 +57,9 @@ struct kube_config {
         size_t as_extra_count;
         struct kube_exec_config *exec; /* NULL: none */
         int64_t request_timeout_ms;    /* 0: the default; sent as ?timeout= otherwise */
+        const char *notes;             /* what a program logs of the loading, one a line; may be NULL */
         const char *
-                dropped; /* what was left out of a kubeconfig from a Secret, "exec, tokenFile"; for the error when access fails; may be NULL */
+                dropped; /* left out of a kubeconfig from a Secret, "exec, tokenFile": for the error when access fails; may be NULL */
 };
 
 void kube_config_free(struct kube_config **config); /* for cleanup; NULL is fine */

@@ -1,0 +1,268 @@
+/*
+ * Where a configuration comes from: the environment, the pod, a Secret. What a kubeconfig says is read in config_file.c.
+ */
+#include "kube/config.h"
+
+#include "base/cleanup.h"
+#include "base/memory.h"
+#include "data/json.h"
+#include "kube/config_private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define SERVICE_ACCOUNT "/var/run/secrets/kubernetes.io/serviceaccount"
+#define FILES_LIMIT     32
+
+struct kube_config *kube_config_new(void)
+{
+        struct kube_config *config = memory_zero(1, sizeof(*config));
+
+        config->arena = arena_new();
+        config->name_space = "default";
+        return config;
+}
+
+void kube_config_free(struct kube_config **config)
+{
+        if (!*config)
+                return;
+        secret_release(&(*config)->key);
+        secret_release(&(*config)->token);
+        secret_release(&(*config)->password);
+        arena_free(&(*config)->arena);
+        free(*config);
+        *config = NULL;
+}
+
+int kube_file_read(const char *path, struct buffer *ret_content, struct error *err)
+{
+        cleanup(close_descriptor) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+        cleanup(buffer_release) struct buffer content = BUFFER_NULL;
+        struct stat status;
+
+        if (fd < 0 || fstat(fd, &status) < 0)
+                return error_set_errno(err, errno, "open %s", path);
+        if (S_ISDIR(status.st_mode))
+                return error_set_errno(err, EISDIR, "read %s", path);
+        for (;;) {
+                char *space = buffer_reserve(&content, 4096);
+                ssize_t n = read(fd, space, 4096);
+
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n < 0)
+                        return error_set_errno(err, errno, "read %s", path);
+                if (n == 0)
+                        break;
+                content.length += (size_t)n;
+                if (content.length > KUBE_FILE_LIMIT)
+                        return error_set(err, ERROR_TOO_LARGE, "read %s: larger than %zu bytes", path, KUBE_FILE_LIMIT);
+        }
+        buffer_add(&content, "", 0); /* terminated, also when it is empty */
+        buffer_release(ret_content);
+        *ret_content = content;
+        content = BUFFER_NULL;
+        return 0;
+}
+
+void kube_config_note(struct kube_config *config, const char *format, ...)
+{
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+        va_list arguments;
+
+        if (config->notes)
+                buffer_printf(&text, "%s\n", config->notes);
+        va_start(arguments, format);
+        buffer_vprintf(&text, format, arguments);
+        va_end(arguments);
+        config->notes = arena_string(config->arena, buffer_string(&text));
+}
+
+static bool files_have(const struct kube_config_files *files, struct view path)
+{
+        for (size_t i = 0; i < files->count; i++)
+                if (files->items[i].path && view_is(path, files->items[i].path))
+                        return true;
+        return false;
+}
+
+void kube_config_files_release(struct kube_config_files *files)
+{
+        for (size_t i = 0; i < files->count; i++) {
+                json_free(&files->items[i].tree);
+                free(files->items[i].path);
+        }
+        free(files->items);
+        *files = (struct kube_config_files){ NULL, 0 };
+}
+
+int kube_config_load_files(const char *paths, struct kube_config **ret_config, struct error *err)
+{
+        cleanup(kube_config_files_release) struct kube_config_files files = { NULL, 0 };
+        cleanup(error_release) struct error broken = ERROR_NULL;
+        struct view rest = view_of(paths), path;
+
+        files.items = memory_zero(FILES_LIMIT, sizeof(*files.items));
+        while (view_split(&rest, ':', &path)) {
+                struct kube_config_file *file = &files.items[files.count];
+                cleanup(error_release) struct error failure = ERROR_NULL;
+                cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+
+                if (!path.length || files_have(&files, path))
+                        continue;
+                if (files.count == FILES_LIMIT)
+                        return error_set(err, ERROR_TOO_LARGE, "KUBECONFIG names more than %d files", FILES_LIMIT);
+                file->path = memory_string_n(path.data, path.length);
+                files.count++;
+                if (kube_file_read(file->path, &text, &failure) < 0) {
+                        if (failure.kind == ERROR_NOT_FOUND)
+                                continue;
+                } else if (kube_config_file_parse(buffer_view(&text), &file->tree, &failure) < 0) {
+                        error_wrap(&failure, "error loading config file \"%s\"", file->path);
+                }
+                if (failure.kind != ERROR_NONE && broken.kind == ERROR_NONE)
+                        error_move(&broken, &failure);
+        }
+        if (kube_config_resolve(&files, NULL, ret_config, err) < 0)
+                /* What could not be read explains best why the rest is not enough. */
+                return broken.kind == ERROR_NONE ? -1 : error_move(err, &broken);
+        if (broken.kind != ERROR_NONE)
+                kube_config_note(*ret_config, "%s", error_message(&broken));
+        return 0;
+}
+
+int kube_config_load_in_cluster(const char *root, struct kube_config **ret_config, struct error *err)
+{
+        cleanup(kube_config_free) struct kube_config *config = kube_config_new();
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+        cleanup(error_release) struct error failure = ERROR_NULL;
+        const char *host = getenv("KUBERNETES_SERVICE_HOST");
+        const char *port = getenv("KUBERNETES_SERVICE_PORT");
+        struct arena *arena = config->arena;
+
+        if (!host || !*host || !port || !*port)
+                return error_set(err, ERROR_NOT_FOUND,
+                                 "unable to load in-cluster configuration, KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT "
+                                 "must be defined");
+        if (!root)
+                root = SERVICE_ACCOUNT;
+        config->server = arena_printf(arena, strchr(host, ':') ? "https://[%s]:%s" : "https://%s:%s", host, port);
+        config->token_file = arena_printf(arena, "%s/token", root);
+        if (kube_file_read(config->token_file, &text, err) < 0)
+                return -1;
+        secret_set(&config->token, view_trim(buffer_view(&text)));
+        explicit_bzero(text.data, text.length);
+
+        config->ca_file = arena_printf(arena, "%s/ca.crt", root);
+        if (kube_file_read(config->ca_file, &text, &failure) == 0) {
+                config->ca = arena_view(arena, buffer_view(&text));
+        } else {
+                config->ca_file = NULL;
+                kube_config_note(config, "expected to load root CA config from %s/ca.crt, but got err: %s", root,
+                                 error_message(&failure));
+        }
+        if (kube_file_read(arena_printf(arena, "%s/namespace", root), &text, &failure) == 0 && text.length)
+                config->name_space = arena_view(arena, view_trim(buffer_view(&text))).data;
+        *ret_config = steal(&config);
+        return 0;
+}
+
+char *kube_config_pod_namespace(void)
+{
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+        cleanup(error_release) struct error failure = ERROR_NULL;
+        struct view name;
+
+        if (kube_file_read(SERVICE_ACCOUNT "/namespace", &text, &failure) < 0)
+                return memory_string("");
+        name = view_trim(buffer_view(&text));
+        return memory_string_n(name.data, name.length);
+}
+
+static char *home_kubeconfig(void)
+{
+        const char *home = getenv("HOME");
+        struct passwd entry, *found = NULL;
+        char space[4096];
+
+        if ((!home || !*home) && getpwuid_r(getuid(), &entry, space, sizeof(space), &found) == 0 && found)
+                home = found->pw_dir;
+        return memory_printf("%s/.kube/config", home ? home : "");
+}
+
+int kube_config_load(struct kube_config **ret_config, struct error *err)
+{
+        cleanup(free_string) char *home = NULL;
+        cleanup(error_release) struct error outside = ERROR_NULL;
+        const char *paths = getenv("KUBECONFIG");
+        cleanup(kube_config_free) struct kube_config *config = NULL;
+
+        if (!paths || !*paths) {
+                if (kube_config_load_in_cluster(NULL, ret_config, &outside) == 0)
+                        return 0;
+                paths = home = home_kubeconfig();
+        }
+        TRY(kube_config_load_files(paths, &config, err));
+        if (!config->server) {
+                error_release(&outside);
+                if (kube_config_load_in_cluster(NULL, ret_config, &outside) == 0)
+                        return 0;
+                return error_set(err, ERROR_INVALID,
+                                 "invalid configuration: no configuration has been provided, try setting KUBERNETES_MASTER "
+                                 "environment variable");
+        }
+        *ret_config = steal(&config);
+        return 0;
+}
+
+int kube_config_parse_untrusted(struct view text, const struct kube_config_secret_options *options, struct kube_config **ret_config,
+                                struct error *err)
+{
+        cleanup(kube_config_files_release) struct kube_config_files files = { NULL, 0 };
+
+        files.items = memory_zero(1, sizeof(*files.items));
+        files.count = 1;
+        if (kube_config_file_parse(text, &files.items[0].tree, err) < 0)
+                return -1;
+        TRY(kube_config_resolve(&files, options, ret_config, err));
+        if (!(*ret_config)->server) {
+                kube_config_free(ret_config);
+                return error_set(err, ERROR_INVALID, "invalid configuration: no configuration has been provided");
+        }
+        (*ret_config)->request_timeout_ms = 30000;
+        return 0;
+}
+
+int kube_config_from_secret(const struct json *secret, const char *key, const struct kube_config_secret_options *options,
+                            struct kube_config **ret_config, struct error *err)
+{
+        const char *name = json_string(JSON_PATH(secret, "metadata", "name"), "");
+        const char *name_space = json_string(JSON_PATH(secret, "metadata", "namespace"), "");
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+        const struct json *data = json_get(secret, "data"), *value;
+        int r;
+
+        if (key && *key) {
+                value = json_get(data, key);
+        } else {
+                key = "value";
+                value = json_get(data, "value");
+                if (!json_view(value).length && json_get(data, "value.yaml"))
+                        value = json_get(data, "value.yaml");
+        }
+        if (!json_view(value).length)
+                return error_set(err, ERROR_INVALID, "KubeConfig secret '%s/%s' does not contain a '%s' key with a kubeconfig",
+                                 name_space, name, key);
+        if (buffer_add_base64_decoded(&text, json_view(value)) < 0)
+                return error_set(err, ERROR_INVALID, "KubeConfig secret '%s/%s': '%s' is not base64", name_space, name, key);
+        r = kube_config_parse_untrusted(buffer_view(&text), options, ret_config, err);
+        if (text.data)
+                explicit_bzero(text.data, text.length);
+        return r < 0 ? error_wrap(err, "KubeConfig secret '%s/%s'", name_space, name) : 0;
+}
