@@ -127,14 +127,15 @@ int kube_get_path(struct context *ctx, struct kube_client *client, const char *p
 /*
  * A request whose answer is fed to the io thread: LIST (its bytes as they come) and WATCH. From the io thread; not throttled, not retried.
  * `end` gets an error for everything but a 2xx that ended properly: also for Status answers, mapped as above. The file of a token is read here;
- * an exec plugin runs on a thread of its own before the request goes out.
+ * where an exec plugin must run first it does so on a thread of its own, and `end` says so (ERROR_UNAVAILABLE): try again soon. The stream is
+ * gone when `end` returns and must not be closed in it.
  */
 struct kube_stream;
 
 struct kube_stream_events {
         void (*start)(void *data); /* a 2xx answer began; may be NULL */
         void (*bytes)(void *data, struct view bytes);
-        void (*end)(void *data, const struct error *err); /* NULL: the server ended it; the stream is gone when this returns */
+        void (*end)(void *data, const struct error *err); /* NULL: the server ended it */
 };
 
 struct kube_stream *kube_stream_open(struct kube_client *client, const struct kube_request *request,
