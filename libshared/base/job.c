@@ -11,6 +11,7 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -35,6 +36,7 @@
 static struct {
         pid_t pid; /* 0: none */
         int socket;
+        atomic_bool gone; /* seen by a caller; the socket tells a moment later */
 } server;
 
 int job_server_start(void (*prepare)(void), struct error *err)
@@ -60,6 +62,7 @@ int job_server_start(void (*prepare)(void), struct error *err)
                 job_server_loop(ends[1], prepare);
         close(ends[1]);
         server.socket = ends[0];
+        atomic_store(&server.gone, false);
         server.pid = pid;
         return 0;
 }
@@ -68,7 +71,7 @@ bool job_server_alive(void)
 {
         struct pollfd socket = { .fd = server.socket };
 
-        if (!server.pid)
+        if (!server.pid || atomic_load(&server.gone))
                 return false;
         return poll(&socket, 1, 0) >= 0 && !(socket.revents & (POLLHUP | POLLERR));
 }
@@ -181,6 +184,12 @@ static int request_fill(struct job_request *request, job_fn *fn, struct view inp
         return 0;
 }
 
+static int server_gone(struct error *err)
+{
+        atomic_store(&server.gone, true);
+        return error_set(err, ERROR_INTERNAL, "the job server is gone: the process must be restarted");
+}
+
 static int request_send(const struct job_request *request, const int *descriptors, unsigned count, struct error *err)
 {
         union {
@@ -199,7 +208,7 @@ static int request_send(const struct job_request *request, const int *descriptor
         memcpy(CMSG_DATA(header), descriptors, sizeof(int) * count);
         while (sendmsg(server.socket, &message, MSG_NOSIGNAL) < 0) {
                 if (errno == EPIPE || errno == ECONNRESET)
-                        return error_set(err, ERROR_INTERNAL, "the job server is gone: the process must be restarted");
+                        return server_gone(err);
                 if (errno != EINTR)
                         return error_set_errno(err, errno, "hand a job to the server");
         }
@@ -226,7 +235,7 @@ static int report_wait(struct context *ctx, int control, struct job_report *ret_
                 n = recv(control, &report, sizeof(report), MSG_DONTWAIT);
         while (n < 0 && errno == EINTR);
         if (n != (ssize_t)sizeof(report))
-                return error_set(err, ERROR_INTERNAL, "the job server is gone: the process must be restarted");
+                return server_gone(err);
         *ret_report = report;
         return 0;
 }

@@ -11,7 +11,9 @@
  *
  * The sandbox: no new privileges, no capabilities, an emptied environment, Landlock (file system; TCP; signals, as far as the kernel knows
  * them), a seccomp filter (unknown calls are not there), a process group of its own that ends with it, no core dumps, first in line
- * for the OOM killer. It needs no privilege and works as uid 65534 with every capability dropped and a read-only root.
+ * for the OOM killer. It needs no privilege and works as uid 65534 with every capability dropped and a read-only root. What it does not hide:
+ * whether a file exists, and its size (Landlock does not guard stat). What it takes away also from friends: modes, owners and times can be
+ * changed by descriptor only (fchmod, futimens), memory is limited by address space, and nothing can be executed or forked unless granted.
  */
 #pragma once
 

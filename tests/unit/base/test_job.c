@@ -3,12 +3,33 @@
  */
 #include "job_test.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
+
+static int shows_processes(struct job *job, struct error *err)
+{
+        const pid_t pids[2] = { getpid(), getppid() };
+
+        return job_write(job, (struct view){ (const char *)pids, sizeof(pids) }, err);
+}
+
+/* Says who it is through a pipe, and stays. */
+static int announces(struct job *job, struct error *err)
+{
+        const pid_t pids[2] = { getpid(), getppid() };
+
+        if (write(job->descriptors[0], pids, sizeof(pids)) < 0)
+                return error_set_errno(err, errno, "write");
+        for (;;)
+                pause();
+}
 
 static int nothing(struct job *job, struct error *err)
 {
@@ -107,7 +128,7 @@ static void cancellation_kills_the_child(void **state)
 
         (void)state;
         /* The best of a few, as the machine may be busy. */
-        for (int i = 0; i < 5 && took_ns > 10000000; i++) {
+        for (int i = 0; i < 20 && took_ns > 10000000; i++) {
                 context_open(&ctx, NULL, CLOCK_NEVER);
                 assert_int_equal(pthread_create(&thread, NULL, cancel_soon, &canceller), 0);
                 assert_int_equal(job_run(&ctx, loops, VIEW_NULL, NULL, NULL, &result, &err), -1);
@@ -204,16 +225,99 @@ static void the_sandbox_says_what_it_is(void **state)
         assert_int_equal(complete, strncmp(buffer_string(&text), "Landlock ABI", 12) == 0);
 }
 
-/* There is no server afterwards. */
-static void a_dead_server_is_reported(void **state)
+/* Dead, whether its new parent has collected it or not. */
+static bool is_gone(pid_t pid)
+{
+        char path[32], state = 'Z';
+        FILE *file;
+
+        snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+        file = fopen(path, "re");
+        if (!file)
+                return true;
+        if (fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
+                state = 'Z';
+        fclose(file);
+        return state == 'Z' || state == 'X';
+}
+
+static bool is_gone_within(pid_t pid, int64_t milliseconds)
+{
+        int64_t end = clock_now_ms() + milliseconds;
+
+        while (!is_gone(pid)) {
+                if (clock_now_ms() > end)
+                        return false;
+                usleep(1000);
+        }
+        return true;
+}
+
+/* A controller that is killed takes its server and its jobs with it. */
+static void test_controller_killed_during_a_job(void **state)
+{
+        int ends[2], status;
+        pid_t pids[2], controller;
+
+        (void)state;
+        assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+        controller = fork();
+        if (controller == 0) {
+                struct job_result result = JOB_RESULT_NULL;
+                struct error err = ERROR_NULL;
+                const struct job_descriptor pipe_end = { ends[1], JOB_HANDLE };
+
+                if (job_server_start(NULL, &err) < 0)
+                        _exit(1);
+                run(announces, NULL, NULL, &(struct job_grant){ .descriptors = &pipe_end, .descriptor_count = 1 }, &result, &err);
+                _exit(2);
+        }
+        close(ends[1]);
+        assert_int_equal(read(ends[0], pids, sizeof(pids)), sizeof(pids));
+        close(ends[0]);
+        kill(controller, SIGKILL);
+        waitpid(controller, &status, 0);
+        assert_true(WIFSIGNALED(status));
+        assert_true(is_gone_within(pids[0], 5000));
+        assert_true(is_gone_within(pids[1], 5000));
+}
+
+static void *kill_soon(void *data)
+{
+        usleep(50000);
+        kill(*(pid_t *)data, SIGKILL);
+        return NULL;
+}
+
+static void test_server_killed_during_a_job(void **state)
+{
+        cleanup(job_result_release) struct job_result result = JOB_RESULT_NULL;
+        cleanup(error_release) struct error err = ERROR_NULL;
+        pid_t pids[2];
+        pthread_t thread;
+
+        (void)state;
+        assert_int_equal(run(shows_processes, NULL, NULL, NULL, &result, &err), 0);
+        assert_int_equal(result.output.length, sizeof(pids));
+        memcpy(pids, result.output.data, sizeof(pids));
+        assert_true(is_gone_within(pids[0], 0));
+        assert_int_equal(pthread_create(&thread, NULL, kill_soon, &pids[1]), 0);
+        assert_int_equal(run(sleeps, NULL, NULL, NULL, &result, &err), -1);
+        pthread_join(thread, NULL);
+        assert_int_equal(err.kind, ERROR_INTERNAL);
+        assert_string_equal(err.message, "the job server is gone: the process must be restarted");
+        assert_false(job_server_alive());
+        assert_int_equal(run(nothing, NULL, NULL, NULL, &result, &err), -1);
+        assert_string_equal(err.message, "the job server is gone: the process must be restarted");
+        job_server_stop();
+}
+
+static void without_a_server_nothing_runs(void **state)
 {
         struct job_result result = JOB_RESULT_NULL;
         cleanup(error_release) struct error err = ERROR_NULL;
 
         (void)state;
-        assert_true(job_server_alive());
-        job_server_stop();
-        assert_false(job_server_alive());
         assert_int_equal(run(nothing, NULL, NULL, NULL, &result, &err), -1);
         assert_int_equal(err.kind, ERROR_INTERNAL);
 }
@@ -221,10 +325,16 @@ static void a_dead_server_is_reported(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(bytes_in_bytes_out),           cmocka_unit_test(errors_come_back_whole),
-                cmocka_unit_test(cancellation_kills_the_child), cmocka_unit_test(many_at_a_time),
-                cmocka_unit_test(large_input_and_output),       cmocka_unit_test(round_trip_time),
-                cmocka_unit_test(the_sandbox_says_what_it_is),  cmocka_unit_test(a_dead_server_is_reported),
+                cmocka_unit_test(bytes_in_bytes_out),
+                cmocka_unit_test(errors_come_back_whole),
+                cmocka_unit_test(cancellation_kills_the_child),
+                cmocka_unit_test(many_at_a_time),
+                cmocka_unit_test(large_input_and_output),
+                cmocka_unit_test(round_trip_time),
+                cmocka_unit_test(the_sandbox_says_what_it_is),
+                cmocka_unit_test(test_server_killed_during_a_job),
+                cmocka_unit_test(without_a_server_nothing_runs),
+                cmocka_unit_test(test_controller_killed_during_a_job),
         };
         cleanup(error_release) struct error err = ERROR_NULL;
 
