@@ -57,6 +57,9 @@ struct field_takeover {
         bool prefix;           /* the manager's name begins with it */
 };
 
+/* Whether it is one of them; an owner of a subresource never is. */
+bool field_owner_taken(const struct field_owner *owner, const struct field_takeover *owners, size_t count);
+
 /*
  * The list of entries after `manager` has taken over what the matching entries (without subresource) own: their sets go into its Apply entry; without
  * one the first of them is renamed. The merged entry comes last.
