@@ -11,8 +11,6 @@
 #pragma once
 
 #include "base/str.h"
-#include "data/json.h"
-
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -80,20 +78,32 @@ bool drift_watch_live(struct drift_table *table, const struct kube_resource *res
 void drift_run_begin(struct drift_table *table, const char *owner_namespace, const char *owner_name);
 void drift_run_end(struct drift_table *table, const char *owner_namespace, const char *owner_name);
 
+/* What of an object tells whether somebody touched what is ours. */
+struct drift_digest {
+        uint64_t resource_version;
+        int64_t generation; /* 0: the kind has none */
+        uint64_t applied;   /* of our own entry in managedFields; 0: there is none */
+        bool skip;          /* carries reconcile: disabled or ssa: Ignore */
+        bool merge;         /* ssa: Merge */
+        bool force;         /* force: enabled */
+        bool keep;          /* prune: disabled */
+        bool foreign;       /* has a manager that is taken over, or metadata that is removed */
+        bool owned;         /* carries an owner's labels */
+};
+
 /* What a live watch knows about an object. */
 struct drift_live {
         bool known; /* the rest counts */
         bool exists;
         bool verified; /* the same was wanted when it was last verified */
-        bool skip;     /* carries reconcile: disabled or ssa: Ignore */
-        bool merge;    /* carries ssa: Merge */
-        bool force;    /* carries force: enabled */
-        bool foreign;  /* a manager that is taken over, or an annotation that is removed, is there */
-        bool owned;    /* the owner's labels are there */
-        bool keep;     /* carries prune: disabled */
-        uint64_t resource_version;
-        char uid[64];
+        struct drift_digest digest;
+        char uid[40];
 };
+
+/* The digest of an object's text, as the table makes it. */
+struct drift_digest drift_digest_of(const struct drift_table *table, struct view object);
+/* True if one is the other but for its status and what others keep in its metadata. */
+bool drift_digest_same(const struct drift_digest *a, const struct drift_digest *b);
 
 /*
  *  DRIFT_NONE    as verified: nothing to ask
@@ -109,9 +119,9 @@ enum drift_verdict {
 enum drift_verdict drift_check(struct drift_table *table, const struct drift_key *key, const uint8_t wanted[DRIFT_HASH],
                                int64_t recheck_ms, int64_t now_ms, struct drift_live *ret_live);
 
-/* Verified, by the answer to a dry run that changed nothing or to an apply; `current`: its status was Current. */
+/* Verified, by the text that a dry run which changed nothing or an apply answered; `current`: its status was Current. */
 void drift_verified(struct drift_table *table, const struct drift_key *key, const char *owner_namespace, const char *owner_name,
-                    const uint8_t wanted[DRIFT_HASH], const struct json *answer, bool current, int64_t now_ms);
+                    const uint8_t wanted[DRIFT_HASH], struct view answer, bool current, int64_t now_ms);
 /* Was seen Current with that resourceVersion. */
 void drift_current(struct drift_table *table, const struct drift_key *key, const char *resource_version);
 /* A live watch says that nothing moved since it was seen Current. */
