@@ -1,0 +1,83 @@
+/*
+ * apply_internal: one object on its way through apply_objects; what the files of this room share.
+ *
+ * An item is tried (nothing is written) and, if its whole stage can be applied, written. Both happen on any thread, but on one at a time.
+ */
+#pragma once
+
+#include "kube/apply.h"
+#include "kube/client.h"
+#include "kube/steer.h"
+
+#define APPLY_CONCURRENCY 4
+
+struct apply_rules;
+
+struct apply_run {
+        struct context *context;
+        const struct apply_settings *settings;
+        const struct apply_rules *rules; /* NULL: none */
+        uint8_t seed[DRIFT_HASH];        /* of the settings that decide about every object */
+        struct field_takeover takeovers[STEER_TAKEOVERS];
+        size_t takeover_count;
+        bool definitions; /* a CRD was written in this run: its kind may take a moment to be served */
+};
+
+enum apply_plan {
+        PLAN_SKIP,
+        PLAN_UNCHANGED,
+        PLAN_WRITE,
+        PLAN_RECREATE, /* delete, then write */
+};
+
+struct apply_item {
+        const struct apply_run *run;
+        const struct apply_object *object;
+        struct object_id id; /* in the run's arena */
+        const struct kube_resource *resource;
+        struct steering desired;
+        uint8_t wanted[DRIFT_HASH];
+        struct buffer payload;       /* what is sent in place of the object's text; empty: the text itself */
+        struct json *metadata_patch; /* JSON patch of the live object before it is applied; NULL: none */
+        struct drift_digest live;    /* of the live object; resource_version 0: it is not there */
+        char uid[40];
+        enum apply_plan plan;
+        bool written;
+        enum apply_action action;
+        enum kstatus status;
+        struct error error;
+};
+
+/* What is to be done about the object; fills plan, or error. */
+void apply_try(struct apply_item *item);
+/* Does it; fills action, or error. */
+void apply_write(struct apply_item *item);
+void apply_item_release(struct apply_item *item);
+
+/* `<id> <what> failed (<Reason>): <message>`, or `<id> not found: ...`, in place of the error's message. Returns -1. */
+int apply_error(const struct apply_item *item, const char *what, struct error *error);
+
+/* ---- apply_compare.c ---- */
+
+/* Whether a dry run would change the live object, in more than its status. Both are changed on the way; give them up afterwards. */
+bool apply_differs(struct json *live, struct json *tried);
+/*
+ * The JSON patch that removes old metadata and takes fields over; NULL if there is nothing to do. With `api_version` the entries of managedFields move to it.
+ */
+int apply_metadata_patch(const struct apply_run *run, const struct json *live, bool merge, const char *api_version,
+                         struct json **ret_patch, struct error *error);
+/* Removes what the API server's schema does not know from the payload, by the words of its error. False if the error is about something else. */
+bool apply_prune_unknown(const char *message, struct json *payload);
+
+/* ---- apply_ignore.c ---- */
+
+/* -1: "failed to create ignore rule selector: ...". *ret_rules is NULL if there are none. */
+int apply_rules_new(const struct apply_settings *settings, struct apply_rules **ret_rules, struct error *error);
+void apply_rules_free(struct apply_rules **rules);
+/* True if a rule selects the object. */
+bool apply_rules_match(const struct apply_rules *rules, const struct json *object);
+/* Takes the ignored paths out of a tree. `selected` decides which rules count. */
+void apply_rules_remove(const struct apply_rules *rules, const struct json *selected, struct json *tree);
+/* The payload that leaves the ignored paths as they are in the cluster: removed where another manager applies them, else with the live value. */
+void apply_rules_keep(const struct apply_rules *rules, const struct apply_run *run, const struct json *live,
+                      const struct json *tried, struct json *payload);

@@ -1,0 +1,561 @@
+#include "kube/apply_internal.h"
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "data/digest.h"
+#include "data/json.h"
+#include "data/scan.h"
+#include "kube/parallel.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define VERIFY_TRIES       3 /* reads until the live object and the dry run are about the same version */
+#define UNKNOWN_TRIES      8 /* rounds of leaving out fields that the schema does not know */
+#define SERVED_WAIT_MS     10000
+#define SERVED_PAUSE_MS    100
+#define RECREATE_WAIT_MS   60000
+#define RECREATE_PAUSE_MS  50
+#define RECREATE_PAUSE_MAX 2000
+#define RECHECK_MS         ((int64_t)6 * 60 * 60 * 1000)
+#define TEMPORARY_NAME     40
+
+/* What the server said about one object, and what it had before. */
+struct trial {
+        struct buffer live_text, answer;
+        struct json *live, *tried;
+};
+
+static void trial_release(struct trial *trial)
+{
+        buffer_release(&trial->live_text);
+        buffer_release(&trial->answer);
+        json_free(&trial->live);
+        json_free(&trial->tried);
+}
+
+void apply_item_release(struct apply_item *item)
+{
+        buffer_release(&item->payload);
+        json_free(&item->metadata_patch);
+        error_release(&item->error);
+}
+
+static struct view payload_of(const struct apply_item *item)
+{
+        return item->payload.length ? buffer_view(&item->payload) : item->object->text;
+}
+
+static bool is_kind(const struct apply_item *item, const char *group, const char *kind)
+{
+        return !strcmp(item->id.group, group) && !strcmp(item->id.kind, kind);
+}
+
+int apply_error(const struct apply_item *item, const char *what, struct error *error)
+{
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+        bool unserved = !strcmp(error->reason, "NoKindMatch");
+
+        if (error->kind == ERROR_CANCELLED)
+                return -1;
+        object_id_describe(&item->id, &text);
+        if (error->kind == ERROR_NOT_FOUND && !unserved)
+                buffer_add_string(&text, " not found");
+        else if (error->http_status && error->reason[0])
+                buffer_printf(&text, " %s failed (%s)", what, error->reason);
+        else
+                buffer_printf(&text, " %s failed", what);
+        return error_wrap(error, "%s", buffer_string(&text));
+}
+
+/* ---- requests ---- */
+
+static struct kube_request request_of(const struct apply_item *item, enum kube_verb verb)
+{
+        return (struct kube_request){
+                .verb = verb,
+                .resource = item->resource,
+                .name_space = item->id.namespace,
+                .name = item->id.name,
+                .field_manager = item->run->settings->field_manager,
+        };
+}
+
+static int call(const struct apply_item *item, const struct kube_request *request, struct buffer *ret_answer, struct error *error)
+{
+        buffer_clear(ret_answer);
+        return kube_call(item->run->context, item->run->settings->client, request, ret_answer, error);
+}
+
+static int read_live(const struct apply_item *item, struct trial *trial, struct error *error)
+{
+        struct kube_request request = request_of(item, KUBE_GET);
+
+        json_free(&trial->live);
+        if (call(item, &request, &trial->live_text, error) == 0)
+                return json_parse(buffer_view(&trial->live_text), &trial->live, error);
+        if (error->kind != ERROR_NOT_FOUND)
+                return -1;
+        error_release(error);
+        return 0;
+}
+
+static int apply_once(const struct apply_item *item, bool dry_run, struct buffer *ret_answer, struct error *error)
+{
+        struct kube_request request = request_of(item, KUBE_APPLY);
+
+        request.dry_run = dry_run;
+        request.force = true;
+        request.body = payload_of(item);
+        return call(item, &request, ret_answer, error);
+}
+
+static bool built_in(const char *group)
+{
+        static const char *const groups[] = {
+                "",
+                "admissionregistration.k8s.io",
+                "apiextensions.k8s.io",
+                "apiregistration.k8s.io",
+                "apps",
+                "autoscaling",
+                "batch",
+                "certificates.k8s.io",
+                "coordination.k8s.io",
+                "discovery.k8s.io",
+                "events.k8s.io",
+                "flowcontrol.apiserver.k8s.io",
+                "networking.k8s.io",
+                "node.k8s.io",
+                "policy",
+                "rbac.authorization.k8s.io",
+                "resource.k8s.io",
+                "scheduling.k8s.io",
+                "storage.k8s.io",
+        };
+        size_t i;
+
+        for (i = 0; i < sizeof(groups) / sizeof(*groups); i++)
+                if (!strcmp(group, groups[i]))
+                        return true;
+        return false;
+}
+
+/* Leaves out of the payload what the error says that the schema does not know. */
+static bool forget_unknown_fields(struct apply_item *item, const struct error *error)
+{
+        cleanup(json_free) struct json *payload = NULL;
+        cleanup(error_release) struct error ignored = ERROR_NULL;
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+
+        if (!built_in(item->id.group) || json_parse(payload_of(item), &payload, &ignored) != 0 ||
+            !apply_prune_unknown(error_message(error), payload))
+                return false;
+        json_print(payload, &text);
+        buffer_clear(&item->payload);
+        buffer_add_view(&item->payload, buffer_view(&text));
+        return true;
+}
+
+static int dry_run(struct apply_item *item, struct trial *trial, struct error *error)
+{
+        int tries;
+
+        json_free(&trial->tried);
+        for (tries = 0;; tries++) {
+                if (apply_once(item, true, &trial->answer, error) == 0)
+                        return json_parse(buffer_view(&trial->answer), &trial->tried, error);
+                if (tries == UNKNOWN_TRIES || !forget_unknown_fields(item, error))
+                        return -1;
+                error_release(error);
+        }
+}
+
+static const char *version_of(const struct json *object)
+{
+        return json_string(JSON_PATH(object, "metadata", "resourceVersion"), "");
+}
+
+/* ---- what kind it is ---- */
+
+static int find_resource(struct apply_item *item, struct error *error)
+{
+        const struct apply_run *run = item->run;
+        int64_t until = run->definitions ? clock_now_ms() + SERVED_WAIT_MS : 0;
+        int r;
+
+        for (;;) {
+                r = kube_resource_find(run->context, run->settings->client, item->id.group, item->id.version, item->id.kind,
+                                       &item->resource, error);
+                if (r != KUBE_NO_MATCH || clock_now_ms() >= until)
+                        break;
+                error_release(error);
+                TRY(context_sleep(run->context, SERVED_PAUSE_MS, error));
+        }
+        if (r != 0)
+                return apply_error(item, "dry-run", error);
+        if (!item->resource->namespaced)
+                item->id.namespace = "";
+        if (item->resource->namespaced && !*item->id.namespace) {
+                cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+
+                object_id_describe(&item->id, &text);
+                return error_set(error, ERROR_INVALID,
+                                 "%s namespace not specified: the server could not find the requested resource",
+                                 buffer_string(&text));
+        }
+        return 0;
+}
+
+static void digest_wanted(struct apply_item *item)
+{
+        cleanup(digest_free) struct digest *digest = digest_begin(DIGEST_SHA256);
+        uint8_t bytes[DIGEST_SIZE_LIMIT];
+
+        digest_add(digest, (struct view){ (const char *)item->run->seed, sizeof(item->run->seed) });
+        digest_add(digest, item->object->text);
+        digest_end_bytes(digest, bytes);
+        memcpy(item->wanted, bytes, sizeof(item->wanted));
+}
+
+static struct drift_key key_of(const struct apply_item *item)
+{
+        return (struct drift_key){ item->resource, item->id.namespace, item->id.name };
+}
+
+/* The text is what the server has now and what we want. */
+static void remember(const struct apply_item *item, struct view text)
+{
+        const struct apply_settings *settings = item->run->settings;
+        struct drift_key key = key_of(item);
+
+        if (settings->drift)
+                drift_verified(settings->drift, &key, settings->owner_namespace, settings->owner_name, item->wanted, text,
+                               item->status == KSTATUS_CURRENT, clock_now_ms());
+}
+
+/* ---- trying ---- */
+
+static bool forced(const struct apply_item *item, const struct trial *trial)
+{
+        return item->run->settings->force || item->desired.force ||
+               steering_of(buffer_view(&trial->live_text), item->run->settings->annotation_group).force;
+}
+
+/* "field is immutable" and "immutable field", as whole words. */
+static bool says_immutable(const char *message)
+{
+        return strcasestr(message, " is immutable") || strcasestr(message, "immutable field");
+}
+
+static bool is_immutable(const struct error *error)
+{
+        return error->http_status == 409 || error->http_status == 422 || says_immutable(error_message(error));
+}
+
+/*
+ * Deleting is only for what can be created again: the payload under another name must be accepted. What only the first one can have (an address, a
+ * port) does not count.
+ */
+static bool can_be_created(const struct apply_item *item)
+{
+        cleanup(json_free) struct json *payload = NULL;
+        cleanup(error_release) struct error error = ERROR_NULL;
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+        cleanup(buffer_release) struct buffer answer = BUFFER_NULL;
+        struct kube_request request = request_of(item, KUBE_CREATE);
+
+        if (json_parse(payload_of(item), &payload, &error) != 0)
+                return false;
+        json_set(json_object_at(payload, "metadata"), "name",
+                 json_new_printf("%.*s-%05x", TEMPORARY_NAME, item->id.name, (unsigned)(clock_random() * 0xfffff)));
+        json_print(payload, &text);
+        request.name = NULL;
+        request.dry_run = true;
+        request.body = buffer_view(&text);
+        return call(item, &request, &answer, &error) == 0 || strstr(error_message(&error), "already allocated");
+}
+
+/* The dry run failed: recreate it if that helps and is allowed. */
+static int try_recreation(struct apply_item *item, const struct trial *trial, struct error *error)
+{
+        if (!trial->live || !is_immutable(error) || !forced(item, trial) || !can_be_created(item))
+                return apply_error(item, "dry-run", error);
+        error_release(error);
+        item->plan = PLAN_RECREATE;
+        snprintf(item->uid, sizeof(item->uid), "%s", json_string(JSON_PATH(trial->live, "metadata", "uid"), ""));
+        return 0;
+}
+
+/* Reads the object and tries the payload until both are about one version. */
+static int try_against_live(struct apply_item *item, struct trial *trial, struct error *error)
+{
+        int tries;
+
+        for (tries = 1; tries < VERIFY_TRIES; tries++) {
+                if (!trial->live)
+                        TRY(read_live(item, trial, error));
+                if (!trial->tried)
+                        TRY(dry_run(item, trial, error));
+                if (!trial->live || !strcmp(version_of(trial->live), version_of(trial->tried)))
+                        return 0;
+                json_free(&trial->live);
+                if (tries + 1 < VERIFY_TRIES)
+                        json_free(&trial->tried);
+        }
+        return trial->live ? 0 : read_live(item, trial, error);
+}
+
+static void keep_ignored(struct apply_item *item, const struct trial *trial)
+{
+        cleanup(json_free) struct json *payload = NULL;
+        cleanup(error_release) struct error ignored = ERROR_NULL;
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+
+        if (!apply_rules_match(item->run->rules, trial->tried) || json_parse(payload_of(item), &payload, &ignored) != 0)
+                return;
+        apply_rules_keep(item->run->rules, item->run, trial->live, trial->tried, payload);
+        json_print(payload, &text);
+        buffer_clear(&item->payload);
+        buffer_add_view(&item->payload, buffer_view(&text));
+}
+
+static bool differs(const struct apply_item *item, const struct trial *trial)
+{
+        cleanup(json_free) struct json *live = json_copy(trial->live);
+        cleanup(json_free) struct json *tried = json_copy(trial->tried);
+
+        apply_rules_remove(item->run->rules, trial->tried, live);
+        apply_rules_remove(item->run->rules, trial->tried, tried);
+        return apply_differs(live, tried);
+}
+
+/* It is there: change what must be changed. */
+static int plan_for_live(struct apply_item *item, const struct trial *trial, struct error *error)
+{
+        const struct apply_settings *settings = item->run->settings;
+        struct steering live = steering_of(buffer_view(&trial->live_text), settings->annotation_group);
+        const char *migrated = settings->migrate_api_version ? item->resource->api_version : NULL;
+
+        if (settings->drift)
+                item->live = drift_digest_of(settings->drift, buffer_view(&trial->live_text));
+        if (apply_metadata_patch(item->run, trial->live, item->desired.merge || live.merge, migrated, &item->metadata_patch,
+                                 error) != 0)
+                return apply_error(item, "metadata.managedFields cleanup", error);
+        if (item->metadata_patch || differs(item, trial)) {
+                keep_ignored(item, trial);
+                item->plan = PLAN_WRITE;
+                item->action = APPLY_CONFIGURED;
+                return 0;
+        }
+        item->plan = PLAN_UNCHANGED;
+        item->action = APPLY_UNCHANGED;
+        item->status = kstatus_compute(trial->live, clock_wall_us(), NULL);
+        if (!strcmp(version_of(trial->live), version_of(trial->tried)))
+                remember(item, buffer_view(&trial->answer));
+        return 0;
+}
+
+static int skip(struct apply_item *item)
+{
+        item->plan = PLAN_SKIP;
+        item->action = APPLY_SKIPPED;
+        return 0;
+}
+
+/* By asking the server: what is probably new is tried first, what is probably there is read first. */
+static int try_by_asking(struct apply_item *item, bool probably_there, struct error *error)
+{
+        cleanup(trial_release) struct trial trial = { .live = NULL };
+        int r;
+
+        if (probably_there || item->desired.if_not_present)
+                TRY(read_live(item, &trial, error));
+        if (!trial.live && !(r = dry_run(item, &trial, error))) {
+                if (!*version_of(trial.tried)) {
+                        item->plan = PLAN_WRITE;
+                        item->action = APPLY_CREATED;
+                        return 0;
+                }
+                TRY(read_live(item, &trial, error));
+        } else if (!trial.live) {
+                cleanup(error_release) struct error failed = ERROR_NULL;
+
+                /* It may be there after all, and not for us to change. */
+                error_move(&failed, error);
+                if (probably_there || (failed.http_status != 409 && failed.http_status != 422) ||
+                    read_live(item, &trial, error) != 0 || !trial.live) {
+                        error_move(error, &failed);
+                        return apply_error(item, "dry-run", error);
+                }
+        }
+        if (trial.live && (item->desired.if_not_present ||
+                           steering_of(buffer_view(&trial.live_text), item->run->settings->annotation_group).skip))
+                return skip(item);
+        if (!trial.live || try_against_live(item, &trial, error) != 0)
+                return try_recreation(item, &trial, error);
+        if (!trial.live)
+                return error_set(error, ERROR_CONFLICT, "%s/%s was deleted meanwhile", item->id.kind, item->id.name);
+        return plan_for_live(item, &trial, error);
+}
+
+/* A live watch says what is there: nothing has to be read. */
+static int try_as_watched(struct apply_item *item, const struct drift_live *live, struct error *error)
+{
+        cleanup(trial_release) struct trial trial = { .live = NULL };
+
+        if (live->digest.skip || item->desired.if_not_present)
+                return skip(item);
+        if ((live->digest.foreign && !live->digest.merge) || item->run->rules || item->run->settings->migrate_api_version)
+                return try_by_asking(item, true, error);
+        /* What was accepted before need not be tried again; a HorizontalPodAutoscaler's own defaults change with every apply. */
+        if (!live->verified || is_kind(item, "autoscaling", "HorizontalPodAutoscaler")) {
+                if (dry_run(item, &trial, error) != 0) {
+                        error_release(error);
+                        return try_by_asking(item, true, error);
+                }
+                if (!*version_of(trial.tried)) {
+                        item->plan = PLAN_WRITE;
+                        item->action = APPLY_CREATED;
+                        return 0;
+                }
+        }
+        item->live = live->digest;
+        item->plan = PLAN_WRITE;
+        item->action = APPLY_CONFIGURED;
+        return 0;
+}
+
+static int try_item(struct apply_item *item, struct error *error)
+{
+        const struct apply_settings *settings = item->run->settings;
+        struct drift_live live = { .known = false };
+        struct drift_key key;
+
+        item->desired = steering_of(item->object->text, settings->annotation_group);
+        TRY(find_resource(item, error));
+        if (item->desired.skip)
+                return skip(item);
+        digest_wanted(item);
+        if (settings->drift && !settings->verify_all) {
+                int64_t now_ms = clock_now_ms();
+
+                key = key_of(item);
+                if (drift_check(settings->drift, &key, item->wanted, settings->recheck_ms ? settings->recheck_ms : RECHECK_MS,
+                                now_ms, &live) == DRIFT_NONE) {
+                        item->plan = PLAN_UNCHANGED;
+                        item->action = APPLY_UNCHANGED;
+                        item->status = drift_is_current(settings->drift, &key, now_ms) ? KSTATUS_CURRENT : KSTATUS_UNKNOWN;
+                        return 0;
+                }
+        }
+        if (live.known && live.exists)
+                return try_as_watched(item, &live, error);
+        return try_by_asking(item, item->object->known && !live.known, error);
+}
+
+void apply_try(struct apply_item *item)
+{
+        try_item(item, &item->error);
+}
+
+/* ---- writing ---- */
+
+static int patch_metadata(const struct apply_item *item, struct error *error)
+{
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+        cleanup(buffer_release) struct buffer answer = BUFFER_NULL;
+        struct kube_request request = request_of(item, KUBE_PATCH_JSON);
+
+        json_print(item->metadata_patch, &text);
+        request.body = buffer_view(&text);
+        if (call(item, &request, &answer, error) != 0)
+                return apply_error(item, "metadata.managedFields cleanup", error);
+        return 0;
+}
+
+static int still_there(const struct apply_item *item, struct json *live, struct error *error)
+{
+        cleanup(buffer_release) struct buffer id = BUFFER_NULL;
+        cleanup(free_string) char *finalizers = json_text(JSON_PATH(live, "metadata", "finalizers"));
+
+        object_id_describe(&item->id, &id);
+        return error_set(error, ERROR_TIMEOUT,
+                         "%s immutable field detected, it was deleted to be created again but is still there: "
+                         "finalizers %s hold it",
+                         buffer_string(&id), finalizers);
+}
+
+/* Deletes the object that was tried and waits until it is gone. */
+static int delete_first(struct apply_item *item, struct error *error)
+{
+        const struct apply_settings *settings = item->run->settings;
+        int64_t until = clock_now_ms() + (settings->recreate_ms ? settings->recreate_ms : RECREATE_WAIT_MS);
+        int64_t pause_ms = RECREATE_PAUSE_MS;
+        struct kube_request request = request_of(item, KUBE_DELETE);
+        cleanup(buffer_release) struct buffer answer = BUFFER_NULL;
+        cleanup(buffer_release) struct buffer id = BUFFER_NULL;
+        cleanup(trial_release) struct trial trial = { .live = NULL };
+
+        object_id_describe(&item->id, &id);
+        request.propagation = "Background";
+        request.uid = item->uid;
+        if (call(item, &request, &answer, error) != 0) {
+                if (error->kind != ERROR_NOT_FOUND)
+                        return error_wrap(error, "%s immutable field detected, failed to delete object", buffer_string(&id));
+                error_release(error);
+        }
+        for (;;) {
+                TRY(read_live(item, &trial, error));
+                if (!trial.live || strcmp(json_string(JSON_PATH(trial.live, "metadata", "uid"), ""), item->uid))
+                        return 0;
+                if (clock_now_ms() >= until)
+                        return still_there(item, trial.live, error);
+                TRY(context_sleep(item->run->context, pause_ms, error));
+                pause_ms = pause_ms * 2 < RECREATE_PAUSE_MAX ? pause_ms * 2 : RECREATE_PAUSE_MAX;
+        }
+}
+
+static bool same_as_live(const struct apply_item *item, const struct drift_digest *answer)
+{
+        return item->live.resource_version && !item->metadata_patch && drift_digest_same(&item->live, answer);
+}
+
+static int write_item(struct apply_item *item, struct error *error)
+{
+        const struct apply_settings *settings = item->run->settings;
+        cleanup(buffer_release) struct buffer answer = BUFFER_NULL;
+        cleanup(json_free) struct json *object = NULL;
+
+        if (item->plan == PLAN_RECREATE) {
+                TRY(delete_first(item, error));
+                item->action = APPLY_CREATED;
+        }
+        if (item->metadata_patch)
+                TRY(patch_metadata(item, error));
+        while (apply_once(item, false, &answer, error) != 0) {
+                if (!forget_unknown_fields(item, error))
+                        return apply_error(item, "apply", error);
+                error_release(error);
+        }
+        item->written = true;
+        TRY(json_parse(buffer_view(&answer), &object, error));
+        if (settings->drift) {
+                struct drift_digest digest = drift_digest_of(settings->drift, buffer_view(&answer));
+
+                if (item->action == APPLY_CONFIGURED && same_as_live(item, &digest))
+                        item->action = APPLY_UNCHANGED;
+        }
+        item->status = kstatus_compute(object, clock_wall_us(), NULL);
+        remember(item, buffer_view(&answer));
+        if (is_kind(item, "apiextensions.k8s.io", "CustomResourceDefinition"))
+                kube_resource_forget(settings->client, json_string(JSON_PATH(object, "spec", "group"), ""));
+        return 0;
+}
+
+void apply_write(struct apply_item *item)
+{
+        write_item(item, &item->error);
+}

@@ -1,0 +1,380 @@
+#include "kube/health.h"
+
+#include "base/arena.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "kube/client.h"
+#include "kube/parallel.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define CONCURRENCY    4
+#define PAUSE_FIRST_MS 100
+#define PAUSE_LAST_MS  5000
+#define MESSAGE_LIMIT  512
+
+struct pending {
+        const struct health_object *wanted;
+        const struct kube_resource *resource;
+        struct object_id id; /* without a namespace that the kind has no use for */
+        enum kstatus status;
+        struct buffer message;
+        bool found; /* by the list of this round */
+};
+
+/* Objects that are read by one request. */
+struct group {
+        struct pending **items;
+        size_t count;
+        struct error error; /* only of the context: it ends the wait */
+};
+
+struct wait {
+        struct context *context;
+        const struct health_settings *settings;
+        struct pending *items;
+        size_t count;
+        struct pending **order; /* those of this round */
+        struct group *groups;
+        size_t group_count;
+};
+
+/* ---- one object ---- */
+
+static void set_message(struct pending *item, const char *message)
+{
+        buffer_clear(&item->message);
+        item->message.full = false;
+        buffer_add_string(&item->message, message);
+}
+
+/* A failure to read is the object's status, unless it is the end of the wait itself. */
+static int unreadable(struct pending *item, struct error *error)
+{
+        if (error->kind == ERROR_CANCELLED)
+                return -1;
+        item->status = KSTATUS_UNKNOWN;
+        set_message(item, error_message(error));
+        if (error->kind == ERROR_NOT_FOUND && strcmp(error->reason, "NoKindMatch")) {
+                item->status = item->wanted->finishes ? KSTATUS_CURRENT : KSTATUS_NOT_FOUND;
+                set_message(item, "");
+        }
+        error_release(error);
+        return 0;
+}
+
+/* "k=v,k2=v2" of spec.selector.matchLabels. */
+static void pod_selector(const struct json *object, struct buffer *selector)
+{
+        JSON_EACH(JSON_PATH(object, "spec", "selector", "matchLabels"), label)
+                buffer_printf(selector, "%s%s=%s", selector->length ? "," : "", label.key, json_string(label.value, ""));
+}
+
+static int look_at_pods(const struct wait *wait, struct pending *item, const struct json *object, struct error *error)
+{
+        cleanup(buffer_release) struct buffer selector = BUFFER_NULL;
+        cleanup(json_free) struct json *pods = NULL;
+        struct kube_request request = {
+                .verb = KUBE_LIST,
+                .resource = kube_resource_intern("", "v1", "Pod", "pods", true),
+                .name_space = item->id.namespace,
+        };
+
+        pod_selector(object, &selector);
+        if (!selector.length)
+                return 0;
+        request.label_selector = buffer_string(&selector);
+        if (kube_call_json(wait->context, wait->settings->client, &request, &pods, error) != 0) {
+                if (error->kind == ERROR_CANCELLED)
+                        return -1;
+                error_release(error);
+                return 0;
+        }
+        item->status = kstatus_with_pods(item->status, pods, &item->message);
+        return 0;
+}
+
+static int judge(const struct wait *wait, struct pending *item, const struct json *object, struct error *error)
+{
+        const struct health_settings *settings = wait->settings;
+
+        buffer_clear(&item->message);
+        item->message.full = false;
+        item->found = true;
+        if (!settings->evaluate || !settings->evaluate(settings->data, object, &item->status, &item->message)) {
+                item->status = kstatus_compute(object, clock_wall_us(), &item->message);
+                if (kstatus_needs_pods(object, item->status))
+                        TRY(look_at_pods(wait, item, object, error));
+        }
+        if (item->status == KSTATUS_CURRENT && settings->drift)
+                drift_current(settings->drift, &(struct drift_key){ item->resource, item->id.namespace, item->id.name },
+                              json_string(JSON_PATH(object, "metadata", "resourceVersion"), ""));
+        return 0;
+}
+
+static int read_one(const struct wait *wait, struct pending *item, struct error *error)
+{
+        cleanup(json_free) struct json *object = NULL;
+
+        if (kube_get(wait->context, wait->settings->client, item->resource, item->id.namespace, item->id.name, &object, error) != 0)
+                return unreadable(item, error);
+        return judge(wait, item, object, error);
+}
+
+/* ---- a group ---- */
+
+static int match_list(const struct wait *wait, struct group *group, struct json *list, struct error *error)
+{
+        struct json *items = json_get(list, "items");
+        size_t i, k;
+
+        for (i = 0; i < json_length(items); i++) {
+                struct json *object = json_at(items, i);
+                const char *name = json_string(JSON_PATH(object, "metadata", "name"), "");
+
+                for (k = 0; k < group->count; k++) {
+                        struct pending *item = group->items[k];
+
+                        if (item->found || strcmp(item->id.name, name))
+                                continue;
+                        json_set_string(object, "apiVersion", item->resource->api_version);
+                        json_set_string(object, "kind", item->resource->kind);
+                        TRY(judge(wait, item, object, error));
+                        break;
+                }
+        }
+        return 0;
+}
+
+static int read_group(const struct wait *wait, struct group *group, struct error *error)
+{
+        const struct pending *first = group->items[0];
+        size_t i;
+
+        for (i = 0; i < group->count; i++)
+                group->items[i]->found = false;
+        if (group->count > 1) {
+                cleanup(json_free) struct json *list = NULL;
+                struct kube_request request = {
+                        .verb = KUBE_LIST,
+                        .resource = first->resource,
+                        .name_space = first->id.namespace,
+                        .label_selector = wait->settings->label_selector,
+                };
+
+                if (kube_call_json(wait->context, wait->settings->client, &request, &list, error) == 0)
+                        TRY(match_list(wait, group, list, error));
+                else if (error->kind == ERROR_CANCELLED)
+                        return -1;
+                else
+                        error_release(error); /* perhaps listing is not allowed: one by one then */
+        }
+        for (i = 0; i < group->count; i++)
+                if (!group->items[i]->found)
+                        TRY(read_one(wait, group->items[i], error));
+        return 0;
+}
+
+static void read_one_group(void *argument, size_t index)
+{
+        const struct wait *wait = argument;
+
+        read_group(wait, &wait->groups[index], &wait->groups[index].error);
+}
+
+/* ---- a round ---- */
+
+static int by_place(const void *a, const void *b)
+{
+        const struct pending *left = *(struct pending *const *)a, *right = *(struct pending *const *)b;
+
+        if (left->resource != right->resource)
+                return left->resource < right->resource ? -1 : 1;
+        return strcmp(left->id.namespace, right->id.namespace);
+}
+
+static bool same_group(const struct wait *wait, const struct pending *a, const struct pending *b)
+{
+        return wait->settings->label_selector && a->resource == b->resource && !strcmp(a->id.namespace, b->id.namespace);
+}
+
+static int read_pending(struct wait *wait, struct error *error)
+{
+        unsigned limit = wait->settings->concurrency ? wait->settings->concurrency : CONCURRENCY;
+        size_t i, count = 0;
+        int r = 0;
+
+        for (i = 0; i < wait->count; i++)
+                if (wait->items[i].status != KSTATUS_CURRENT && wait->items[i].resource)
+                        wait->order[count++] = &wait->items[i];
+        if (!count)
+                return 0;
+        qsort(wait->order, count, sizeof(struct pending *), by_place);
+        wait->group_count = 0;
+        for (i = 0; i < count; i++)
+                if (i && same_group(wait, wait->order[i - 1], wait->order[i]))
+                        wait->groups[wait->group_count - 1].count++;
+                else
+                        wait->groups[wait->group_count++] = (struct group){ &wait->order[i], 1, ERROR_NULL };
+        parallel_each(wait->settings->parallel, limit, wait->group_count, read_one_group, wait);
+        for (i = 0; i < wait->group_count; i++) {
+                if (wait->groups[i].error.kind != ERROR_NONE && r == 0)
+                        r = error_move(error, &wait->groups[i].error);
+                error_release(&wait->groups[i].error);
+        }
+        return r;
+}
+
+/* Kinds that are not served yet may be later. */
+static int find_resources(struct wait *wait, struct error *error)
+{
+        size_t i;
+
+        for (i = 0; i < wait->count; i++) {
+                struct pending *item = &wait->items[i];
+                const struct object_id *id = &item->wanted->object;
+                int r;
+
+                if (item->status == KSTATUS_CURRENT || item->resource)
+                        continue;
+                r = kube_resource_find(wait->context, wait->settings->client, id->group, id->version, id->kind, &item->resource,
+                                       error);
+                if (r != 0) {
+                        item->resource = NULL;
+                        TRY(unreadable(item, error));
+                        continue;
+                }
+                if (!item->resource->namespaced)
+                        item->id.namespace = "";
+                if (item->resource->namespaced && !*id->namespace) {
+                        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+
+                        object_id_describe(id, &text);
+                        return error_set(error, ERROR_INVALID, "can't determine status for %s", buffer_string(&text));
+                }
+        }
+        return 0;
+}
+
+/* ---- the end ---- */
+
+static int compare_texts(const void *a, const void *b)
+{
+        return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static char *describe(const struct pending *item, struct arena *arena)
+{
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+
+        object_id_describe(&item->wanted->object, &text);
+        buffer_printf(&text, " status: '%s'", kstatus_name(item->status));
+        if (item->message.length)
+                buffer_printf(&text, ": %s", buffer_string(&item->message));
+        return arena_string(arena, buffer_string(&text));
+}
+
+static int give_up(const struct wait *wait, bool early, struct error *error)
+{
+        cleanup(arena_free) struct arena *arena = arena_new();
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+        char **lines = arena_array(arena, wait->count, sizeof(*lines));
+        size_t i, count = 0;
+
+        for (i = 0; i < wait->count; i++)
+                if (early ? wait->items[i].status == KSTATUS_FAILED : wait->items[i].status != KSTATUS_CURRENT)
+                        lines[count++] = describe(&wait->items[i], arena);
+        qsort(lines, count, sizeof(*lines), compare_texts);
+        for (i = 0; i < count; i++)
+                buffer_printf(&text, "%s%s", i ? ", " : "", lines[i]);
+        if (early)
+                return error_set(error, ERROR_CONFLICT, "failed early due to stalled resources: [%s]", buffer_string(&text));
+        return error_set(error, ERROR_TIMEOUT, "timeout waiting for: [%s]", buffer_string(&text));
+}
+
+struct tally {
+        size_t current, failed, unseen;
+};
+
+static struct tally count_up(const struct wait *wait)
+{
+        struct tally tally = { 0 };
+        size_t i;
+
+        for (i = 0; i < wait->count; i++) {
+                tally.current += wait->items[i].status == KSTATUS_CURRENT;
+                tally.failed += wait->items[i].status == KSTATUS_FAILED;
+                tally.unseen += wait->items[i].status == KSTATUS_UNKNOWN;
+        }
+        return tally;
+}
+
+/* Until something of the owner moves, or for a while that grows. */
+static int pause_for(const struct wait *wait, uint64_t *sequence, int64_t *pause_ms, int64_t until, struct error *error)
+{
+        const struct health_settings *settings = wait->settings;
+        int64_t left = until - clock_now_ms();
+        int64_t length = *pause_ms < left ? *pause_ms : left;
+
+        *pause_ms = *pause_ms * 2 < PAUSE_LAST_MS ? *pause_ms * 2 : PAUSE_LAST_MS;
+        if (length <= 0)
+                return context_check(wait->context, error);
+        if (!settings->drift)
+                return context_sleep(wait->context, length, error);
+        drift_wait(wait->context, settings->drift, settings->owner_namespace, settings->owner_name, sequence, length);
+        return context_check(wait->context, error);
+}
+
+static int wait_for(struct wait *wait, struct error *error)
+{
+        int64_t until = clock_now_ms() + wait->settings->timeout_ms, pause_ms = PAUSE_FIRST_MS;
+        uint64_t sequence = 0;
+        /* What was seen in progress a moment ago is given a moment. */
+        bool look = count_up(wait).unseen > 0;
+
+        for (;;) {
+                struct tally tally;
+
+                TRY(find_resources(wait, error));
+                if (look)
+                        TRY(read_pending(wait, error));
+                look = true;
+                tally = count_up(wait);
+                if (tally.current == wait->count)
+                        return 0;
+                if (tally.failed && (wait->settings->fail_fast || tally.current + tally.failed == wait->count))
+                        return give_up(wait, true, error);
+                if (clock_now_ms() >= until)
+                        return give_up(wait, false, error);
+                TRY(pause_for(wait, &sequence, &pause_ms, until, error));
+        }
+}
+
+int health_wait(struct context *context, const struct health_settings *settings, const struct health_object *objects, size_t count,
+                struct error *error)
+{
+        cleanup(arena_free) struct arena *arena = arena_new();
+        struct wait wait = {
+                .context = context,
+                .settings = settings,
+                .items = arena_array(arena, count, sizeof(*wait.items)),
+                .count = count,
+                .order = arena_array(arena, count, sizeof(*wait.order)),
+                .groups = arena_array(arena, count, sizeof(*wait.groups)),
+        };
+        size_t i;
+        int r;
+
+        for (i = 0; i < count; i++)
+                wait.items[i] = (struct pending){
+                        .wanted = &objects[i],
+                        .id = objects[i].object,
+                        .status = objects[i].status,
+                        .message = BUFFER_LIMIT(MESSAGE_LIMIT),
+                };
+        r = wait_for(&wait, error);
+        for (i = 0; i < count; i++)
+                buffer_release(&wait.items[i].message);
+        return r;
+}
