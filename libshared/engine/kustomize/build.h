@@ -7,8 +7,6 @@
 #include "engine/kustomize/resource.h"
 #include "engine/kustomize/schema.h"
 
-struct configuration;
-
 struct build {
         struct arena *arena;
         const struct kustomize_tree *tree;
@@ -17,11 +15,9 @@ struct build {
         struct reader_budget budget;
         struct reader reader;
         struct identity identity;
-        struct configuration *defaults; /* of the transformers; NULL until used */
-        bool schema_used;               /* the built-in schema has been looked at: openapi.path only adds to it from then on */
-        bool schema_set;                /* an openapi field has been seen: the first one stays */
-        bool metadata;                  /* buildMetadata of the top file: origins are kept */
-        struct error *error;            /* where every function of this build reports */
+        bool schema_set;     /* an openapi field has been seen: the first one stays */
+        bool metadata;       /* buildMetadata of the top file: origins are kept */
+        struct error *error; /* where every function of this build reports */
 };
 
 /* Looks at the memory limit; called between steps. */

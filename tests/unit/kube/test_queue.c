@@ -168,10 +168,10 @@ static int model_take(struct model *model, bool fresh_only)
         return -1;
 }
 
-static void key_names(int key, char space[8], char name[8])
+static void key_names(int key, char space[16], char name[16])
 {
-        snprintf(space, 8, "ns%d", key / NAMES);
-        snprintf(name, 8, "o%d", key % NAMES);
+        snprintf(space, 16, "ns%d", key / NAMES);
+        snprintf(name, 16, "o%d", key % NAMES);
 }
 
 static int key_of(const struct queue_item *item)
@@ -192,7 +192,7 @@ static void random_operations_equal_the_model(void **state)
         model.now = 1;
         for (int i = 0; i < 1000000; i++) {
                 int key = rand_r(&seed) % KEYS, priority = priorities[rand_r(&seed) % LEVELS];
-                char space[8], name[8];
+                char space[16], name[16];
 
                 /* Odd instants for now, even ones for what comes later, and no two alike. */
                 model.now += 2 * (rand_r(&seed) % 50);
