@@ -2,8 +2,12 @@
  * seccomp: the child has the system calls that reading, computing and writing need.
  *
  * What is listed is allowed, checked by its arguments, or refused with EPERM by name; what is not listed is ENOSYS, as on an older kernel, and
- * libraries have a way around that. The list becomes a BPF program that is a binary search over the numbers: the kernel runs the program once
- * for every call number when it is attached, so its depth, not its length, is what a job pays.
+ * libraries have a way around that.
+ *
+ * Attaching a filter is the dearest part of starting a job, so there are two: what holds for every job is attached to the fork server once, and
+ * its children inherit it; a child attaches what depends on the job. The kernel applies both, the stricter verdict counts. Each
+ * is a binary search over the numbers: the kernel runs a new program once for every call that the older one allows, so its depth, not its
+ * length, is what a job pays.
  */
 #include "base/job_private.h"
 
@@ -35,11 +39,17 @@
 #ifndef __NR_faccessat2
 #define __NR_faccessat2 439
 #endif
+#ifndef __NR_landlock_create_ruleset
+#define __NR_landlock_create_ruleset 444
+#define __NR_landlock_add_rule       445
+#define __NR_landlock_restrict_self  446
+#endif
 
 enum action {
         MISSING, /* ENOSYS */
         ALLOWED,
         REFUSED,      /* EPERM */
+        FOR_SERVER,   /* EPERM too, but not for the server, nor for a child that is still putting up its walls */
         WITH_FILES,   /* allowed if the job may open by name, else EACCES */
         WITH_NETWORK, /* else EPERM, as the next two */
         WITH_THREADS,
@@ -193,6 +203,9 @@ static const struct call calls[] = {
         C(execveat, REFUSED),
         C(wait4, WITH_PROCESSES),
         C(waitid, WITH_PROCESSES),
+        C(landlock_create_ruleset, FOR_SERVER),
+        C(landlock_add_rule, FOR_SERVER),
+        C(landlock_restrict_self, FOR_SERVER),
         /* Named so that they fail as forbidden, not as unknown. */
         C(listen, REFUSED),
         C(accept, REFUSED),
@@ -226,7 +239,7 @@ static const struct call calls[] = {
         C(setgroups, REFUSED),
         C(capset, REFUSED),
         C(setsid, REFUSED),
-        C(setpgid, REFUSED),
+        C(setpgid, FOR_SERVER),
         C(personality, REFUSED),
         C(fchmodat, REFUSED),
         C(fchownat, REFUSED),
@@ -235,7 +248,7 @@ static const struct call calls[] = {
         C(mknodat, REFUSED),
         C(name_to_handle_at, REFUSED),
         C(open_by_handle_at, REFUSED),
-        C(seccomp, REFUSED),
+        C(seccomp, FOR_SERVER),
         C(tkill, REFUSED),
         C(rt_sigqueueinfo, REFUSED),
         C(kexec_load, REFUSED),
@@ -280,12 +293,12 @@ static const struct call calls[] = {
 
 #define CALL_COUNT (sizeof(calls) / sizeof(calls[0]))
 
-#define PROGRAM_LIMIT 2048
+#define PROGRAM_LIMIT 1024
 
 struct program {
         struct sock_filter list[PROGRAM_LIMIT];
         unsigned short count;
-        const struct job_filter *filter;
+        const struct job_filter *filter; /* of the child; NULL: for the server */
         uint32_t pid;
 };
 
@@ -441,6 +454,7 @@ static void leaf(struct program *program, enum action action)
                 allow(program);
                 break;
         case REFUSED:
+        case FOR_SERVER:
                 refuse(program, EPERM);
                 break;
         case WITH_FILES:
@@ -471,7 +485,25 @@ static int compare_calls(const void *a, const void *b)
         return ((const struct call *)a)->number - ((const struct call *)b)->number;
 }
 
-static size_t spans_of(struct span *spans)
+/* Neighbours with the same action are one span. */
+static size_t span_add(struct span *spans, size_t count, uint32_t start, enum action action)
+{
+        if (count == 0 || spans[count - 1].action != action)
+                spans[count++] = (struct span){ start, action };
+        return count;
+}
+
+/* What this program has to say about a call, where the other one does not have the last word. */
+static enum action action_of(bool child, enum action action)
+{
+        bool for_all = action == MISSING || action == REFUSED || action == ALLOWED;
+
+        if (child)
+                return for_all ? ALLOWED : action;
+        return for_all ? action : ALLOWED;
+}
+
+static size_t spans_of(bool child, struct span *spans)
 {
         struct call sorted[CALL_COUNT];
         size_t count = 0;
@@ -483,14 +515,12 @@ static size_t spans_of(struct span *spans)
         for (size_t i = 0; i < CALL_COUNT; i++) {
                 uint32_t number = (uint32_t)sorted[i].number;
 
-                if (number > next && (count == 0 || spans[count - 1].action != MISSING))
-                        spans[count++] = (struct span){ next, MISSING };
-                if (count == 0 || spans[count - 1].action != sorted[i].action)
-                        spans[count++] = (struct span){ number, sorted[i].action };
+                if (number > next)
+                        count = span_add(spans, count, next, action_of(child, MISSING));
+                count = span_add(spans, count, number, action_of(child, sorted[i].action));
                 next = number + 1;
         }
-        spans[count++] = (struct span){ next, MISSING };
-        return count;
+        return span_add(spans, count, next, action_of(child, MISSING));
 }
 
 static void search(struct program *program, const struct span *spans, size_t count)
@@ -519,21 +549,45 @@ bool job_filter_supported(void)
         return syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &verdict) == 0;
 }
 
-int job_filter_install(const struct job_filter *filter, struct error *err)
-{
-        struct span spans[2 * CALL_COUNT + 1];
-        struct program program = { .filter = filter, .pid = (uint32_t)getpid() };
-        struct sock_fprog attached = { .filter = program.list };
+/* Those of the children's programs, sorted before the first fork. */
+static struct span child_spans[2 * CALL_COUNT + 1];
+static size_t child_span_count;
 
-        load(&program, offsetof(struct seccomp_data, arch));
-        emit(&program, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCHITECTURE, 1, 0));
-        end(&program, SECCOMP_RET_KILL_PROCESS);
-        load(&program, offsetof(struct seccomp_data, nr));
-        search(&program, spans, spans_of(spans));
-        if (program.count > PROGRAM_LIMIT)
-                return error_set(err, ERROR_INTERNAL, "confine a job: a seccomp program of %u instructions", program.count);
-        attached.len = program.count;
+static int attach(struct program *program, const struct span *spans, size_t count, struct error *err)
+{
+        struct sock_fprog attached = { .filter = program->list };
+
+        load(program, offsetof(struct seccomp_data, nr));
+        search(program, spans, count);
+        if (program->count > PROGRAM_LIMIT)
+                return error_set(err, ERROR_INTERNAL, "confine a job: a seccomp program of %u instructions", program->count);
+        attached.len = program->count;
         if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &attached) < 0)
                 return error_set_errno(err, errno, "confine a job: seccomp");
         return 0;
+}
+
+int job_filter_install_server(struct error *err)
+{
+        struct span spans[2 * CALL_COUNT + 1];
+        struct program program;
+
+        program.count = 0;
+        program.filter = NULL;
+        program.pid = 0;
+        child_span_count = spans_of(true, child_spans);
+        load(&program, offsetof(struct seccomp_data, arch));
+        emit(&program, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCHITECTURE, 1, 0));
+        end(&program, SECCOMP_RET_KILL_PROCESS);
+        return attach(&program, spans, spans_of(false, spans), err);
+}
+
+int job_filter_install(const struct job_filter *filter, struct error *err)
+{
+        struct program program; /* large, and written before it is read */
+
+        program.count = 0;
+        program.filter = filter;
+        program.pid = (uint32_t)getpid();
+        return attach(&program, child_spans, child_span_count, err);
 }

@@ -96,5 +96,7 @@ struct job_filter {
         bool processes;
 };
 bool job_filter_supported(void);
-/* Confines this process; no_new_privs must be set. */
+/* What holds for every job, for the server and all that it forks. no_new_privs must be set, as for the next. */
+int job_filter_install_server(struct error *err);
+/* The rest, for this child. */
 int job_filter_install(const struct job_filter *filter, struct error *err);

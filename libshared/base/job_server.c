@@ -100,6 +100,7 @@ void job_descriptors_close(unsigned first, unsigned last)
 
 static void server_open(struct job_server *server, int socket, void (*prepare)(void))
 {
+        struct error err = ERROR_NULL;
         sigset_t set;
         int null;
 
@@ -137,6 +138,9 @@ static void server_open(struct job_server *server, int socket, void (*prepare)(v
                 _exit(1);
         if (prepare)
                 prepare();
+        /* After the preparations, which may need more than a job ever does. */
+        if (job_filter_install_server(&err) < 0)
+                _exit(1);
         server->mapped_bytes = mapped_bytes();
 }
 

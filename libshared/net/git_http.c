@@ -116,7 +116,7 @@ static int set_proxy(CURL *easy, struct git_session *session, struct error *err)
 
 int git_curl_connection(CURL *easy, struct git_session *session, struct error *err)
 {
-        int64_t left;
+        int64_t left = 0;
 
         TRY(git_remaining(session, &left, err));
         curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
@@ -262,7 +262,7 @@ static int pump(struct http *http, struct error *err)
         while (http->consumed == http->received.length && !http->ended) {
                 int active = 0, left_in_queue;
                 CURLMsg *message;
-                int64_t left;
+                int64_t left = 0;
 
                 TRY(git_remaining(http->session, &left, err));
                 if (http->paused) {
@@ -306,7 +306,7 @@ static int transfer_failed(struct http *http, const char *method, const char *ur
 
         switch (http->result) {
         case CURLE_OPERATION_TIMEDOUT: {
-                int64_t left;
+                int64_t left = 0;
 
                 if (git_remaining(http->session, &left, err) < 0 || left < 100)
                         return git_deadline_exceeded(err);

@@ -69,6 +69,7 @@ static void call_start(void *argument)
 {
         struct call *call = argument;
         struct http_engine *engine = http_engine_of(call->io);
+        struct http_lane_state *lane = &engine->lanes[call->request->lane == HTTP_URGENT ? LANE_URGENT : LANE_REQUESTS];
         struct error err = ERROR_NULL;
 
         if (http_transfer_prepare(engine, &call->transfer, call->request, &err) < 0) {
@@ -79,7 +80,8 @@ static void call_start(void *argument)
         call->transfer.collects = !call->request->sink;
         call->transfer.bytes = call_bytes;
         call->transfer.end = call_end;
-        http_transfer_start(&call->transfer, call->request->lane == HTTP_URGENT ? LANE_URGENT : LANE_REQUESTS);
+        http_transfer_start(&call->transfer, (unsigned)(lane - engine->lanes));
+        http_lane_run(lane); /* the call may be over and gone after this */
 }
 
 static void call_cancel(void *argument)

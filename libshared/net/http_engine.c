@@ -82,6 +82,12 @@ static void socket_ready(void *argument, uint32_t events)
                 mask |= CURL_CSELECT_IN | CURL_CSELECT_ERR;
         if (events & EPOLLIN)
                 socket->read_ms = clock_now_ms();
+        if (!socket->wanted) {
+                /* An idle connection says something, most often that it ends: curl looks when it wants to use it. */
+                io_descriptor_remove(socket->lane->engine->io, &socket->descriptor);
+                socket->waits_for = 0;
+                return;
+        }
         act(socket->lane, socket->descriptor.fd, mask);
 }
 
@@ -129,19 +135,25 @@ static int socket_wanted(CURL *easy, curl_socket_t fd, int what, void *argument,
 
         (void)easy;
         if (what == CURL_POLL_REMOVE) {
+                /* Between two requests a connection stays in the loop: most often the next one wants the same of it. */
                 if (socket && socket->connection)
-                        io_descriptor_remove(lane->engine->io, &socket->descriptor);
+                        socket->wanted = false;
                 else if (socket)
                         socket_forget(socket);
                 return 0;
         }
         if (!socket)
                 socket = socket_add(lane, fd);
-        curl_multi_assign(lane->multi, fd, socket);
+        if (!assigned)
+                curl_multi_assign(lane->multi, fd, socket);
+        socket->wanted = true;
+        if (socket->waits_for == events)
+                return 0;
         if (io_descriptor_set(lane->engine->io, &socket->descriptor, events, &err) < 0) {
                 error_release(&err);
                 return -1;
         }
+        socket->waits_for = events;
         return 0;
 }
 
@@ -266,6 +278,14 @@ static void liveness_check(void *argument)
         }
         if (next != CLOCK_NEVER)
                 io_timer_set(engine->io, &engine->liveness, next);
+}
+
+void http_lane_run(struct http_lane_state *lane)
+{
+        if (io_timer_pending(&lane->timer) && lane->timer.at_ms <= clock_now_ms()) {
+                io_timer_cancel(lane->engine->io, &lane->timer);
+                act(lane, CURL_SOCKET_TIMEOUT, 0);
+        }
 }
 
 CURLMcode http_lane_add(struct http_transfer *transfer)

@@ -44,8 +44,10 @@ struct http_socket {
         struct io_descriptor descriptor;
         struct http_settings *settings; /* of a connection; NULL: not a connection */
         bool connection;
-        int64_t read_ms;   /* when something last came in */
-        int64_t pinged_ms; /* 0: no ping is under way */
+        bool wanted;        /* curl wants to hear of it */
+        uint32_t waits_for; /* what it is in the loop for; 0: not in the loop */
+        int64_t read_ms;    /* when something last came in */
+        int64_t pinged_ms;  /* 0: no ping is under way */
 };
 
 struct http_transfer {
@@ -109,6 +111,8 @@ CURL *http_easy_get(struct http_engine *engine);
 void http_easy_put(struct http_engine *engine, CURL *easy);
 /* Hands the easy handle to the lane. */
 CURLMcode http_lane_add(struct http_transfer *transfer);
+/* What curl wants to do at once, done now. Not while curl is calling us. */
+void http_lane_run(struct http_lane_state *lane);
 /* Closes connections of this lane and these settings on which nothing came in since that instant. */
 void http_sockets_close_silent(struct http_lane_state *lane, const struct http_settings *settings, int64_t since_ms);
 curl_socket_t http_socket_open(void *transfer, curlsocktype purpose, struct curl_sockaddr *address);

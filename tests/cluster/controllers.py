@@ -15,23 +15,23 @@ CONTROLLERS = ("source-controller", "kustomize-controller")
 
 
 class Controller:
-    """One controller of build/bin. flags come after ours, so they win; wrapper: words before the command, for a controller in a place of its own."""
+    """One controller of build/bin. flags come after ours, so they win; wrapper: words before the command, for one in a place of its own; label: for a second one."""
 
-    def __init__(self, workspace, name, kubeconfig, binaries=None, flags=(), wrapper=()):
+    def __init__(self, workspace, name, kubeconfig, binaries=None, flags=(), wrapper=(), label=None):
         self.name = name
-        self.workspace = workspace
+        folder = label or name
         self.metrics_port, self.health_port = free_port(), free_port()
-        self.temporary = workspace.folder(f"{name}/tmp")
+        self.temporary = workspace.folder(f"{folder}/tmp")
         command = [*wrapper, os.path.join(binaries or f"{ROOT}/build/bin", name), "--watch-all-namespaces", "--log-level=info", "--log-encoding=json",
                    "--enable-leader-election=false", f"--metrics-addr=127.0.0.1:{self.metrics_port}", f"--health-addr=127.0.0.1:{self.health_port}"]
         if name == "source-controller":
-            self.storage, self.storage_port = workspace.folder(f"{name}/storage"), free_port()
+            self.storage, self.storage_port = workspace.folder(f"{folder}/storage"), free_port()
             self.storage_address = f"127.0.0.1:{self.storage_port}"
             command += [f"--storage-path={self.storage}", f"--storage-addr={self.storage_address}", f"--storage-adv-addr={self.storage_address}"]
         # Of the caller's environment nothing but the path: a proxy or a credential of the user is none of the tests'.
         environment = {name: "" for name in os.environ if name.lower().endswith("_proxy")}
         environment.update({"KUBECONFIG": kubeconfig, "RUNTIME_NAMESPACE": NAMESPACE, "TMPDIR": self.temporary, "HOME": self.temporary})
-        self.process = workspace.process(name, [*command, *flags], env=environment)
+        self.process = workspace.process(folder, [*command, *flags], env=environment)
 
     def start(self, wait=True):
         self.process.start()
@@ -119,7 +119,7 @@ class Stack:
         self.controllers = {}
         for name in [name for name in CONTROLLERS if os.access(f"{binaries}/{name}", os.X_OK)]:
             kubeconfig = plane.write_kubeconfig(f"kubeconfig-{name}", kube.token_of(NAMESPACE, name), server)
-            extra = list((flags or {}).get(name, ())) + ([f"--events-addr={events}"] if events else [])
+            extra = [*([f"--events-addr={events}"] if events else []), *(flags or {}).get(name, ())]
             self.controllers[name] = Controller(plane.workspace, name, kubeconfig, binaries, extra)
 
     @property

@@ -6,15 +6,16 @@ from peers.http import Handler, Server
 
 
 class Sink:
-    """events: the JSON bodies that were posted to url; headers beside them. status: what it answers."""
+    """events: the JSON bodies that were posted to url; headers beside them. status: what it answers; before: what it does first."""
 
     def __init__(self, certificate=None):
-        self.events, self.headers, self.status = [], [], 202
+        self.events, self.headers, self.status, self.before = [], [], 202, lambda: None
         outer = self
 
         class SinkHandler(Handler):
             def do_POST(self):
                 body = self.body()
+                outer.before()
                 outer.headers.append(dict(self.headers))
                 outer.events.append(json.loads(body))
                 self.answer(outer.status)

@@ -321,22 +321,22 @@ int accumulator_absorb(struct build *build, struct accumulator *accumulator, str
 
 int accumulator_configure(struct build *build, struct accumulator *accumulator, const struct configuration *configuration)
 {
+        /* The built-in one over itself or over nothing is itself. */
+        if (configuration == build->defaults && (!accumulator->configuration || accumulator->configuration == build->defaults)) {
+                accumulator->configuration = build->defaults;
+                return 0;
+        }
         if (!accumulator->configuration)
                 accumulator->configuration = arena_new_of(build->arena, struct configuration);
-        else if (accumulator->shared)
-                accumulator->configuration = configuration_copy(build, accumulator->configuration);
-        accumulator->shared = false;
+        else if (accumulator->configuration == build->defaults)
+                accumulator->configuration = configuration_copy(build, build->defaults);
         return configuration_merge(build, accumulator->configuration, configuration);
 }
 
 int accumulator_merge(struct build *build, struct accumulator *accumulator, struct accumulator *base)
 {
         TRY(accumulator_add_all(build, accumulator, &base->list));
-        if (base->shared && (!accumulator->configuration || accumulator->shared)) {
-                accumulator->configuration = base->configuration;
-                accumulator->shared = true;
-        } else if (base->configuration) {
+        if (base->configuration)
                 TRY(accumulator_configure(build, accumulator, base->configuration));
-        }
         return variable_add_all(build, accumulator, &base->variables);
 }

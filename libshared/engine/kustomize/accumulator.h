@@ -30,8 +30,7 @@ struct variable_list {
 
 struct accumulator {
         struct resource_list list;
-        struct configuration *configuration; /* NULL: none merged yet */
-        bool shared;                         /* the configuration is the built-in one: copy before changing it */
+        struct configuration *configuration; /* NULL: none merged yet; the build's defaults are copied before they are changed */
         struct variable_list variables;
         struct id_table current; /* by current id; valid while `indexed` */
         bool indexed;

@@ -7,6 +7,8 @@
 #include "engine/kustomize/resource.h"
 #include "engine/kustomize/schema.h"
 
+struct configuration;
+
 struct build {
         struct arena *arena;
         const struct kustomize_tree *tree;
@@ -15,9 +17,11 @@ struct build {
         struct reader_budget budget;
         struct reader reader;
         struct identity identity;
-        bool schema_set;     /* an openapi field has been seen: the first one stays */
-        bool metadata;       /* buildMetadata of the top file: origins are kept */
-        struct error *error; /* where every function of this build reports */
+        struct configuration *defaults; /* of the transformers; NULL until used */
+        bool schema_used;               /* the built-in schema has been looked at: openapi.path only adds to it from then on */
+        bool schema_set;                /* an openapi field has been seen: the first one stays */
+        bool metadata;                  /* buildMetadata of the top file: origins are kept */
+        struct error *error;            /* where every function of this build reports */
 };
 
 /* Looks at the memory limit; called between steps. */

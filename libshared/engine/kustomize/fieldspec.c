@@ -189,6 +189,36 @@ static void sort_references(struct build *build, struct reference_list *list)
         }
 }
 
+static void sort_specs(struct build *build, struct spec_list *list)
+{
+        for (size_t i = 1; i < list->count; i++) {
+                struct field_spec spec = list->items[i];
+                size_t at = i;
+
+                while (at > 0 && gvk_legacy_compare(build, &spec.gvk, &list->items[at - 1].gvk) < 0) {
+                        list->items[at] = list->items[at - 1];
+                        at--;
+                }
+                list->items[at] = spec;
+        }
+}
+
+/* The order has effects: a spec for any kind that is merged behind one for a kind counts as there already. */
+static void sort_configuration(struct build *build, struct configuration *configuration)
+{
+        sort_specs(build, &configuration->name_prefix);
+        sort_specs(build, &configuration->name_suffix);
+        sort_specs(build, &configuration->namespace);
+        sort_specs(build, &configuration->common_labels);
+        sort_specs(build, &configuration->labels);
+        sort_specs(build, &configuration->template_labels);
+        sort_specs(build, &configuration->common_annotations);
+        sort_specs(build, &configuration->var_reference);
+        sort_specs(build, &configuration->images);
+        sort_specs(build, &configuration->replicas);
+        sort_references(build, &configuration->name_reference);
+}
+
 int configuration_merge(struct build *build, struct configuration *into, const struct configuration *from)
 {
         TRY(spec_list_merge(build, &into->name_prefix, &from->name_prefix));
@@ -209,7 +239,7 @@ int configuration_merge(struct build *build, struct configuration *into, const s
                         target = add_reference(build, &into->name_reference, &source->referral);
                 TRY(spec_list_merge(build, &target->referrers, &source->referrers));
         }
-        sort_references(build, &into->name_reference);
+        sort_configuration(build, into);
         return 0;
 }
 

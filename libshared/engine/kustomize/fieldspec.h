@@ -45,8 +45,8 @@ struct configuration {
         struct reference_list name_reference;
 };
 
-/* The built-in one, in the build's arena. */
-struct configuration *configuration_default(struct build *build);
+/* The built-in one; made once for a build. */
+const struct configuration *configuration_default(struct build *build);
 /* Adds `from`; -1 for "conflicting fieldspecs". */
 int configuration_merge(struct build *build, struct configuration *into, const struct configuration *from);
 struct configuration *configuration_copy(struct build *build, const struct configuration *configuration);

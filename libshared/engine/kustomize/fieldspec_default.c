@@ -237,10 +237,13 @@ static void add_table(struct build *build, struct spec_list *list, const struct 
                 add_rows(build, list, rows->kinds, rows->paths, rows->create);
 }
 
-struct configuration *configuration_default(struct build *build)
+const struct configuration *configuration_default(struct build *build)
 {
-        struct configuration raw = { 0 }, *configuration = arena_new_of(build->arena, struct configuration);
+        struct configuration raw = { 0 }, *configuration = build->defaults;
 
+        if (configuration)
+                return configuration;
+        configuration = build->defaults = arena_new_of(build->arena, struct configuration);
         add_table(build, &configuration->name_prefix, name_rows);
         add_table(build, &configuration->name_suffix, name_rows);
         add_table(build, &configuration->namespace, namespace_rows);

@@ -1,6 +1,9 @@
 #include "engine/kustomize/fieldspec.h"
 #include "engine/kustomize/kustomization.h"
 
+#include <stddef.h>
+#include <strings.h>
+
 static int load_file(struct build *build, const char *directory, const char *path, struct configuration *into)
 {
         static const struct {
@@ -54,56 +57,80 @@ int configuration_load(struct build *build, const char *directory, const struct 
         return 0;
 }
 
-/* Field specs that the properties of one definition ask for by their extensions. */
-static int add_properties(struct build *build, const struct gvk *gvk, const struct node *definitions, const struct node *definition,
-                          const char *prefix, unsigned depth, struct configuration *into)
+/* A definition's `Schema`, in any case. */
+static const struct node *schema_of_definition(const struct node *definition)
 {
-        const struct node *properties = node_get_of(definition, "properties");
+        for (uint32_t i = 0; node_is_map(definition) && i < definition->count; i++)
+                if (strcasecmp(definition->entries[i].key->text, "schema") == 0)
+                        return definition->entries[i].value;
+        return NULL;
+}
+
+struct crd {
+        struct build *build;
+        struct gvk gvk;
+        const struct node *definitions;
+        struct configuration *into;
+};
+
+static int add_definition(struct crd *crd, const struct node *definition, const char *prefix, unsigned depth);
+
+static int add_reference(struct crd *crd, const struct node *property, const char *path)
+{
+        struct view version = node_get_text(property, "x-kubernetes-object-ref-api-version"),
+                    kind = node_get_text(property, "x-kubernetes-object-ref-kind"),
+                    key = node_get_text(property, "x-kubernetes-object-ref-name-key");
+        struct name_reference rule = { .referral = { VIEW_NULL, version, kind } };
+        struct field_spec spec = { .gvk = crd->gvk };
+        struct configuration one = { .name_reference = { &rule, 1, 1 } };
+
+        if (version.length == 0 || kind.length == 0)
+                return 0;
+        if (key.length == 0)
+                key = VIEW("name");
+        spec.path = view_of(arena_printf(crd->build->arena, "%s/%.*s", path, VIEW_ARGS(key)));
+        rule.referrers = (struct spec_list){ &spec, 1, 1 };
+        return configuration_merge(crd->build, crd->into, &one);
+}
+
+/* Field specs that a property asks for by its extensions. */
+static int add_property(struct crd *crd, const struct node *property, const char *path, unsigned depth)
+{
+        struct field_spec spec = { .gvk = crd->gvk, .path = view_of(path) };
+        struct view reference = node_get_text(property, "$ref");
+
+        if (node_get_of(property, "x-kubernetes-annotation"))
+                TRY(spec_list_merge_one(crd->build, &crd->into->common_annotations, &spec));
+        if (node_get_of(property, "x-kubernetes-label-selector"))
+                TRY(spec_list_merge_one(crd->build, &crd->into->common_labels, &spec));
+        if (node_get_of(property, "x-kubernetes-identity"))
+                TRY(spec_list_merge_one(crd->build, &crd->into->name_prefix, &spec));
+        TRY(add_reference(crd, property, path));
+        return reference.length ? add_definition(crd, node_get(crd->definitions, reference), path, depth + 1) : 0;
+}
+
+static int add_definition(struct crd *crd, const struct node *definition, const char *prefix, unsigned depth)
+{
+        const struct node *properties = node_get_of(schema_of_definition(definition), "properties");
 
         if (depth > 32)
-                return error_set(build->error, ERROR_INVALID, "crds: the definitions refer to each other without end");
-        for (uint32_t i = 0; node_is_map(properties) && i < properties->count; i++) {
-                const struct node *property = properties->entries[i].value;
-                const char *name = properties->entries[i].key->text;
-                const char *path = arena_printf(build->arena, "%s%s%s", prefix, *prefix ? "/" : "", name);
-                struct field_spec spec = { .gvk = *gvk, .path = view_of(path), .create = false };
-                struct view reference = node_get_text(property, "$ref"),
-                            kind = node_get_text(property, "x-kubernetes-object-ref-kind");
-                struct view version = node_get_text(property, "x-kubernetes-object-ref-api-version"),
-                            key = node_get_text(property, "x-kubernetes-object-ref-name-key");
-
-                if (node_get_of(property, "x-kubernetes-annotation"))
-                        TRY(spec_list_merge_one(build, &into->common_annotations, &spec));
-                if (node_get_of(property, "x-kubernetes-label-selector"))
-                        TRY(spec_list_merge_one(build, &into->common_labels, &spec));
-                if (node_get_of(property, "x-kubernetes-identity"))
-                        TRY(spec_list_merge_one(build, &into->name_prefix, &spec));
-                if (version.length && kind.length) {
-                        struct configuration one = { 0 };
-                        struct name_reference rule = { .referral = { VIEW_NULL, version, kind } };
-
-                        spec.path =
-                                view_of(arena_printf(build->arena, "%s/%.*s", path, VIEW_ARGS(key.length ? key : VIEW("name"))));
-                        rule.referrers = (struct spec_list){ &spec, 1, 1 };
-                        one.name_reference = (struct reference_list){ &rule, 1, 1 };
-                        TRY(configuration_merge(build, into, &one));
-                }
-                if (view_starts(reference, VIEW("#/definitions/")))
-                        reference = view_slice(reference, 14, SIZE_MAX);
-                if (reference.length && node_get(definitions, reference))
-                        TRY(add_properties(build, gvk, definitions, node_get(definitions, reference), path, depth + 1, into));
-        }
+                return error_set(crd->build->error, ERROR_INVALID, "the definitions refer to each other without end");
+        for (uint32_t i = 0; node_is_map(properties) && i < properties->count; i++)
+                TRY(add_property(
+                        crd, properties->entries[i].value,
+                        arena_printf(crd->build->arena, "%s%s%s", prefix, *prefix ? "/" : "", properties->entries[i].key->text),
+                        depth));
         return 0;
 }
 
 static bool is_object(const struct node *definition)
 {
-        const struct node *properties = node_get_of(definition, "properties");
+        const struct node *properties = node_get_of(schema_of_definition(definition), "properties");
 
         return node_get_of(properties, "kind") && node_get_of(properties, "apiVersion") && node_get_of(properties, "metadata");
 }
 
-/* `name.Kind` or `group.version.Kind`: the kind is the last piece. */
+/* The kind is what stands behind the last dot of a definition's name. */
 static struct view kind_of(struct view name)
 {
         for (size_t i = name.length; i > 0; i--)
@@ -118,12 +145,15 @@ static int load_crd(struct build *build, const char *directory, const char *path
         struct view text;
 
         TRY(tree_read(build, directory, path, &text));
-        TRY(reader_document(&build->reader, SCALAR_CONFIGURATION, text, &definitions, build->error));
+        if (reader_document(&build->reader, SCALAR_CONFIGURATION, text, &definitions, build->error) < 0)
+                return error_wrap(build->error, "unable to parse open API definition from '%s'", path);
         for (uint32_t i = 0; node_is_map(definitions) && i < definitions->count; i++) {
-                struct gvk gvk = { VIEW_NULL, VIEW_NULL, kind_of(node_text(definitions->entries[i].key)) };
+                struct crd crd = {
+                        build, { VIEW_NULL, VIEW_NULL, kind_of(node_text(definitions->entries[i].key)) }, definitions, into
+                };
 
                 if (is_object(definitions->entries[i].value))
-                        TRY(add_properties(build, &gvk, definitions, definitions->entries[i].value, "", 0, into));
+                        TRY(add_definition(&crd, definitions->entries[i].value, "", 0));
         }
         return 0;
 }

@@ -125,13 +125,15 @@ SHAPE(plugin_patch, PLUGIN_FIELDS, { "path", FIELD_STRING, NULL }, { "patch", FI
 SHAPE(plugin_prefix, PLUGIN_FIELDS, { "prefix", FIELD_STRING, NULL }, { "suffix", FIELD_STRING, NULL });
 SHAPE(plugin_replacement, PLUGIN_FIELDS, { "replacements", FIELD_OBJECTS, &replacement_shape });
 SHAPE(plugin_replica, PLUGIN_FIELDS, { "replica", FIELD_OBJECT, &replica_shape });
-SHAPE(value_add_target, { "group", FIELD_STRING, NULL }, { "version", FIELD_STRING, NULL }, { "kind", FIELD_STRING, NULL },
-      { "name", FIELD_STRING, NULL }, { "namespace", FIELD_STRING, NULL }, { "labelSelector", FIELD_STRING, NULL },
-      { "annotationSelector", FIELD_STRING, NULL }, { "selector", FIELD_OBJECT, &selector_shape },
-      { "notInSelector", FIELD_OBJECT, &selector_shape }, { "fieldPath", FIELD_STRING, NULL },
+SHAPE(value_add_target, { "selector", FIELD_OBJECT, &selector_shape }, { "fieldPath", FIELD_STRING, NULL },
       { "filePathPosition", FIELD_INTEGER, NULL });
 SHAPE(plugin_value_add, PLUGIN_FIELDS, { "value", FIELD_STRING, NULL }, { "targets", FIELD_OBJECTS, &value_add_target_shape },
       { "targetFilePath", FIELD_STRING, NULL });
+SHAPE(value_add_file, { "targets", FIELD_OBJECTS, &value_add_target_shape });
+SHAPE(cluster_account, { "name", FIELD_STRING, NULL }, { "namespace", FIELD_STRING, NULL });
+SHAPE(cloud_account, { "name", FIELD_STRING, NULL }, { "projectId", FIELD_STRING, NULL });
+SHAPE(plugin_policy, PLUGIN_FIELDS, { "cloud", FIELD_STRING, NULL }, { "kubernetesService", FIELD_OBJECT, &cluster_account_shape },
+      { "serviceAccount", FIELD_OBJECT, &cloud_account_shape });
 
 static const struct {
         const char *kind;
@@ -139,6 +141,7 @@ static const struct {
 } plugins[] = {
         { "ConfigMapGenerator", &plugin_config_map_shape },
         { "SecretGenerator", &plugin_secret_shape },
+        { "IAMPolicyGenerator", &plugin_policy_shape },
         { "AnnotationsTransformer", &plugin_annotations_shape },
         { "HashTransformer", &plugin_hash_shape },
         { "ImageTagTransformer", &plugin_image_shape },
@@ -314,8 +317,10 @@ int kustomization_check(struct build *build, enum kustomization_shape shape, str
                 [SHAPE_KUSTOMIZATION] = { &kustomization_shape, "Kustomization" },
                 [SHAPE_REPLACEMENT] = { &replacement_shape, "Replacement" },
                 [SHAPE_CONFIGURATION] = { &configuration_shape, "TransformerConfig" },
+                [SHAPE_VALUE_ADD] = { &value_add_file_shape, "Targets" },
         };
-        struct check c = { build, !lenient && shape != SHAPE_REPLACEMENT, lenient, shapes[shape].root, what };
+        struct check c = { build, !lenient && shape != SHAPE_REPLACEMENT && shape != SHAPE_VALUE_ADD, lenient, shapes[shape].root,
+                           what };
 
         return check_object(&c, shapes[shape].shape, node, "");
 }

@@ -13,6 +13,7 @@ enum kustomization_shape {
         SHAPE_KUSTOMIZATION,
         SHAPE_REPLACEMENT,
         SHAPE_CONFIGURATION, /* a file of field specs */
+        SHAPE_VALUE_ADD,     /* a file of ValueAddTransformer's targets */
 };
 
 struct kustomization {

@@ -187,7 +187,7 @@ int kustomize_build(struct arena *arena, const struct kustomize_tree *tree, cons
 
         set_limits(&build);
         build.reader = (struct reader){ arena, &build.budget };
-        build.identity = (struct identity){ arena, schema_builtin() };
+        build.identity = (struct identity){ arena, schema_builtin(), &build.schema_used };
         TRY(tree_directory(&build, "", directory, &top.directory));
         TRY(target_load(&build, &top));
         metadata = node_get_of(top.kustomization.fields, "buildMetadata");

@@ -523,6 +523,7 @@ int merge_patch(struct build *build, struct node *object, struct node *patch, bo
 {
         struct merged result;
 
+        build->schema_used = true;
         TRY(merge(build, object, patch, NULL, NULL, &result));
         *ret_deleted = !result.node;
         return 0;

@@ -18,8 +18,13 @@ static int load_configs(struct build *build, struct target *target, const struct
                 error_release(&ignored);
                 if (r < 0)
                         node_append(build->arena, paths, entries->items[i]);
-                for (size_t k = 0; r == 0 && k < objects.count; k++)
+                for (size_t k = 0; r == 0 && k < objects.count; k++) {
+                        const char *origin = target_origin_path(build, target, target->kustomization.file);
+
+                        if (origin)
+                                node_set_annotation(build->arena, objects.items[k], ANNOTATION_ORIGIN, view_of(origin));
                         TRY(accumulator_add(build, &accumulator, resource_new(build->arena, objects.items[k])));
+                }
         }
         TRY(target_resources(build, target, &accumulator, paths));
         *ret = accumulator.list;
@@ -44,13 +49,79 @@ static int refuse_foreign(struct build *build, const struct resource *config)
                          VIEW_ARGS(gvk.kind));
 }
 
-static int check_config(struct build *build, struct resource *config, const char **ret_kind)
-{
-        struct view kind = resource_kind(config);
+struct config {
+        struct node *node;
+        const char *kind;
+        const char *name;
+        const char *namespace;
+        const char *origin; /* of what it makes or changes; NULL: not kept */
+};
 
-        TRY(refuse_foreign(build, config));
-        *ret_kind = arena_string_n(build->arena, kind.data, kind.length);
-        return kustomization_check_plugin(build, *ret_kind, config->node);
+/* The origin of a configuration file as that of its results: `path` becomes `configuredIn`. */
+static const char *config_origin(struct build *build, const struct resource *resource, const struct config *config)
+{
+        bool found;
+        struct view origin = resource_annotation(resource, ANNOTATION_ORIGIN, &found);
+
+        if (!build->metadata || !view_starts(origin, VIEW("path: ")))
+                return NULL;
+        return arena_printf(build->arena, "configuredIn: %.*sconfiguredBy:\n  apiVersion: builtin\n  kind: %s\n  name: %s\n%s%s%s",
+                            VIEW_ARGS(view_slice(origin, 6, SIZE_MAX)), config->kind, config->name,
+                            *config->namespace ? "  namespace: " : "", config->namespace, *config->namespace ? "\n" : "");
+}
+
+static int check_config(struct build *build, struct resource *resource, struct config *ret)
+{
+        struct view kind = resource_kind(resource), name = resource_name(resource), namespace = resource_namespace(resource);
+
+        TRY(refuse_foreign(build, resource));
+        *ret = (struct config){
+                .node = resource->node,
+                .kind = arena_string_n(build->arena, kind.data, kind.length),
+                .name = arena_string_n(build->arena, name.data, name.length),
+                .namespace = namespace.length ? arena_string_n(build->arena, namespace.data, namespace.length) : "",
+        };
+        ret->origin = config_origin(build, resource, ret);
+        return kustomization_check_plugin(build, ret->kind, resource->node);
+}
+
+/* A ServiceAccount bound to one of Google's cloud. */
+static int generate_policy(struct build *build, const struct config *config, struct resource **ret)
+{
+        const struct node *cluster = node_get_of(config->node, "kubernetesService"),
+                          *cloud = node_get_of(config->node, "serviceAccount");
+        const char *provider = node_get_string(config->node, "cloud");
+        struct view namespace = node_get_text(cluster, "namespace");
+        struct node *object = node_map(build->arena);
+
+        if (strcmp(provider, "gke") != 0)
+                return error_set(build->error, ERROR_INVALID, "cloud provider %s not supported yet", provider);
+        node_set_of(build->arena, object, "apiVersion", node_string_of(build->arena, "v1"));
+        node_set_of(build->arena, object, "kind", node_string_of(build->arena, "ServiceAccount"));
+        node_set_annotation(build->arena, object, "iam.gke.io/gcp-service-account",
+                            view_of(arena_printf(build->arena, "%s@%s.iam.gserviceaccount.com", node_get_string(cloud, "name"),
+                                                 node_get_string(cloud, "projectId"))));
+        resource_set_name(build->arena, object, node_get_text(cluster, "name"));
+        if (namespace.length)
+                resource_set_namespace(build->arena, object, namespace);
+        *ret = resource_new(build->arena, object);
+        return 0;
+}
+
+static int generate_one(struct build *build, struct target *target, const struct config *config, struct resource **ret)
+{
+        bool secret = strcmp(config->kind, "SecretGenerator") == 0;
+
+        if (strcmp(config->kind, "IAMPolicyGenerator") == 0)
+                return generate_policy(build, config, ret);
+        if (!secret && strcmp(config->kind, "ConfigMapGenerator") != 0)
+                return error_set(build->error, ERROR_UNSUPPORTED, "unable to load builtin %s.builtin.[noGrp]", config->kind);
+        /* What the configuration itself is called is the name if it gives none. */
+        if (node_get_text(config->node, "name").length == 0)
+                node_set_of(build->arena, config->node, "name", node_string_of(build->arena, config->name));
+        if (node_get_text(config->node, "namespace").length == 0 && *config->namespace)
+                node_set_of(build->arena, config->node, "namespace", node_string_of(build->arena, config->namespace));
+        return generate(build, target->directory, secret, config->node, NULL, ret);
 }
 
 int plugin_generate(struct build *build, struct target *target, const struct node *entries, struct accumulator *accumulator)
@@ -62,32 +133,25 @@ int plugin_generate(struct build *build, struct target *target, const struct nod
         if (load_configs(build, target, entries, &configs) < 0)
                 return error_wrap(build->error, "loading generator plugins");
         for (size_t i = 0; i < configs.count; i++) {
-                struct resource *resource;
-                const char *kind;
+                struct resource *resource = NULL;
+                struct config config;
 
-                TRY(check_config(build, configs.items[i], &kind));
-                if (strcmp(kind, "ConfigMapGenerator") != 0 && strcmp(kind, "SecretGenerator") != 0)
-                        return error_set(build->error, ERROR_UNSUPPORTED, "unable to load builtin %s.builtin.[noGrp]", kind);
-                /* The name of the configuration is that of what it makes. */
-                node_set(build->arena, configs.items[i]->node, VIEW("name"),
-                         node_string(build->arena, resource_name(configs.items[i])));
-                if (resource_namespace(configs.items[i]).length)
-                        node_set(build->arena, configs.items[i]->node, VIEW("namespace"),
-                                 node_string(build->arena, resource_namespace(configs.items[i])));
-                TRY(generate(build, target->directory, strcmp(kind, "SecretGenerator") == 0, configs.items[i]->node, NULL,
-                             &resource));
+                TRY(check_config(build, configs.items[i], &config));
+                TRY(generate_one(build, target, &config, &resource));
+                if (config.origin)
+                        node_set_annotation(build->arena, resource->node, ANNOTATION_ORIGIN, view_of(config.origin));
                 if (accumulator_absorb(build, accumulator, resource) < 0)
-                        return error_wrap(build->error, "merging from generator %s", kind);
+                        return error_wrap(build->error, "merging from generator %s", config.kind);
         }
         return 0;
 }
 
-static int add_namespace(struct build *build, const struct resource *config, struct transformer_list *list)
+static int add_namespace(struct build *build, const struct config *config, struct transformer_list *list)
 {
         const char *mode = node_get_string(config->node, "setRoleBindingSubjects");
         struct transformer *t = transformer_add(build, list, "NamespaceTransformer", transform_namespace);
 
-        t->text = resource_namespace(config);
+        t->text = view_of(config->namespace);
         t->specs = spec_list_decode(build, node_get_of(config->node, "fieldSpecs"));
         t->unset_only = node_text_is(node_get_of(config->node, "unsetOnly"), "true");
         if (strcmp(mode, "allServiceAccounts") == 0)
@@ -124,14 +188,14 @@ static void add_simple(struct build *build, const char *kind, transformer_functi
         t->specs = spec_list_decode(build, node_get_of(config, "fieldSpecs"));
 }
 
-static int add_transformer(struct build *build, struct target *target, const struct resource *resource, const char *kind,
-                           struct transformer_list *list)
+static int add_transformer(struct build *build, struct target *target, const struct config *loaded, struct transformer_list *list)
 {
-        const struct node *config = resource->node;
+        const struct node *config = loaded->node;
+        const char *kind = loaded->kind;
         bool affixes = strcmp(kind, "PrefixSuffixTransformer") == 0;
 
         if (strcmp(kind, "NamespaceTransformer") == 0)
-                return add_namespace(build, resource, list);
+                return add_namespace(build, loaded, list);
         if (affixes || strcmp(kind, "PrefixTransformer") == 0)
                 TRY(add_affix(build, config, "prefix", transform_prefix, list));
         if (affixes || strcmp(kind, "SuffixTransformer") == 0)
@@ -147,6 +211,8 @@ static int add_transformer(struct build *build, struct target *target, const str
                 return transformer_add_json6902(build, target->directory, config, node_get_text(config, "jsonOp"), list);
         if (strcmp(kind, "ReplacementTransformer") == 0)
                 return transformer_add_replacements(build, target->directory, node_get_of(config, "replacements"), list);
+        if (strcmp(kind, "ValueAddTransformer") == 0)
+                return transformer_add_value(build, target->directory, config, list);
         if (strcmp(kind, "LabelTransformer") == 0)
                 add_simple(build, "LabelTransformer", transform_labels, config, "labels", list);
         else if (strcmp(kind, "AnnotationsTransformer") == 0)
@@ -170,10 +236,13 @@ int plugin_transformers(struct build *build, struct target *target, const struct
                 return 0;
         TRY(load_configs(build, target, entries, &configs));
         for (size_t i = 0; i < configs.count; i++) {
-                const char *kind;
+                struct config config;
+                size_t before = list->count;
 
-                TRY(check_config(build, configs.items[i], &kind));
-                TRY(add_transformer(build, target, configs.items[i], kind, list));
+                TRY(check_config(build, configs.items[i], &config));
+                TRY(add_transformer(build, target, &config, list));
+                for (size_t k = before; k < list->count; k++)
+                        list->items[k]->origin = config.origin;
         }
         return 0;
 }

@@ -105,7 +105,7 @@ static int read_value(struct build *build, const struct accumulator *accumulator
 {
         const struct node *source = node_get_of(config, "source");
         struct view path = node_get_text(source, "fieldPath");
-        struct resource *resource;
+        struct resource *resource = NULL;
         struct node *found;
 
         if (!source) {

@@ -44,7 +44,7 @@ struct resource_id resource_id_make(const struct identity *identity, struct gvk 
 {
         struct resource_id id = { gvk, name, namespace, namespace };
 
-        if (schema_cluster_scoped(identity->schema, gvk.group, gvk.version, gvk.kind))
+        if (schema_cluster_scoped(identity->schema, gvk.group, gvk.version, gvk.kind, identity->schema_used))
                 id.effective = VIEW(CLUSTER_NAMESPACE);
         else if (namespace.length == 0)
                 id.effective = VIEW("default");

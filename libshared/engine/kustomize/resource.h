@@ -61,6 +61,7 @@ struct id_list {
 struct identity {
         struct arena *arena;
         const struct schema *schema;
+        bool *schema_used; /* set when a kind that Kubernetes does not have is looked up */
 };
 
 struct gvk gvk_parse(struct view api_version, struct view kind);

@@ -140,6 +140,34 @@ static const struct {
         { "storage.k8s.io/v1 storage.k8s.io/v1beta1", "CSIDriver CSINode StorageClass VolumeAttachment" },
 };
 
+/* What a document that adds to the built-in schema may refer to. */
+static const struct {
+        const char *name;
+        const struct schema_type *type;
+} definitions[] = {
+        { "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", &object_meta },
+        { "io.k8s.api.core.v1.PodTemplateSpec", &pod_template_spec },
+        { "io.k8s.api.core.v1.PodSpec", &pod_spec },
+        { "io.k8s.api.core.v1.Container", &container },
+        { "io.k8s.api.core.v1.EphemeralContainer", &ephemeral_container },
+        { "io.k8s.api.core.v1.Volume", &volume },
+        { "io.k8s.api.core.v1.ServiceSpec", &service_spec },
+        { "io.k8s.api.core.v1.PersistentVolumeClaim", &with_conditions },
+        { "io.k8s.api.apps.v1.DeploymentSpec", &workload_spec },
+        { "io.k8s.api.apps.v1.StatefulSetSpec", &stateful_set_spec },
+        { "io.k8s.api.apps.v1.DaemonSetSpec", &workload_spec },
+        { "io.k8s.api.batch.v1.JobSpec", &workload_spec },
+        { "io.k8s.api.batch.v1.JobTemplateSpec", &job_template_spec },
+};
+
+const struct schema_type *schema_builtin_definition(struct view name)
+{
+        for (size_t i = 0; i < sizeof(definitions) / sizeof(definitions[0]); i++)
+                if (view_is(name, definitions[i].name))
+                        return definitions[i].type;
+        return NULL;
+}
+
 static const struct schema builtin = { .builtin = true };
 
 const struct schema *schema_builtin(void)
@@ -185,7 +213,7 @@ const struct schema_field *schema_field(const struct schema_type *type, struct v
         return any;
 }
 
-bool schema_cluster_scoped(const struct schema *schema, struct view group, struct view version, struct view kind)
+bool schema_cluster_scoped(const struct schema *schema, struct view group, struct view version, struct view kind, bool *ret_unknown)
 {
         char text[256];
         struct view api_version;
@@ -205,5 +233,7 @@ bool schema_cluster_scoped(const struct schema *schema, struct view group, struc
         for (size_t i = 0; i < sizeof(cluster_scoped) / sizeof(cluster_scoped[0]); i++)
                 if (has_word(cluster_scoped[i].kinds, kind) && has_word(cluster_scoped[i].api_versions, api_version))
                         return true;
+        if (!*ret_unknown && !schema_of(&builtin, api_version, kind))
+                *ret_unknown = true;
         return false;
 }

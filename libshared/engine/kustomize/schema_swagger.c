@@ -7,6 +7,7 @@ struct loader {
         const struct node *definitions;
         struct schema_type *types; /* one for each definition; filled on first use, so that definitions may refer to each other */
         bool *filled;
+        bool adds;
         struct error *error;
 };
 
@@ -78,7 +79,8 @@ static const struct schema_type *type_of(struct loader *l, const struct node *pr
         if (reference.length) {
                 found = find_definition(l, reference);
                 if (found < 0)
-                        return NULL;
+                        return l->adds ? schema_builtin_definition(view_slice(reference, strlen("#/definitions/"), SIZE_MAX))
+                                       : NULL;
                 if (!l->filled[found]) {
                         l->filled[found] = true;
                         fill_type(l, &l->types[found], l->definitions->entries[found].value, 0);
@@ -101,9 +103,21 @@ static struct view api_version_of(struct arena *arena, const struct node *gvk)
         return view_of(arena_printf(arena, "%.*s/%.*s", VIEW_ARGS(group), VIEW_ARGS(version)));
 }
 
+static size_t count_kinds(const struct node *definitions)
+{
+        size_t count = 0;
+
+        for (uint32_t i = 0; i < definitions->count; i++) {
+                const struct node *gvks = node_get_of(definitions->entries[i].value, "x-kubernetes-group-version-kind");
+
+                count += node_is_list(gvks) ? gvks->count : 0;
+        }
+        return count;
+}
+
 static void load_kinds(struct loader *l, struct schema *schema)
 {
-        struct schema_kind *kinds = arena_array(l->arena, l->definitions->count, sizeof(*kinds));
+        struct schema_kind *kinds = arena_array(l->arena, count_kinds(l->definitions), sizeof(*kinds));
 
         for (uint32_t i = 0; i < l->definitions->count; i++) {
                 const struct node *definition = l->definitions->entries[i].value;
@@ -115,9 +129,11 @@ static void load_kinds(struct loader *l, struct schema *schema)
                         l->filled[i] = true;
                         fill_type(l, &l->types[i], definition, 0);
                 }
-                kinds[schema->kind_count].api_version = api_version_of(l->arena, gvks->items[0]);
-                kinds[schema->kind_count].kind = node_get_text(gvks->items[0], "kind");
-                kinds[schema->kind_count++].type = &l->types[i];
+                for (uint32_t k = 0; k < gvks->count; k++) {
+                        kinds[schema->kind_count].api_version = api_version_of(l->arena, gvks->items[k]);
+                        kinds[schema->kind_count].kind = node_get_text(gvks->items[k], "kind");
+                        kinds[schema->kind_count++].type = &l->types[i];
+                }
         }
         schema->kinds = kinds;
 }
@@ -155,7 +171,7 @@ static void load_scopes(struct arena *arena, const struct node *paths, struct sc
 int schema_load(struct arena *arena, const struct node *document, bool adds, const struct schema **ret_schema, struct error *error)
 {
         struct schema *schema = arena_new_of(arena, struct schema);
-        struct loader l = { .arena = arena, .definitions = node_get_of(document, "definitions"), .error = error };
+        struct loader l = { .arena = arena, .definitions = node_get_of(document, "definitions"), .adds = adds, .error = error };
 
         if (!node_is_map(document))
                 return error_set(error, ERROR_INVALID, "the OpenAPI document is not a mapping");

@@ -24,3 +24,6 @@ struct schema {
         const struct schema_scope *scopes;
         size_t scope_count;
 };
+
+/* The built-in type of a definition's name; NULL if there is none, or nothing below it merges. */
+const struct schema_type *schema_builtin_definition(struct view name);

@@ -26,7 +26,7 @@ static int load_openapi(struct build *build, struct target *target)
         if (version.length)
                 return 0;
         TRY(reader_document(&build->reader, SCALAR_CONFIGURATION, text, &document, build->error));
-        TRY(schema_load(build->arena, document, build->options->openapi_adds, &schema, build->error));
+        TRY(schema_load(build->arena, document, build->options->openapi_adds || build->schema_used, &schema, build->error));
         build->identity.schema = schema;
         return 0;
 }
@@ -174,23 +174,33 @@ static int add_components(struct build *build, struct target *target, struct acc
         return 0;
 }
 
+static bool is_listed(const struct node *fields, const char *field)
+{
+        const struct node *list = node_get_of(fields, field);
+
+        return list && list->count;
+}
+
+/* The built-in configuration, or one made of it with the files of `configurations`; then that of `crds`. */
 static int configure(struct build *build, struct target *target, struct accumulator *accumulator)
 {
         const struct node *fields = target->kustomization.fields;
-        const struct node *files = node_get_of(fields, "configurations"), *crds = node_get_of(fields, "crds");
-        struct configuration extra = { 0 };
-        static const struct configuration none;
+        const struct configuration *defaults = configuration_default(build);
+        struct configuration extra = { 0 }, crds = { 0 }, *own;
 
-        if (!accumulator->configuration) {
-                accumulator->configuration = configuration_default(build);
-                accumulator->shared = true;
+        if (is_listed(fields, "configurations")) {
+                TRY(configuration_load(build, target->directory, node_get_of(fields, "configurations"), &extra));
+                own = configuration_copy(build, defaults);
+                if (configuration_merge(build, own, &extra) < 0 || accumulator_configure(build, accumulator, own) < 0)
+                        return error_wrap(build->error, "merging config");
+        } else {
+                TRY(accumulator_configure(build, accumulator, defaults));
         }
-        TRY(configuration_load(build, target->directory, files, &extra));
-        TRY(configuration_load_crds(build, target->directory, crds, &extra));
-        if (memcmp(&extra, &none, sizeof(none)) == 0)
+        if (!is_listed(fields, "crds"))
                 return 0;
-        if (accumulator_configure(build, accumulator, &extra) < 0)
-                return error_wrap(build->error, "merging config");
+        TRY(configuration_load_crds(build, target->directory, node_get_of(fields, "crds"), &crds));
+        if (accumulator_configure(build, accumulator, &crds) < 0)
+                return error_wrap(build->error, "merging CRDs");
         return 0;
 }
 
@@ -199,9 +209,7 @@ static int refuse_fields(struct build *build, const struct node *fields)
         static const char *const charts[] = { "helmCharts", "helmChartInflationGenerator" };
 
         for (size_t i = 0; i < 2; i++) {
-                const struct node *list = node_get_of(fields, charts[i]);
-
-                if (list && list->count)
+                if (is_listed(fields, charts[i]))
                         return error_set(build->error, ERROR_UNSUPPORTED,
                                          "trouble configuring builtin HelmChartInflationGenerator with config: `%s`: must specify "
                                          "--enable-helm; charts are not rendered in a build, use a HelmRelease",

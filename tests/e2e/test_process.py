@@ -1,0 +1,208 @@
+"""The controllers as processes: flags, endpoints, metrics, logs, leader election, sharding, and the events that they post."""
+import hashlib
+import os
+import subprocess
+import threading
+import time
+import urllib.request
+
+import pytest
+
+from artifact import artifact_of
+from cluster.cluster import http_get
+from cluster.controllers import CONTROLLERS, NAMESPACE, ROOT, Controller
+from cluster.kube import metric
+from cluster.process import until
+from peers.sink import Sink
+
+CONFIG = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: c\n"
+ELECTION = ["--enable-leader-election", "--leader-election-lease-duration=4s", "--leader-election-renew-deadline=3s", "--leader-election-retry-period=500ms"]
+
+
+def binary(name):
+    return os.path.join(os.environ.get("WEIR_BINARIES", f"{ROOT}/build/bin"), name)
+
+
+def another(stack, name, label, *flags):
+    """One more process of a controller, with ports, storage and temporary folder of its own."""
+    return Controller(stack.plane.workspace, name, stack.controllers[name].process.env["KUBECONFIG"], os.environ.get("WEIR_BINARIES"), flags, label=label)
+
+
+# -- the command line
+
+@pytest.mark.parametrize("name", CONTROLLERS)
+@pytest.mark.parametrize("flags, status, part", [
+    (["--no-such-flag"], 2, "no-such-flag"),
+    (["--feature-gates=Nope=true"], 1, "feature-gate 'Nope' not supported"),
+    (["--interval-jitter-percentage=100"], 1, ""),
+], ids=["unknown", "gate", "jitter"])
+def test_flags_that_are_wrong(stack, name, flags, status, part):
+    env = {"PATH": os.environ["PATH"], "KUBECONFIG": stack.plane.admin, "RUNTIME_NAMESPACE": NAMESPACE}
+    done = subprocess.run([binary(name), "--metrics-addr=127.0.0.1:0", "--health-addr=127.0.0.1:0", *flags], env=env, capture_output=True, text=True, timeout=20)
+    assert done.returncode == status
+    assert part in done.stdout + done.stderr
+
+
+def test_storage_that_is_no_folder(stack, tmp_path):
+    env = {"PATH": os.environ["PATH"], "KUBECONFIG": stack.plane.admin, "RUNTIME_NAMESPACE": NAMESPACE}
+    done = subprocess.run([binary("source-controller"), f"--storage-path={tmp_path}/absent", "--storage-addr=127.0.0.1:0", "--metrics-addr=127.0.0.1:0", "--health-addr=127.0.0.1:0"],
+                          env=env, capture_output=True, text=True, timeout=20)
+    assert done.returncode == 1 and f"{tmp_path}/absent" in done.stdout + done.stderr
+
+
+# -- what it answers and writes
+
+@pytest.mark.parametrize("name", CONTROLLERS)
+def test_health(stack, name):
+    port = stack.controllers[name].health_port
+    for path in ("/healthz", "/readyz", "/healthz/ping", "/readyz/ping", "/healthz/"):
+        assert http_get(port, path, https=False) == (200, b"ok"), path
+    assert http_get(port, "/nothing", https=False)[0] == 404
+    assert b"[+]ping ok" in http_get(port, "/healthz?verbose", https=False)[1]
+
+
+def test_metrics(space):
+    space.deploy({"c.yaml": CONFIG}, targetNamespace=space.name)
+    for controller, kind in ((space.stack.source, "GitRepository"), (space.stack.kustomize, "Kustomization")):
+        def counted():
+            return metric(controller.metrics(), "gotk_reconcile_duration_seconds_count", kind=kind, name="app", namespace=space.name) >= 1
+        until(counted, 10, f"a duration of {kind}")
+        samples = controller.metrics()
+        lower = kind.lower()
+        assert metric(samples, "controller_runtime_reconcile_total", controller=lower, result="success") + metric(samples, "controller_runtime_reconcile_total", controller=lower, result="requeue_after") >= 1
+        assert metric(samples, "controller_runtime_max_concurrent_reconciles", controller=lower) >= 1
+        assert metric(samples, "rest_client_requests_total") > 0
+        names = {sample[0] for sample in samples}
+        for name in ("workqueue_depth", "workqueue_adds_total", "workqueue_queue_duration_seconds_bucket", "controller_runtime_active_workers", "controller_runtime_reconcile_errors_total",
+                     "process_resident_memory_bytes"):
+            assert name in names, name
+
+
+def test_log_lines(space):
+    space.deploy({"c.yaml": CONFIG}, targetNamespace=space.name)
+    space.reconcile("Kustomization")
+    for controller, kind in ((space.stack.source, "GitRepository"), (space.stack.kustomize, "Kustomization")):
+        def mine():
+            return [r for r in controller.log() if r.get("namespace") == space.name]
+        records = until(mine, 10, "a line about the object")
+        for record in records:
+            assert record["level"] in ("info", "error") and record["controller"] == kind.lower() and record["controllerKind"] == kind
+            assert record["controllerGroup"].endswith(".toolkit.fluxcd.io") and record[kind] == {"name": record["name"], "namespace": space.name}
+            assert len(record["reconcileID"]) == 36 and record["msg"]
+            time.strptime(record["ts"], "%Y-%m-%dT%H:%M:%S." + record["ts"][20:23] + "Z")
+    assert not [r for c in space.stack.controllers.values() for r in c.log() if r["level"] == "text"], "a line that is no JSON"
+
+
+def test_event_that_is_posted(space, sink):
+    space.apply([{"apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepository", "metadata": {"name": "app", "annotations": {"event.toolkit.fluxcd.io/deploymentID": "42"}},
+                  "spec": {"interval": "1h", "url": space.repository({"c.yaml": CONFIG}).url, "ref": {"branch": "main"}}}])
+    o = space.ready("GitRepository")
+    event = sink.wait(kind="GitRepository", name="app", namespace=space.name, reason="NewArtifact")
+    assert set(event) == {"involvedObject", "severity", "timestamp", "message", "reason", "metadata", "reportingController", "reportingInstance"}
+    assert event["involvedObject"]["uid"] == o["metadata"]["uid"] and event["involvedObject"]["apiVersion"] == "source.toolkit.fluxcd.io/v1"
+    assert event["metadata"]["event.toolkit.fluxcd.io/deploymentID"] == "42"
+    time.strptime(event["timestamp"], "%Y-%m-%dT%H:%M:%SZ")
+    space.kustomization(targetNamespace=space.name)
+    space.ready("Kustomization")
+    finished = sink.wait(kind="Kustomization", name="app", namespace=space.name, reason="ReconciliationSucceeded")
+    assert finished["metadata"]["kustomize.toolkit.fluxcd.io/revision"] == o["status"]["artifact"]["revision"]
+    assert finished["reportingController"] == "kustomize-controller"
+
+
+@pytest.mark.parametrize("behaviour", ["hangs", "refuses", "too-many"])
+def test_receiver_that_does_not_work(own_stack, space_in, behaviour):
+    """What posts events does not hold up what applies; and a duplicate (429) is no error."""
+    receiver = Sink()
+    receiver.status = 429
+    gate = threading.Event()
+    if behaviour == "hangs":
+        receiver.before = lambda: gate.wait(60)
+    if behaviour == "refuses":
+        receiver.close()
+    flags = {name: [f"--events-addr={receiver.url}"] for name in CONTROLLERS}
+    stack = own_stack(flags=flags)
+    space = space_in(stack)
+    repository = space.deploy({"c.yaml": CONFIG}, targetNamespace=space.name)
+    start = time.monotonic()
+    for i in range(5):
+        space.ready("Kustomization", revision=space.push(repository, {"c.yaml": CONFIG + f"data: {{k: v{i}}}\n"}))
+    assert time.monotonic() - start < 10
+    if behaviour == "too-many":
+        until(lambda: receiver.about("Kustomization"), 10, "an event posted")
+        assert not [r for c in stack.controllers.values() for r in c.log() if r["level"] == "error"]
+    gate.set()
+
+
+# -- several of them
+
+def test_standby_takes_over(own_stack, space_in):
+    """Two replicas: the second is healthy and serves nothing until the first, killed without a word, has not renewed its lease."""
+    stack = own_stack(flags={"source-controller": ELECTION}, start=False)
+    leader = stack.source.start()
+    until(lambda: http_get(leader.storage_port, "/", https=False)[0] == 200, 20, "the leader serving")
+    standby = another(stack, "source-controller", "standby", *ELECTION).start()
+    stack.kustomize.start()
+    space = space_in(stack)
+    repository = space.repository({"c.yaml": CONFIG})
+    space.source(repository)
+    assert artifact_of(space.ready("GitRepository"))["url"].startswith(f"http://{leader.storage_address}/")
+    assert http_get(standby.health_port, "/readyz", https=False)[0] == 200 and http_get(standby.storage_port, "/", https=False)[0] == 0
+    lease = stack.kube.get("Lease", "source-controller-leader-election", NAMESPACE)
+    leader.process.kill()
+    until(lambda: http_get(standby.storage_port, "/", https=False)[0] == 200, 30, "the standby serving")
+    now = stack.kube.get("Lease", "source-controller-leader-election", NAMESPACE)
+    assert now["spec"]["holderIdentity"] != lease["spec"]["holderIdentity"] and now["spec"]["leaseTransitions"] > (lease["spec"].get("leaseTransitions") or 0)
+    space.wait("GitRepository", "app", lambda o: (artifact_of(o) or {}).get("url", "").startswith(f"http://{standby.storage_address}/"), 20)
+    stack.controllers["source-controller"] = standby
+    revision = space.push(repository, {"c.yaml": CONFIG + "data: {k: v}\n"})
+    space.ready("GitRepository", revision=revision)
+
+
+def test_lease_is_given_back_at_the_end(own_stack):
+    stack = own_stack(flags={name: ELECTION for name in CONTROLLERS})
+    for name, controller in stack.controllers.items():
+        lease = f"{name}-leader-election"
+        until(lambda: (stack.kube.get("Lease", lease, NAMESPACE) or {}).get("spec", {}).get("holderIdentity"), 20, "a leader")
+        assert controller.process.stop() == 0
+        assert not stack.kube.get("Lease", lease, NAMESPACE)["spec"].get("holderIdentity")
+
+
+def test_shards(own_stack, space_in):
+    """Each replica reconciles the objects that its selector chooses, under a lease of its own name."""
+    selectors = {"main": "!sharding.fluxcd.io/key", "one": "sharding.fluxcd.io/key=one"}
+    stack = own_stack(flags={"source-controller": [*ELECTION, f"--watch-label-selector={selectors['main']}"]})
+    shard = another(stack, "source-controller", "shard", *ELECTION, f"--watch-label-selector={selectors['one']}").start()
+    space = space_in(stack)
+    repository = space.repository({"c.yaml": CONFIG})
+    spec = {"interval": "1h", "url": repository.url, "ref": {"branch": "main"}}
+    for name, labels in (("a", {}), ("b", {"sharding.fluxcd.io/key": "one"}), ("c", {"sharding.fluxcd.io/key": "two"})):
+        space.apply([{"apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepository", "metadata": {"name": name, "labels": labels}, "spec": spec}])
+    assert stack.source.storage_address in artifact_of(space.ready("GitRepository", "a"))["url"]
+    assert shard.storage_address in artifact_of(space.ready("GitRepository", "b"))["url"]
+    assert not (space.get("GitRepository", "c").get("status") or {}).get("conditions")
+    for selector in selectors.values():
+        suffix = hashlib.sha256(selector.encode()).hexdigest()[:8]
+        assert stack.kube.get("Lease", f"source-controller-leader-election-{suffix}", NAMESPACE)
+    space.patch("GitRepository", "c", {"metadata": {"finalizers": None}})
+
+
+def test_own_namespace_only(own_stack, space_in):
+    stack = own_stack(flags={"source-controller": ["--watch-all-namespaces=false"]})
+    space = space_in(stack)
+    repository = space.repository({"c.yaml": CONFIG})
+    o = space.source(repository)
+    stack.kube.apply([{"apiVersion": o["apiVersion"], "kind": o["kind"], "metadata": {"name": "own"}, "spec": o["spec"]}], NAMESPACE)
+    stack.kube.wait_ready("GitRepository", "own", NAMESPACE)
+    assert not (space.get("GitRepository").get("status") or {}).get("conditions")
+
+
+def test_memory_when_idle(stack):
+    """Small at rest, whatever the tests before made them do."""
+    for controller in stack.controllers.values():
+        until(lambda: controller.pss() < 24 << 20, 30, lambda: f"{controller.name} small again: {controller.pss() >> 20} MiB", 0.5)
+
+
+def test_debug_endpoint_is_there(stack):
+    for controller in stack.controllers.values():
+        with urllib.request.urlopen(f"http://127.0.0.1:{controller.metrics_port}/debug/pprof/", timeout=5) as response:
+            assert response.status == 200
