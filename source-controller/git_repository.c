@@ -179,8 +179,7 @@ static int configure(struct context *ctx, struct git_run *git, struct error *err
                 return source_stalled(&git->source, CONDITION_FETCH_FAILED, "URLInvalid", err);
         }
         if (configure_authentication(ctx, git, err) < 0)
-                return source_failed(&git->source, CONDITION_FETCH_FAILED, err->reason[0] ? err->reason : "AuthenticationFailed",
-                                     err);
+                return source_failed(&git->source, CONDITION_FETCH_FAILED, NULL, err);
         return 0;
 }
 

@@ -212,8 +212,9 @@ int source_storage(struct context *ctx, struct source_run *source, struct error 
 
 int source_failed(struct source_run *source, const char *condition, const char *reason, struct error *err)
 {
-        error_reason(err, reason);
-        condition_set(source->object, condition, CONDITION_TRUE, reason, "%s", error_message(err));
+        if (reason)
+                error_reason(err, reason);
+        condition_set(source->object, condition, CONDITION_TRUE, err->reason, "%s", error_message(err));
         return -1;
 }
 

@@ -83,7 +83,7 @@ void source_release(struct source_run *source); /* for cleanup(source_release) *
 /* The storage phase; afterwards the object is shown as being worked on, if it was not before. */
 int source_storage(struct context *ctx, struct source_run *source, struct error *err);
 
-/* Marks a failed step: the condition gets the error's reason and message. Returns -1. */
+/* Marks a failed step: the condition gets the error's message and the reason (NULL: the error's own). Returns -1. */
 int source_failed(struct source_run *source, const char *condition, const char *reason, struct error *err);
 /* The same for what only a change of the object can help against. */
 int source_stalled(struct source_run *source, const char *condition, const char *reason, struct error *err);
