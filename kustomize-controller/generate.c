@@ -82,8 +82,11 @@ static int check_manifest(struct walk *walk, const char *path)
         struct view text;
 
         TRY(unpacked_read(walk->arena, walk->input->root, path, &text, walk->error));
-        if (reader_resources(&reader, text, &objects, walk->error) < 0)
+        if (reader_resources(&reader, text, &objects, walk->error) < 0) {
+                if (view_starts(view_of(error_message(walk->error)), VIEW("yaml: ")))
+                        error_wrap(walk->error, "MalformedYAMLError");
                 return error_wrap(walk->error, "failed to decode Kubernetes YAML from %s/%s", walk->input->root_path, path);
+        }
         return 0;
 }
 
@@ -264,6 +267,10 @@ int generate_kustomization(struct arena *arena, const struct generate_input *inp
         cleanup(buffer_release) struct buffer text = BUFFER_NULL;
         struct node *file = NULL, *resources;
 
+        if (unpacked_type(input->root, input->directory) == UNPACKED_FILE) {
+                path = arena_printf(arena, "%s/%s/%s", input->root_path, input->directory, file_names[0]);
+                return error_set(error, ERROR_INVALID, "open %s: not a directory remove %s: not a directory", path, path);
+        }
         if (path) {
                 TRY(read_file(arena, input, path, &file, error));
                 resources = node_get_of(file, "resources");

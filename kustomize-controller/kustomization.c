@@ -128,15 +128,15 @@ static int reconcile_revision(struct context *ctx, struct context *work, struct 
         const char *digest;
 
         duration_print(run->timeout_ns, timeout);
-        TRY(run_progress(work, run, error, "Fetching manifests for revision %s with a timeout of %s", run->revision, timeout));
+        if (run_progress(work, run, error, "Fetching manifests for revision %s with a timeout of %s", run->revision, timeout) < 0)
+                return error_reason(error, REASON_RECONCILIATION_FAILED);
         TRY(build(work, run, error));
         digest = arena_string_n(run->arena, run->built.digest.data, run->built.digest.length);
-        TRY(run_client(run, error));
-        TRY(run_progress(work, run, error, "Detecting drift for revision %s with a timeout of %s", run->revision, timeout));
-
-        if (run_apply(work, run, error) < 0) {
+        run_client(run);
+        if (run_progress(work, run, error, "Detecting drift for revision %s with a timeout of %s", run->revision, timeout) < 0 ||
+            run_apply(work, run, error) < 0) {
                 run_history(run, digest, REASON_RECONCILIATION_FAILED);
-                return -1;
+                return error_reason(error, REASON_RECONCILIATION_FAILED);
         }
         if (run_prune(work, run, error) < 0) {
                 run_history(run, digest, REASON_PRUNE_FAILED);
@@ -180,8 +180,6 @@ static void fail(struct run *run, struct error *error)
         cleanup(log_fields_release) struct log_fields fields = LOG_FIELDS_NULL;
 
         owners_invalidate(kustomize.owners, run->namespace, run->name);
-        if (!error->reason[0])
-                error_reason(error, REASON_RECONCILIATION_FAILED);
         run_not_ready(run, error->reason, error_message(error));
         log_field(&fields, "revision", run->revision ? run->revision : "");
         log_line(LOG_ERROR, NULL, &run->reconcile->log, &fields, error, "Reconciliation failed after %s, next try in %s",
@@ -212,6 +210,7 @@ static int run_steps(struct context *ctx, struct context *work, struct run *run,
         if (!finalizer_has(run->object, KUSTOMIZATION_FINALIZER)) {
                 finalizer_add(run->object, KUSTOMIZATION_FINALIZER);
                 TRY(run_write(work, run, error)); /* before anything that it has to undo */
+                wake_dependents(run);             /* they were told that it does not exist */
         }
         if (run->spec.suspend) {
                 log_info(&run->reconcile->log, "Reconciliation is suspended for this object");

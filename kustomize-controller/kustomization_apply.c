@@ -10,12 +10,11 @@
 
 #define NANOSECONDS_MS 1000000
 
-int run_client(struct run *run, struct error *error)
+void run_client(struct run *run)
 {
         const struct runtime *runtime = run->reconcile->runtime;
         const char *account = run->spec.service_account_name;
 
-        (void)error;
         if (!account || !*account)
                 account = runtime->flags->default_service_account;
         if (!account || !*account)
@@ -23,7 +22,6 @@ int run_client(struct run *run, struct error *error)
         else
                 run->client = kube_client_impersonate(
                         runtime->client, arena_printf(run->arena, "system:serviceaccount:%s:%s", run->namespace, account));
-        return 0;
 }
 
 static const struct apply_ignore *ignore_rules(struct run *run)
@@ -323,9 +321,9 @@ int run_health(struct context *ctx, struct run *run, struct error *error)
         condition_mark_reconciling(run->object, REASON_PROGRESSING, "Running health checks for revision %s with a timeout of %s",
                                    run->revision, duration_print(run->timeout_ns, timeout));
         if (wait_for(ctx, run, list, count, error) < 0) {
+                error_reason(error, REASON_HEALTH_CHECK_FAILED);
                 if (error->kind == ERROR_CANCELLED)
                         return -1;
-                error_reason(error, REASON_HEALTH_CHECK_FAILED);
                 condition_set(run->object, CONDITION_HEALTHY, CONDITION_FALSE, REASON_HEALTH_CHECK_FAILED, "%s",
                               error_message(error));
                 return error_wrap(error, "health check failed after %s", elapsed(run, started));

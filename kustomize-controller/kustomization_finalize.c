@@ -75,7 +75,7 @@ static int delete_all(struct context *ctx, struct run *run, const struct invento
         struct inventory left = { NULL, 0 };
         struct apply_settings settings;
 
-        TRY(run_client(run, error));
+        run_client(run);
         settings = run_settings(run);
         if (apply_prune(ctx, &settings, inventory, run->arena, &changes, &left, error) < 0) {
                 event(run, EVENT_WARNING, "pruning for deleted resource failed");

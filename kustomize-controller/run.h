@@ -137,7 +137,8 @@ int64_t run_recheck_ms(const struct run *run);
 
 /* ---- kustomization_apply.c: what is done to the cluster ---- */
 
-int run_client(struct run *run, struct error *error);
+/* Sets run->client: who applies. */
+void run_client(struct run *run);
 struct apply_settings run_settings(struct run *run);
 int run_apply(struct context *ctx, struct run *run, struct error *error);
 /* How many objects the apply left in the cluster as ours. */

@@ -70,7 +70,8 @@ static int status_failure(const struct json *status, int http_status, int64_t re
         int64_t after = json_integer(JSON_PATH(status, "details", "retryAfterSeconds"), 0);
         const char *reason = json_string(json_get(status, "reason"), ""), *cause = telling_cause(status);
         const char *message = json_string(json_get(status, "message"), "");
-        enum error_kind kind = kind_of((int)code, &reason);
+        const char *implied = reason; /* by the code; what the server did not say is not put into its mouth */
+        enum error_kind kind = kind_of((int)code, &implied);
 
         if (!*message)
                 error_set_reason(err, kind, cause ? cause : reason,

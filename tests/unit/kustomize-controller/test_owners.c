@@ -1,0 +1,119 @@
+#include "../test.h"
+
+#include "../../../kustomize-controller/owners.h"
+#include "base/cleanup.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+static const uint8_t one[OWNER_INPUTS] = { 1 }, two[OWNER_INPUTS] = { 2 };
+
+static void inputs_are_those_of_the_last_success(void **state)
+{
+        cleanup(owners_free) struct owners *owners = owners_new(NULL);
+        size_t objects = 0;
+
+        (void)state;
+        assert_false(owners_recall(owners, "ns", "app", one, &objects));
+        owners_remember(owners, "ns", "app", one, 4);
+        assert_true(owners_recall(owners, "ns", "app", one, &objects));
+        assert_int_equal(objects, 4);
+        assert_false(owners_recall(owners, "ns", "app", two, &objects));
+        assert_false(owners_recall(owners, "ns", "other", one, &objects));
+        owners_invalidate(owners, "ns", "app");
+        assert_false(owners_recall(owners, "ns", "app", one, &objects));
+        owners_remember(owners, "ns", "app", two, 0);
+        owners_forget(owners, "ns", "app");
+        assert_false(owners_recall(owners, "ns", "app", two, &objects));
+}
+
+static void drift_is_told_once(void **state)
+{
+        cleanup(owners_free) struct owners *owners = owners_new(NULL);
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+
+        (void)state;
+        assert_false(owners_take_drift(owners, "ns", "app", &text));
+        owners_drifted(owners, "ns", "app", "Deployment/ns/web changed by kubectl-edit");
+        owners_drifted(owners, "ns", "app", "ConfigMap/ns/web deleted by somebody");
+        assert_true(owners_take_drift(owners, "ns", "app", &text));
+        assert_string_equal(buffer_string(&text),
+                            "Deployment/ns/web changed by kubectl-edit\nConfigMap/ns/web deleted by somebody");
+        assert_false(owners_take_drift(owners, "ns", "app", &text));
+}
+
+static void drift_text_is_bounded(void **state)
+{
+        cleanup(owners_free) struct owners *owners = owners_new(NULL);
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+
+        (void)state;
+        for (int i = 0; i < 10000; i++)
+                owners_drifted(owners, "ns", "app", "Deployment/ns/web changed by kubectl-edit");
+        assert_true(owners_take_drift(owners, "ns", "app", &text));
+        assert_true(text.length <= OWNER_DRIFT_LIMIT);
+}
+
+/* Two controllers that undo each other must not do so as fast as they can. */
+static void a_fight_slows_down(void **state)
+{
+        cleanup(owners_free) struct owners *owners = owners_new(NULL);
+        int64_t first = owners_drifted(owners, "ns", "app", "x"), later = first;
+
+        (void)state;
+        for (int i = 0; i < 50; i++) {
+                cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+
+                owners_take_drift(owners, "ns", "app", &text);
+                later = owners_drifted(owners, "ns", "app", "x");
+        }
+        assert_true(first <= 100);
+        assert_true(later >= 5000);
+        assert_true(owners_drifted(owners, "ns", "other", "x") <= 100);
+}
+
+static void *work(void *argument)
+{
+        struct owners *owners = argument;
+        char name[16];
+
+        for (int i = 0; i < 2000; i++) {
+                cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+                size_t objects;
+
+                snprintf(name, sizeof(name), "app-%d", i % 37);
+                owners_remember(owners, "ns", name, one, 1);
+                owners_drifted(owners, "ns", name, "x");
+                owners_recall(owners, "ns", name, one, &objects);
+                owners_take_drift(owners, "ns", name, &text);
+                if (i % 5 == 0)
+                        owners_forget(owners, "ns", name);
+        }
+        return NULL;
+}
+
+static void any_thread_may_ask(void **state)
+{
+        cleanup(owners_free) struct owners *owners = owners_new(NULL);
+        pthread_t threads[4];
+
+        (void)state;
+        for (size_t i = 0; i < COUNT(threads); i++)
+                assert_int_equal(pthread_create(&threads[i], NULL, work, owners), 0);
+        for (size_t i = 0; i < COUNT(threads); i++)
+                pthread_join(threads[i], NULL);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(inputs_are_those_of_the_last_success),
+                cmocka_unit_test(drift_is_told_once),
+                cmocka_unit_test(drift_text_is_bounded),
+                cmocka_unit_test(a_fight_slows_down),
+                cmocka_unit_test(any_thread_may_ask),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
