@@ -1,0 +1,106 @@
+"""What a Kustomization says when its repository is wrong: the reason, the words, and that nothing of the failing stage was applied."""
+import pytest
+
+from cluster.kube import find_condition
+
+CONFIG = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {}\ndata:\n  a: b\n"
+HEAD = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n"
+DEPLOYMENT = ("apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web\nspec:\n  replicas: 0\n  selector:\n    matchLabels: {{app: {}}}\n  template:\n    metadata:\n"
+              "      labels: {{app: web}}\n    spec:\n      containers:\n      - {{name: web, image: web}}\n")
+
+# name, files, reason, parts of the message
+CASES = [
+    ("syntax", {"a.yaml": "a: [1\n"}, "BuildFailed", ["failed to decode Kubernetes YAML from"]),
+    ("no-kind", {"a.yaml": "foo: bar\n"}, "BuildFailed", ["failed to decode Kubernetes YAML from", "missing Resource metadata"]),
+    ("missing-file", {"kustomization.yaml": HEAD + "resources: [nope.yaml]\n"}, "BuildFailed",
+     ["kustomize build failed: accumulating resources: accumulation err='accumulating resources from 'nope.yaml'", "no such file or directory"]),
+    ("twice-the-same", {"a.yaml": CONFIG.format("same"), "b.yaml": CONFIG.format("same")}, "BuildFailed", ["kustomize build failed:", "ConfigMap", "same"]),
+    ("bad-patch", {"kustomization.yaml": HEAD + "resources: [a.yaml]\npatches: [{target: {kind: ConfigMap}, patch: not a patch}]\n", "a.yaml": CONFIG.format("a")}, "BuildFailed",
+     ["kustomize build failed:", "patch"]),
+    ("no-name", {"a.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {}\n"}, "BuildFailed", ["missing metadata.name"]),
+    ("selector", {"a.yaml": DEPLOYMENT.format("other"), "b.yaml": CONFIG.format("b")}, "ReconciliationFailed",
+     ["Deployment/${NS}/web dry-run failed (Invalid): Deployment.apps \"web\" is invalid", "`selector` does not match template `labels`"]),
+    ("unknown-kind", {"a.yaml": "apiVersion: example.com/v1\nkind: Nope\nmetadata:\n  name: x\n"}, "ReconciliationFailed",
+     ["Nope/${NS}/x dry-run failed: no matches for kind \"Nope\" in version \"example.com/v1\""]),
+    ("bad-name", {"a.yaml": CONFIG.format("Not_A_Name"), "b.yaml": CONFIG.format("b")}, "ReconciliationFailed", ["ConfigMap/${NS}/Not_A_Name dry-run failed (Invalid)", "RFC 1123"]),
+]
+
+
+@pytest.mark.parametrize("files, reason, parts", [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_first_revision_that_fails(space, files, reason, parts):
+    space.source(space.repository(files))
+    space.ready("GitRepository")
+    space.kustomization(targetNamespace=space.name, retryInterval="1h")
+    o = space.not_ready("Kustomization", reason=reason)
+    message = find_condition(o)["message"]
+    for part in parts:
+        assert part.replace("${NS}", space.name) in message
+    assert "lastAppliedRevision" not in o["status"] and "inventory" not in o["status"] or not o["status"]["inventory"]["entries"]
+    assert not [c for c in space.kube.list("ConfigMap", space.name) if c["metadata"]["name"] != "kube-root-ca.crt"]
+    event = space.wait_event("Kustomization", reason, parts[0].replace("${NS}", space.name)[:60])
+    assert event["type"] == "Warning"
+
+
+def test_namespace_that_is_not_there(space):
+    space.source(space.repository({"a.yaml": CONFIG.format("x").replace("name: x", f"name: x\n  namespace: nope-{space.name}")}))
+    space.kustomization()
+    text = find_condition(space.not_ready("Kustomization", reason="ReconciliationFailed"))["message"]
+    assert f"ConfigMap/nope-{space.name}/x not found: namespaces \"nope-{space.name}\" not found" in text
+
+
+def test_fields_that_nobody_knows(space):
+    """A field that the schema does not have goes by, as it does with Flux: in a manifest and in a kustomization.yaml."""
+    space.deploy({"kustomization.yaml": HEAD + "resources: [a.yaml]\nfoo: bar\n", "a.yaml": CONFIG.format("a") + "foo: bar\n"}, targetNamespace=space.name)
+    assert space.get("ConfigMap", "a")["data"] == {"a": "b"}
+
+
+def test_broken_commit_leaves_the_last_good_state(space):
+    repository = space.deploy({"a.yaml": CONFIG.format("a")}, targetNamespace=space.name)
+    good = repository.head()
+    broken = space.push(repository, {"a.yaml": "a: [1\n"})
+    o = space.not_ready("Kustomization", reason="BuildFailed")
+    assert broken in o["status"]["lastAttemptedRevision"] and good in o["status"]["lastAppliedRevision"]
+    assert len(o["status"]["inventory"]["entries"]) == 1 and space.get("ConfigMap", "a") is not None
+    fixed = space.push(repository, {"a.yaml": CONFIG.format("a")})
+    o = space.ready("Kustomization", revision=fixed)
+    assert not find_condition(o, "Reconciling")
+
+
+def test_failed_stage_keeps_what_earlier_ones_applied(space):
+    """The Namespace of the first stage is tracked although the second stage failed, and goes with the Kustomization."""
+    unique = f"{space.name}-early"
+    space.source(space.repository({"ns.yaml": f"apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {unique}\n", "b.yaml": CONFIG.format("Bad_Name")}))
+    space.kustomization()
+    o = space.not_ready("Kustomization", reason="ReconciliationFailed")
+    assert space.kube.get("Namespace", unique) is not None
+    o = space.wait("Kustomization", "app", lambda o: (o["status"].get("inventory") or {}).get("entries"), 10, "tracking the Namespace")
+    assert o["status"]["inventory"]["entries"] == [{"id": f"_{unique}__Namespace", "v": "v1"}]
+
+
+def test_error_about_a_secret_shows_nothing_of_it(space):
+    space.source(space.repository({"s.yaml": "apiVersion: v1\nkind: Secret\nmetadata:\n  name: s\ndata:\n  password: not base64 s3cret!\n"}))
+    space.kustomization(targetNamespace=space.name)
+    o = space.not_ready("Kustomization", reason="ReconciliationFailed")
+    texts = [str(o["status"]), str(space.events("Kustomization")), *(c.process.output() for c in space.stack.controllers.values())]
+    assert not any("s3cret" in text for text in texts)
+
+
+def test_health_check_of_a_kind_that_is_not_there(space):
+    space.source(space.repository({"a.yaml": CONFIG.format("a")}))
+    space.kustomization(targetNamespace=space.name, timeout="3s", healthChecks=[{"apiVersion": "example.com/v1", "kind": "Nope", "name": "x", "namespace": space.name}])
+    assert f"Nope/{space.name}/x" in find_condition(space.not_ready("Kustomization", reason="HealthCheckFailed", seconds=60))["message"]
+
+
+def test_source_without_an_artifact(space):
+    space.source(space.repository({"a.yaml": CONFIG.format("a")}), ref={"branch": "nope"})
+    space.kustomization(targetNamespace=space.name)
+    assert find_condition(space.not_ready("Kustomization", reason="ArtifactFailed", current=False))["message"] == "Source artifact not found, retrying in 2s"
+
+
+def test_deleted_source_leaves_the_objects(space):
+    space.deploy({"a.yaml": CONFIG.format("a")}, targetNamespace=space.name)
+    space.delete("GitRepository")
+    space.gone("GitRepository")
+    space.reconcile("Kustomization")
+    space.not_ready("Kustomization", reason="ArtifactFailed")
+    assert space.get("ConfigMap", "a") is not None
