@@ -132,8 +132,13 @@ int kube_config_load_files(const char *paths, struct kube_config **ret_config, s
         if (kube_config_resolve(&files, NULL, ret_config, err) < 0)
                 /* What could not be read explains best why the rest is not enough. */
                 return broken.kind == ERROR_NONE ? -1 : error_move(err, &broken);
-        if (broken.kind != ERROR_NONE)
-                kube_config_note(*ret_config, "%s", error_message(&broken));
+        if (broken.kind == ERROR_NONE)
+                return 0;
+        if (!(*ret_config)->server) {
+                kube_config_free(ret_config);
+                return error_move(err, &broken);
+        }
+        kube_config_note(*ret_config, "%s", error_message(&broken));
         return 0;
 }
 
