@@ -1,0 +1,316 @@
+#include "../test.h"
+
+#include "../fake_server.h"
+
+#include "base/clock.h"
+#include "kube/client.h"
+
+static struct io *io;
+
+/* An API server that can say what it serves in each of the three ways. */
+enum way {
+        V2,
+        V2BETA1,
+        LEGACY,
+};
+
+struct api {
+        enum way way;
+        _Atomic int requests;
+        _Atomic bool has_new; /* a CRD came: kind New in x.io/v1, nothing else says so */
+        const char *plural;   /* of it */
+        pthread_mutex_t lock;
+        struct buffer log;
+};
+
+#define RESOURCE(kind, plural, scope)                                                                                              \
+        "{\"resource\":\"" plural "\",\"responseKind\":{\"group\":\"\",\"version\":\"\",\"kind\":\"" kind "\"},\"scope\":\"" scope \
+        "\","                                                                                                                      \
+        "\"singularResource\":\"x\",\"verbs\":[\"get\"],\"subresources\":[{\"subresource\":\"status\",\"responseKind\":{\"kind\":" \
+        "\"Wrong\"}}]}"
+
+#define VERSION(name, resources) "{\"version\":\"" name "\",\"freshness\":\"Current\",\"resources\":[" resources "]}"
+#define GROUP(name, versions)    "{\"metadata\":{" name "},\"versions\":[" versions "]}"
+#define GROUPS(items)            "{\"kind\":\"APIGroupDiscoveryList\",\"items\":[" items "]}"
+
+#define CONFIG_MAP RESOURCE("ConfigMap", "configmaps", "Namespaced")
+#define NODE       RESOURCE("Node", "nodes", "Cluster")
+#define DEPLOYMENT RESOURCE("Deployment", "deployments", "Namespaced")
+#define OLD        RESOURCE("Old", "olds", "Cluster")
+#define THING      RESOURCE("Thing", "things", "Namespaced")
+
+#define APPS    GROUP("\"name\":\"apps\"", VERSION("v1", DEPLOYMENT) "," VERSION("v1beta1", DEPLOYMENT "," OLD))
+#define METRICS GROUP("\"name\":\"metrics.k8s.io\"", "{\"version\":\"v1\",\"freshness\":\"Stale\"}")
+#define X_IO    GROUP("\"name\":\"x.io\"", VERSION("v1", THING))
+
+static const char core_aggregated[] = GROUPS(GROUP("", VERSION("v1", CONFIG_MAP "," NODE ",{\"resource\":\"odd\"}")));
+static const char groups_aggregated[] = GROUPS(APPS "," METRICS "," X_IO);
+
+static const struct {
+        const char *path, *body;
+} legacy[] = {
+        { "/api", "{\"kind\":\"APIVersions\",\"versions\":[\"v1\"]}" },
+        { "/api/v1", "{\"resources\":[{\"name\":\"configmaps\",\"namespaced\":true,\"kind\":\"ConfigMap\"},{\"name\":\"nodes\","
+                     "\"namespaced\":false,\"kind\":"
+                     "\"Node\"},{\"name\":\"nodes/status\",\"namespaced\":false,\"kind\":\"Wrong\"}]}" },
+        { "/apis", "{\"kind\":\"APIGroupList\",\"groups\":["
+                   "{\"name\":\"apps\",\"versions\":[{\"version\":\"v1beta1\"},{\"version\":\"v1\"}],\"preferredVersion\":{"
+                   "\"version\":\"v1\"}},"
+                   "{\"name\":\"metrics.k8s.io\",\"versions\":[{\"version\":\"v1\"}]},{\"name\":\"x.io\",\"versions\":[{"
+                   "\"version\":\"v1\"}]}]}" },
+        { "/apis/apps/v1", "{\"resources\":[{\"name\":\"deployments\",\"namespaced\":true,\"kind\":\"Deployment\"}]}" },
+        { "/apis/apps/v1beta1", "{\"resources\":[{\"name\":\"deployments\",\"namespaced\":true,\"kind\":\"Deployment\"},{\"name\":"
+                                "\"olds\",\"namespaced\":"
+                                "false,\"kind\":\"Old\"}]}" },
+        { "/apis/apps", "{\"name\":\"apps\",\"versions\":[{\"version\":\"v1\"},{\"version\":\"v1beta1\"}],\"preferredVersion\":{"
+                        "\"version\":\"v1\"}}" },
+        { "/apis/x.io", "{\"name\":\"x.io\",\"versions\":[{\"version\":\"v1\"}],\"preferredVersion\":{\"version\":\"v1\"}}" },
+};
+
+static enum fake_next serve_new(struct api *api, struct fake_connection *connection)
+{
+        cleanup(free_string) char *body =
+                memory_printf("{\"resources\":[{\"name\":\"things\",\"namespaced\":true,\"kind\":\"Thing\"}%s%s%s]}",
+                              api->has_new ? ",{\"name\":\"" : "", api->has_new ? api->plural : "",
+                              api->has_new ? "\",\"namespaced\":true,\"kind\":\"New\"}" : "");
+
+        return fake_json(connection, "200 OK", body);
+}
+
+static enum fake_next serve(void *data, struct fake_connection *connection, const struct fake_request *request)
+{
+        struct api *api = data;
+        cleanup(free_string) char *accept = fake_header(request, "Accept");
+        const char *path = request->target;
+        bool root = strcmp(path, "/api") == 0 || strcmp(path, "/apis") == 0;
+
+        if (strcmp(path, "/livez/ping") == 0) {
+                fake_write(connection, VIEW("HTTP/1.1 200 OK\r\nX-Kubernetes-PF-FlowSchema-UID: u\r\nContent-Length: 2\r\n\r\n"));
+                return FAKE_KEEP;
+        }
+        api->requests++;
+        pthread_mutex_lock(&api->lock);
+        buffer_printf(&api->log, "%s %s\n", request->method, path);
+        pthread_mutex_unlock(&api->lock);
+        if (strcmp(path, "/apis/x.io/v1") == 0)
+                return serve_new(api, connection);
+        if (strcmp(path, "/apis/metrics.k8s.io/v1") == 0)
+                return fake_answer(connection, "503 Service Unavailable", "", "down");
+        if (strncmp(path, "/apis/x.io/v1/namespaces/ns/", 28) == 0)
+                return strncmp(path + 28, api->plural, strlen(api->plural)) == 0
+                               ? fake_json(connection, "200 OK", "{}")
+                               : fake_answer(connection, "404 Not Found", "", "404 page not found\n");
+        if (root && api->way != LEGACY && strstr(accept, api->way == V2 ? "v=v2;" : "v=v2beta1;"))
+                return fake_answer(
+                        connection, "200 OK",
+                        api->way == V2
+                                ? "Content-Type: application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList\r\n"
+                                : "Content-Type: application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList\r\n",
+                        strcmp(path, "/api") == 0 ? core_aggregated : groups_aggregated);
+        for (size_t i = 0; i < COUNT(legacy); i++)
+                if (strcmp(path, legacy[i].path) == 0)
+                        return fake_json(connection, "200 OK", legacy[i].body);
+        return fake_answer(connection, "404 Not Found", "", "404 page not found\n");
+}
+
+struct fixture {
+        struct api api;
+        struct fake_server *server;
+        struct kube_client *client;
+        struct context ctx;
+        struct error err;
+};
+
+static void fixture_open(struct fixture *f, enum way way)
+{
+        struct kube_client_options options = { .user_agent = "test/1" };
+        cleanup(kube_config_free) struct kube_config *config = NULL;
+        struct kube_config_secret_options nothing = { false };
+        cleanup(free_string) char *text = NULL;
+
+        *f = (struct fixture){ .api = { .way = way, .plural = "news" } };
+        pthread_mutex_init(&f->api.lock, NULL);
+        context_open(&f->ctx, NULL, clock_now_ms() + 60000);
+        f->server = fake_start(NULL, NULL, serve, &f->api);
+        text = memory_printf("current-context: c\ncontexts: [{name: c, context: {cluster: k}}]\n"
+                             "clusters: [{name: k, cluster: {server: 'http://127.0.0.1:%u'}}]\n",
+                             f->server->port);
+        if (kube_config_parse_untrusted(view_of(text), &nothing, &config, &f->err) < 0 ||
+            kube_client_new(io, &config, &options, &f->client, &f->err) < 0)
+                fail_msg("%s", error_message(&f->err));
+}
+
+static void fixture_close(struct fixture *f)
+{
+        kube_client_release(&f->client);
+        context_close(&f->ctx);
+        error_release(&f->err);
+        fake_stop(&f->server);
+        buffer_release(&f->api.log);
+        pthread_mutex_destroy(&f->api.lock);
+}
+
+static void three_ways_give_one_mapping(void **state)
+{
+        static const struct {
+                const char *group, *version, *kind;
+                int result;
+                const char *found; /* api version and plural, or the error */
+                bool namespaced;
+        } cases[] = {
+                { "", "v1", "ConfigMap", 0, "v1 configmaps", true },
+                { "", NULL, "Node", 0, "v1 nodes", false },
+                { "apps", NULL, "Deployment", 0, "apps/v1 deployments", true },
+                { "apps", "v1beta1", "Deployment", 0, "apps/v1beta1 deployments", true },
+                { "apps", "", "Old", 0, "apps/v1beta1 olds", false },
+                { "x.io", NULL, "Thing", 0, "x.io/v1 things", true },
+                { "", "v1", "Wrong", KUBE_NO_MATCH, "no matches for kind \"Wrong\" in version \"v1\"", false },
+                { "apps", "v2", "Deployment", KUBE_NO_MATCH, "no matches for kind \"Deployment\" in version \"apps/v2\"", false },
+                { "none.io", "v1", "Thing", KUBE_NO_MATCH, "no matches for kind \"Thing\" in version \"none.io/v1\"", false },
+                { "none.io", NULL, "Thing", KUBE_NO_MATCH, "no matches for kind \"Thing\" in group \"none.io\"", false },
+                { "metrics.k8s.io", "v1", "NodeMetrics", -1,
+                  "discover metrics.k8s.io/v1: the server is currently unable to handle the request", false },
+        };
+
+        (void)state;
+        for (int way = V2; way <= LEGACY; way++) {
+                cleanup(fixture_close) struct fixture f;
+
+                fixture_open(&f, (enum way)way);
+                for (size_t i = 0; i < COUNT(cases); i++) {
+                        const struct kube_resource *resource = NULL;
+                        int r = kube_resource_find(&f.ctx, f.client, cases[i].group, cases[i].version, cases[i].kind, &resource,
+                                                   &f.err);
+
+                        if (r != cases[i].result)
+                                fail_msg("way %d, %s: %d %s", way, cases[i].kind, r, error_message(&f.err));
+                        if (r == 0) {
+                                cleanup(free_string) char *text = memory_printf("%s %s", resource->api_version, resource->plural);
+
+                                assert_string_equal(text, cases[i].found);
+                                assert_int_equal(resource->namespaced, cases[i].namespaced);
+                        } else {
+                                assert_string_equal(error_message(&f.err), cases[i].found);
+                                error_release(&f.err);
+                        }
+                }
+        }
+}
+
+static void a_crd_that_comes_later_costs_one_request(void **state)
+{
+        (void)state;
+        for (int way = V2; way <= LEGACY; way++) {
+                cleanup(fixture_close) struct fixture f;
+                const struct kube_resource *resource = NULL, *again = NULL;
+                int before;
+
+                fixture_open(&f, (enum way)way);
+                assert_int_equal(kube_resource_find(&f.ctx, f.client, "x.io", "v1", "New", &resource, &f.err), KUBE_NO_MATCH);
+                f.api.has_new = true;
+                before = f.api.requests;
+                assert_int_equal(kube_resource_find(&f.ctx, f.client, "x.io", "v1", "New", &resource, &f.err), 0);
+                assert_int_equal(f.api.requests - before, 1);
+                assert_int_equal(kube_resource_find(&f.ctx, f.client, "x.io", "v1", "New", &again, &f.err), 0);
+                assert_int_equal(f.api.requests - before, 1);
+                assert_ptr_equal(resource, again);
+        }
+}
+
+static void a_renamed_plural_is_found_on_the_way(void **state)
+{
+        cleanup(fixture_close) struct fixture f;
+        const struct kube_resource *resource = NULL;
+        struct kube_request request = { .verb = KUBE_APPLY, .name_space = "ns", .name = "n", .body = VIEW("{}") };
+
+        (void)state;
+        fixture_open(&f, V2);
+        assert_int_equal(kube_resource_find(&f.ctx, f.client, "x.io", "v1", "New", &resource, &f.err), KUBE_NO_MATCH);
+        f.api.has_new = true;
+        assert_int_equal(kube_resource_find(&f.ctx, f.client, "x.io", "v1", "New", &resource, &f.err), 0);
+        request.resource = resource;
+        assert_int_equal(kube_call(&f.ctx, f.client, &request, NULL, &f.err), 0);
+        f.api.plural = "newer";
+        buffer_clear(&f.api.log);
+        assert_int_equal(kube_call(&f.ctx, f.client, &request, NULL, &f.err), 0);
+        assert_string_equal(f.api.log.data, "PATCH /apis/x.io/v1/namespaces/ns/news/n?fieldManager=test&timeout=30s\n"
+                                            "GET /apis/x.io/v1\n"
+                                            "PATCH /apis/x.io/v1/namespaces/ns/newer/n?fieldManager=test&timeout=30s\n");
+        assert_int_equal(kube_resource_find(&f.ctx, f.client, "x.io", "v1", "New", &resource, &f.err), 0);
+        assert_string_equal(resource->plural, "newer");
+}
+
+static void a_forgotten_group_is_read_again(void **state)
+{
+        cleanup(fixture_close) struct fixture f;
+        const struct kube_resource *resource = NULL;
+
+        (void)state;
+        fixture_open(&f, V2);
+        assert_int_equal(kube_resource_find(&f.ctx, f.client, "x.io", NULL, "Thing", &resource, &f.err), 0);
+        kube_resource_forget(f.client, "x.io");
+        f.api.has_new = true;
+        assert_int_equal(kube_resource_find(&f.ctx, f.client, "x.io", NULL, "New", &resource, &f.err), 0);
+        assert_string_equal(resource->plural, "news");
+        assert_int_equal(kube_resource_find(&f.ctx, f.client, "apps", NULL, "Deployment", &resource, &f.err), 0);
+}
+
+static void *find_all(void *argument)
+{
+        struct fixture *f = argument;
+        cleanup(error_release) struct error err = ERROR_NULL;
+        const struct kube_resource *resource = NULL;
+
+        for (int i = 0; i < 50; i++) {
+                if (kube_resource_find(&f->ctx, f->client, "apps", NULL, "Deployment", &resource, &err) != 0)
+                        return f;
+                if (i % 10 == 5)
+                        kube_resource_forget(f->client, "apps");
+        }
+        return NULL;
+}
+
+static void threads_find_at_once(void **state)
+{
+        cleanup(fixture_close) struct fixture f;
+        pthread_t threads[8];
+
+        (void)state;
+        fixture_open(&f, LEGACY);
+        for (size_t i = 0; i < COUNT(threads); i++)
+                pthread_create(&threads[i], NULL, find_all, &f);
+        for (size_t i = 0; i < COUNT(threads); i++) {
+                void *result;
+
+                pthread_join(threads[i], &result);
+                assert_null(result);
+        }
+}
+
+static int prepare(void **state)
+{
+        struct error err = ERROR_NULL;
+
+        (void)state;
+        return io_start(&io, &err);
+}
+
+static int clean(void **state)
+{
+        (void)state;
+        io_stop(&io);
+        return 0;
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(three_ways_give_one_mapping),
+                cmocka_unit_test(a_crd_that_comes_later_costs_one_request),
+                cmocka_unit_test(a_renamed_plural_is_found_on_the_way),
+                cmocka_unit_test(a_forgotten_group_is_read_again),
+                cmocka_unit_test(threads_find_at_once),
+        };
+
+        return cmocka_run_group_tests(tests, prepare, clean);
+}
