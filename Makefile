@@ -75,6 +75,8 @@ $(OBJECTS)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(FLAGS) $(PACKAGE_FLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 
+$(OBJECTS)/libshared/kube/client.o: CPPFLAGS += -DWEIR_COMMIT='"$(COMMIT)"'
+
 $(OBJECTS)/libshared.a: $(LIBRARY_SOURCES:%.c=$(OBJECTS)/%.o)
 	@rm -f $@
 	$(Q)$(AR) rcsD $@ $^

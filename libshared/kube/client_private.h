@@ -67,6 +67,7 @@ struct kube_server {
         /* discovery.c */
         pthread_mutex_t discovery_lock;
         bool discovering, discovered;
+        unsigned forgotten; /* how often a group was */
         struct kube_group *groups;
 };
 

@@ -105,6 +105,7 @@ void kube_config_files_release(struct kube_config_files *files)
 int kube_config_load_files(const char *paths, struct kube_config **ret_config, struct error *err)
 {
         cleanup(kube_config_files_release) struct kube_config_files files = { NULL, 0 };
+        cleanup(kube_config_free) struct kube_config *config = NULL;
         cleanup(error_release) struct error broken = ERROR_NULL;
         struct view rest = view_of(paths), path;
 
@@ -129,16 +130,14 @@ int kube_config_load_files(const char *paths, struct kube_config **ret_config, s
                 if (failure.kind != ERROR_NONE && broken.kind == ERROR_NONE)
                         error_move(&broken, &failure);
         }
-        if (kube_config_resolve(&files, NULL, ret_config, err) < 0)
+        if (kube_config_resolve(&files, NULL, &config, err) < 0)
                 /* What could not be read explains best why the rest is not enough. */
                 return broken.kind == ERROR_NONE ? -1 : error_move(err, &broken);
-        if (broken.kind == ERROR_NONE)
-                return 0;
-        if (!(*ret_config)->server) {
-                kube_config_free(ret_config);
+        if (broken.kind != ERROR_NONE && !config->server)
                 return error_move(err, &broken);
-        }
-        kube_config_note(*ret_config, "%s", error_message(&broken));
+        if (broken.kind != ERROR_NONE)
+                kube_config_note(config, "%s", error_message(&broken));
+        *ret_config = steal(&config);
         return 0;
 }
 
@@ -230,17 +229,17 @@ int kube_config_parse_untrusted(struct view text, const struct kube_config_secre
                                 struct error *err)
 {
         cleanup(kube_config_files_release) struct kube_config_files files = { NULL, 0 };
+        cleanup(kube_config_free) struct kube_config *config = NULL;
 
         files.items = memory_zero(1, sizeof(*files.items));
         files.count = 1;
         if (kube_config_file_parse(text, &files.items[0].tree, err) < 0)
                 return -1;
-        TRY(kube_config_resolve(&files, options, ret_config, err));
-        if (!(*ret_config)->server) {
-                kube_config_free(ret_config);
+        TRY(kube_config_resolve(&files, options, &config, err));
+        if (!config->server)
                 return error_set(err, ERROR_INVALID, "invalid configuration: no configuration has been provided");
-        }
-        (*ret_config)->request_timeout_ms = 30000;
+        config->request_timeout_ms = 30000;
+        *ret_config = steal(&config);
         return 0;
 }
 

@@ -22,6 +22,8 @@
 #define PACKED_LIMIT   ((size_t)4 << 20)
 #define GROUPS_LIMIT   4096
 #define VERSIONS_LIMIT 64
+/* Of a question whose group others forgot under it. */
+#define FORGOTTEN_TRIES 10
 
 struct version {
         struct version *next;
@@ -354,6 +356,7 @@ static int fetch_group(struct context *ctx, struct kube_client *client, const ch
 {
         cleanup(http_response_release) struct http_response response = HTTP_RESPONSE_NULL;
         cleanup(free_string) char *path = memory_printf("/apis/%s", group_name);
+        struct kube_group *group;
         int r = fetch(ctx, client, path, "application/json", &response, err);
 
         if (r < 0 && response.status == 404) {
@@ -363,6 +366,9 @@ static int fetch_group(struct context *ctx, struct kube_client *client, const ch
         if (r < 0)
                 return error_wrap(err, "discover %s", group_name);
         pthread_mutex_lock(&client->server->discovery_lock);
+        group = group_at(client->server, view_of(group_name), false);
+        for (struct version *version = group ? group->versions : NULL; version; version = version->next)
+                version->loaded = false; /* one that is gone is dropped when it is asked for */
         take_group(client->server, buffer_view(&response.body));
         pthread_mutex_unlock(&client->server->discovery_lock);
         return 0;
@@ -381,7 +387,7 @@ void kube_discovery_forget_version(struct kube_server *server, const char *group
         pthread_mutex_unlock(&server->discovery_lock);
 }
 
-void kube_resource_forget(struct kube_client *client, const char *group_name)
+void kube_resource_forget(struct kube_client *client, const char *name)
 {
         struct kube_server *server = client->server;
 
@@ -389,10 +395,11 @@ void kube_resource_forget(struct kube_client *client, const char *group_name)
         for (struct kube_group **link = &server->groups; *link; link = &(*link)->next) {
                 struct kube_group *gone = *link;
 
-                if (strcmp(gone->name, group_name) != 0)
+                if (strcmp(gone->name, name) != 0)
                         continue;
                 *link = gone->next;
                 group_free(gone);
+                server->forgotten++;
                 break;
         }
         pthread_mutex_unlock(&server->discovery_lock);
@@ -482,6 +489,16 @@ static int consult_reading(struct context *ctx, struct kube_client *client, stru
         return 0;
 }
 
+static unsigned forgotten(struct kube_server *server)
+{
+        unsigned count;
+
+        pthread_mutex_lock(&server->discovery_lock);
+        count = server->forgotten;
+        pthread_mutex_unlock(&server->discovery_lock);
+        return count;
+}
+
 static int ask(struct context *ctx, struct kube_client *client, struct question *q, struct error *err)
 {
         bool fresh = false;
@@ -494,7 +511,6 @@ static int ask(struct context *ctx, struct kube_client *client, struct question 
         if (q->version || !*q->group) {
                 TRY(fetch_version(ctx, client, q->group, q->version ? q->version : "v1", err));
         } else {
-                kube_resource_forget(client, q->group);
                 TRY(fetch_group(ctx, client, q->group, err));
         }
         return consult_reading(ctx, client, q, &fresh, err);
@@ -504,8 +520,14 @@ int kube_resource_find(struct context *ctx, struct kube_client *client, const ch
                        const struct kube_resource **ret_resource, struct error *err)
 {
         struct question q = { .group = group, .version = version && *version ? version : NULL, .kind = kind };
-        int r = ask(ctx, client, &q, err);
+        unsigned before, tries = 0;
+        int r;
 
+        do {
+                /* What another thread forgot meanwhile was missing from the table, not from the server. */
+                before = forgotten(client->server);
+                r = ask(ctx, client, &q, err);
+        } while (r == 0 && !q.answer && before != forgotten(client->server) && ++tries < FORGOTTEN_TRIES);
         free(q.unread);
         if (r < 0)
                 return -1;
