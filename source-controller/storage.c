@@ -270,8 +270,7 @@ static int lock_once(struct context *ctx, int directory, const char *name, int *
         }
         if (fstat(fd, &status) < 0 || status.st_nlink == 0)
                 return 1;
-        *ret_lock = fd;
-        fd = -1;
+        *ret_lock = steal_descriptor(&fd);
         return 0;
 }
 
@@ -326,10 +325,24 @@ int storage_name(struct context *ctx, struct storage_write *write, const struct 
         return claim(ctx, write, object, file, err);
 }
 
-void storage_abort(struct storage_write *write)
+/* Still under the lock: where no artifact came to be, nothing stays, not even the lock. */
+static void leave_nothing(const struct storage_write *write)
 {
+        const char *file = strrchr(write->path, '/') + 1;
+        char name[NAME_MAX + sizeof(STORAGE_LOCK_SUFFIX)];
+
         if (write->temporary[0])
                 unlinkat(write->directory, write->temporary, 0);
+        if (faccessat(write->directory, file, F_OK, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT)
+                return;
+        snprintf(name, sizeof(name), "%s" STORAGE_LOCK_SUFFIX, file);
+        unlinkat(write->directory, name, 0);
+}
+
+void storage_abort(struct storage_write *write)
+{
+        if (write->lock >= 0)
+                leave_nothing(write);
         close_descriptor(&write->fd);
         close_descriptor(&write->lock);
         close_descriptor(&write->directory);
@@ -351,8 +364,7 @@ int storage_commit(struct storage *storage, struct storage_write *write, const c
         if ((uint64_t)status.st_size != size)
                 return error_set(err, ERROR_INTERNAL, "store '%s': it has %" PRIu64 " bytes and not %" PRIu64, write->path,
                                  (uint64_t)status.st_size, size);
-        fd = write->fd;
-        write->fd = -1;
+        fd = steal_descriptor(&write->fd);
         if (close(fd) < 0)
                 return error_set_errno(err, errno, "store '%s'", write->path);
         if (renameat(write->directory, write->temporary, write->directory, file) < 0)
@@ -388,8 +400,7 @@ static int open_artifact(struct storage *storage, const char *path, int *ret_fd,
                 return error_set_errno(err, errno, "stat '%s'", path);
         if (!S_ISREG(ret_status->st_mode))
                 return STORAGE_MISSING;
-        *ret_fd = fd;
-        fd = -1;
+        *ret_fd = steal_descriptor(&fd);
         return 0;
 }
 

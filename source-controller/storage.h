@@ -109,7 +109,7 @@ int storage_collect(struct context *ctx, struct storage *storage, const char *pa
 /* Removes the object's directory with everything in it; no error if there is none (*ret_removed false). */
 int storage_remove(struct storage *storage, const struct storage_object *object, bool *ret_removed, struct error *err);
 /*
- * For the start, before the first reconcile: removes temporary files that a kill left, and the directories of objects that `exists` does
+ * For the start, before the first reconcile: removes temporary files and locks that a kill left, and the directories of objects that `exists` does
  * not know (it says true for kinds that are not its own). Call it when the objects' list is complete and before anything is written.
  */
 typedef bool storage_exists_fn(void *data, const struct storage_object *object);

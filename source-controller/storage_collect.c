@@ -154,6 +154,20 @@ static bool object_of(char *path, struct storage_object *ret_object)
         return true;
 }
 
+/* Temporary files, and locks of files that are not there. */
+static bool is_left_over(const struct walk_entry *entry)
+{
+        cleanup(free_string) char *file = NULL;
+        struct view name = view_of(entry->name);
+
+        if (view_ends(name, VIEW(STORAGE_TEMPORARY_SUFFIX)))
+                return true;
+        if (!view_ends(name, VIEW(STORAGE_LOCK_SUFFIX)))
+                return false;
+        file = memory_string_n(name.data, name.length - strlen(STORAGE_LOCK_SUFFIX));
+        return faccessat(entry->parent, file, F_OK, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT;
+}
+
 static int sweep_entry(struct storage *storage, const struct walk_entry *entry, struct walk *walk, storage_exists_fn *exists,
                        void *data, unsigned *removed, struct error *err)
 {
@@ -162,7 +176,7 @@ static int sweep_entry(struct storage *storage, const struct walk_entry *entry, 
         bool was_there;
 
         if (!S_ISDIR(entry->status.st_mode)) {
-                if (!view_ends(view_of(entry->name), VIEW(STORAGE_TEMPORARY_SUFFIX)))
+                if (!is_left_over(entry))
                         return 0;
                 if (unlinkat(entry->parent, entry->name, 0) < 0 && errno != ENOENT)
                         return error_set_errno(err, errno, "remove '%s'", entry->path);

@@ -34,3 +34,12 @@ static inline void close_descriptor(int *fd)
                 close(*fd);
         *fd = -1;
 }
+
+/* Hands a descriptor on, out of a variable that would close it. */
+static inline int steal_descriptor(int *fd)
+{
+        int stolen = *fd;
+
+        *fd = -1;
+        return stolen;
+}

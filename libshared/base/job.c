@@ -120,8 +120,7 @@ static int input_file(struct view input, int *ret_fd, struct error *err)
                         return error_set_errno(err, errno, "run a job: write its input");
                 done += n > 0 ? (size_t)n : 0;
         }
-        *ret_fd = fd;
-        fd = -1;
+        *ret_fd = steal_descriptor(&fd);
         return 0;
 }
 
@@ -134,8 +133,7 @@ static int output_file(uint64_t limit, int *ret_fd, struct error *err)
                 return -1;
         if (ftruncate(fd, (off_t)(JOB_OUTPUT_OFFSET + limit)) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_GROW) < 0)
                 return error_set_errno(err, errno, "run a job: output of %" PRIu64 " bytes", limit);
-        *ret_fd = fd;
-        fd = -1;
+        *ret_fd = steal_descriptor(&fd);
         return 0;
 }
 

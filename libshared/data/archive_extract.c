@@ -108,8 +108,7 @@ static int open_directory(struct extract *extract, struct view path, mode_t mode
                 close(fd);
                 fd = next;
         }
-        *ret_fd = fd;
-        fd = -1;
+        *ret_fd = steal_descriptor(&fd);
         return 0;
 }
 

@@ -171,7 +171,7 @@ static enum MHD_Result on_request(void *data, struct MHD_Connection *connection,
 
         (void)version;
         if (!exchange) {
-                *state = exchange = memory_zero(1, sizeof(*exchange));
+                *state = memory_zero(1, sizeof(*exchange));
                 pthread_mutex_lock(&server->lock);
                 server->active++;
                 pthread_mutex_unlock(&server->lock);
@@ -209,7 +209,7 @@ static void on_completed(void *data, struct MHD_Connection *connection, void **s
 static int listen_on(const struct addrinfo *address, struct error *err)
 {
         cleanup(close_descriptor) int fd = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        int on = 1, off = 0, r;
+        int on = 1, off = 0;
 
         if (fd < 0)
                 return error_set_errno(err, errno, "socket");
@@ -220,9 +220,7 @@ static int listen_on(const struct addrinfo *address, struct error *err)
                 return error_set_errno(err, errno, "bind");
         if (listen(fd, BACKLOG) < 0)
                 return error_set_errno(err, errno, "listen");
-        r = fd;
-        fd = -1;
-        return r;
+        return steal_descriptor(&fd);
 }
 
 /* ":80" is every address, of both kinds where the machine has both. */
