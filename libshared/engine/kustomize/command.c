@@ -55,6 +55,8 @@ static int parse(int count, char **arguments, struct command *command)
                 if ((value = option_value("--reorder", arguments, count, &i))) {
                         if (strcmp(value, "legacy") != 0 && strcmp(value, "none") != 0)
                                 return usage("illegal flag value --reorder", value);
+                        print_warning(NULL, "Flag --reorder has been deprecated, use the new 'sortOptions' field in "
+                                            "kustomization.yaml instead.");
                         command->options.order = *value == 'l' ? KUSTOMIZE_ORDER_LEGACY : KUSTOMIZE_ORDER_FIFO;
                 } else if ((value = option_value("--load-restrictor", arguments, count, &i))) {
                         if (strcmp(value, "LoadRestrictionsRootOnly") != 0 && strcmp(value, "LoadRestrictionsNone") != 0)

@@ -24,6 +24,7 @@ struct emitter {
         bool indention;  /* nothing but indentation and indicators on this line */
         bool fold;
         bool simple_key;
+        bool flow;     /* inside a flow collection of the source */
         bool in_order; /* keys and scalar styles as in the source */
 };
 
@@ -429,7 +430,7 @@ static int write_scalar(struct emitter *e, const struct node *node)
         char text[NUMBER_TEXT];
         struct value value;
 
-        TRY(scalar_value(e->arena, node, &value, e->error));
+        TRY(scalar_value(e->arena, node, e->flow, &value, e->error));
         switch (value.kind) {
         case VALUE_NULL:
                 write_plain(e, VIEW("null"));
@@ -547,19 +548,18 @@ static int write_map(struct emitter *e, const struct node *map)
 
 static int write_node(struct emitter *e, const struct node *node, bool in_map)
 {
+        bool flow = e->flow;
         int outer = e->indent, r;
 
-        switch ((enum node_kind)node->kind) {
-        case NODE_MAP:
-                return write_map(e, node);
-        case NODE_LIST:
-                return write_list(e, node, in_map);
-        case NODE_SCALAR:
-                break;
+        if (node->kind == NODE_SCALAR) {
+                e->indent = e->indent < 0 ? 2 : e->indent + 2;
+                r = e->in_order ? write_source_scalar(e, node) : write_scalar(e, node);
+                e->indent = outer;
+                return r;
         }
-        e->indent = e->indent < 0 ? 2 : e->indent + 2;
-        r = e->in_order ? write_source_scalar(e, node) : write_scalar(e, node);
-        e->indent = outer;
+        e->flow = flow || node->style == STYLE_FLOW;
+        r = node->kind == NODE_MAP ? write_map(e, node) : write_list(e, node, in_map);
+        e->flow = flow;
         return r;
 }
 

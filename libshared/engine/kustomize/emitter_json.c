@@ -53,6 +53,7 @@ struct json_writer {
         struct buffer *out;
         struct arena *arena;
         unsigned flags;
+        bool flow; /* as in emitter.c */
         struct error *error;
 };
 
@@ -61,7 +62,7 @@ static int write_scalar(struct json_writer *w, const struct node *node)
         char text[NUMBER_TEXT];
         struct value value;
 
-        TRY(scalar_value(w->arena, node, &value, w->error));
+        TRY(scalar_value(w->arena, node, w->flow, &value, w->error));
         switch (value.kind) {
         case VALUE_NULL:
                 buffer_add_string(w->out, "null");
@@ -114,29 +115,34 @@ static int write_map(struct json_writer *w, const struct node *map, bool top)
         return r;
 }
 
+static int write_list(struct json_writer *w, const struct node *list)
+{
+        buffer_add_char(w->out, '[');
+        for (uint32_t i = 0; i < list->count; i++) {
+                if (i > 0)
+                        buffer_add_char(w->out, ',');
+                TRY(write_value(w, list->items[i], false));
+        }
+        buffer_add_char(w->out, ']');
+        return 0;
+}
+
 static int write_value(struct json_writer *w, const struct node *node, bool top)
 {
-        switch ((enum node_kind)node->kind) {
-        case NODE_MAP:
-                return write_map(w, node, top);
-        case NODE_LIST:
-                buffer_add_char(w->out, '[');
-                for (uint32_t i = 0; i < node->count; i++) {
-                        if (i > 0)
-                                buffer_add_char(w->out, ',');
-                        TRY(write_value(w, node->items[i], false));
-                }
-                buffer_add_char(w->out, ']');
-                return 0;
-        case NODE_SCALAR:
-                break;
-        }
-        return write_scalar(w, node);
+        bool flow = w->flow;
+        int r;
+
+        if (node->kind == NODE_SCALAR)
+                return write_scalar(w, node);
+        w->flow = flow || node->style == STYLE_FLOW;
+        r = node->kind == NODE_MAP ? write_map(w, node, top) : write_list(w, node);
+        w->flow = flow;
+        return r;
 }
 
 int emit_json(struct buffer *buffer, struct arena *arena, const struct node *node, unsigned flags, struct error *error)
 {
-        struct json_writer w = { buffer, arena, flags, error };
+        struct json_writer w = { .out = buffer, .arena = arena, .flags = flags, .error = error };
 
         return write_value(&w, node, true);
 }
@@ -164,70 +170,93 @@ static struct node *normal_number(struct arena *arena, const struct value *value
         return node_scalar(arena, scalar_resolve(SCALAR_RESOURCES, view_of(text)), STYLE_PLAIN, view_of(text));
 }
 
-static int normal_scalar(struct arena *arena, const struct node *node, bool doubles, struct node **ret, struct error *error)
+struct normalizer {
+        struct arena *arena;
+        bool doubles;
+        bool flow; /* as in emitter.c */
+        struct error *error;
+};
+
+static int normal_scalar(struct normalizer *n, const struct node *node, struct node **ret)
 {
         struct value value;
 
-        TRY(scalar_value(arena, node, &value, error));
+        TRY(scalar_value(n->arena, node, n->flow, &value, n->error));
         switch (value.kind) {
         case VALUE_NULL:
-                *ret = node_null(arena);
-                break;
+                *ret = node_null(n->arena);
+                return 0;
         case VALUE_BOOL:
-                *ret = node_bool(arena, value.boolean);
-                break;
+                *ret = node_bool(n->arena, value.boolean);
+                return 0;
         case VALUE_STRING:
-                *ret = doubles ? node_string(arena, value.string) : node_scalar(arena, TAG_STRING, STYLE_DOUBLE, value.string);
-                break;
+                *ret = n->doubles ? node_string(n->arena, value.string)
+                                  : node_scalar(n->arena, TAG_STRING, STYLE_DOUBLE, value.string);
+                return 0;
         case VALUE_FLOAT:
                 if (!isfinite(value.real))
-                        return error_set(error, ERROR_INVALID, "json: unsupported value: %s",
+                        return error_set(n->error, ERROR_INVALID, "json: unsupported value: %s",
                                          isnan(value.real) ? "NaN"
                                          : value.real > 0  ? "+Inf"
                                                            : "-Inf");
-                *ret = normal_number(arena, &value, doubles);
                 break;
         default:
-                *ret = normal_number(arena, &value, doubles);
                 break;
         }
+        *ret = normal_number(n->arena, &value, n->doubles);
         return 0;
 }
 
-static int normal_map(struct arena *arena, const struct node *map, bool doubles, bool top, struct node **ret, struct error *error)
-{
-        struct sorted_key *keys = arena_array(arena, map->count, sizeof(*keys));
-        struct node *copy = node_map(arena);
+static int normal_value(struct normalizer *n, const struct node *node, bool top, struct node **ret);
 
-        TRY(keys_sort(arena, map, KEYS_BYTEWISE, top, keys, error));
+static int normal_map(struct normalizer *n, const struct node *map, bool top, struct node **ret)
+{
+        struct sorted_key *keys = arena_array(n->arena, map->count, sizeof(*keys));
+        struct node *copy = node_map(n->arena);
+
+        TRY(keys_sort(n->arena, map, KEYS_BYTEWISE, top, keys, n->error));
         for (uint32_t i = 0; i < map->count; i++) {
                 struct node *value;
 
-                TRY(node_normalize(arena, keys[i].value, doubles ? NORMALIZE_PATCH : NORMALIZE_NESTED, &value, error));
-                node_add_entry(arena, copy, node_scalar(arena, TAG_STRING, STYLE_PLAIN, keys[i].text), value);
+                TRY(normal_value(n, keys[i].value, false, &value));
+                node_add_entry(n->arena, copy, node_scalar(n->arena, TAG_STRING, STYLE_PLAIN, keys[i].text), value);
         }
         *ret = copy;
         return 0;
 }
 
-int node_normalize(struct arena *arena, const struct node *node, enum normalize mode, struct node **ret_node, struct error *error)
+static int normal_list(struct normalizer *n, const struct node *list, struct node **ret)
 {
-        struct node *list;
+        struct node *copy = node_list(n->arena);
 
-        if (node->kind == NODE_SCALAR)
-                return normal_scalar(arena, node, mode == NORMALIZE_PATCH || mode == NORMALIZE_PATCHED_OBJECT, ret_node, error);
-        if (node->kind == NODE_MAP)
-                return normal_map(arena, node, mode == NORMALIZE_PATCH || mode == NORMALIZE_PATCHED_OBJECT,
-                                  mode == NORMALIZE_OBJECT || mode == NORMALIZE_PATCHED_OBJECT, ret_node, error);
-        list = node_list(arena);
-        for (uint32_t i = 0; i < node->count; i++) {
+        for (uint32_t i = 0; i < list->count; i++) {
                 struct node *item;
 
-                TRY(node_normalize(arena, node->items[i],
-                                   mode == NORMALIZE_PATCH || mode == NORMALIZE_PATCHED_OBJECT ? NORMALIZE_PATCH : NORMALIZE_NESTED,
-                                   &item, error));
-                node_append(arena, list, item);
+                TRY(normal_value(n, list->items[i], false, &item));
+                node_append(n->arena, copy, item);
         }
-        *ret_node = list;
+        *ret = copy;
         return 0;
+}
+
+static int normal_value(struct normalizer *n, const struct node *node, bool top, struct node **ret)
+{
+        bool flow = n->flow;
+        int r;
+
+        if (node->kind == NODE_SCALAR)
+                return normal_scalar(n, node, ret);
+        n->flow = flow || node->style == STYLE_FLOW;
+        r = node->kind == NODE_MAP ? normal_map(n, node, top, ret) : normal_list(n, node, ret);
+        n->flow = flow;
+        return r;
+}
+
+int node_normalize(struct arena *arena, const struct node *node, enum normalize mode, struct node **ret_node, struct error *error)
+{
+        struct normalizer n = { .arena = arena,
+                                .doubles = mode == NORMALIZE_PATCH || mode == NORMALIZE_PATCHED_OBJECT,
+                                .error = error };
+
+        return normal_value(&n, node, mode == NORMALIZE_OBJECT || mode == NORMALIZE_PATCHED_OBJECT, ret_node);
 }

@@ -151,7 +151,7 @@ static int key_text(struct arena *arena, const struct node *key, bool top, struc
                 *ret = node_text(key);
                 return 0;
         }
-        TRY(scalar_value(arena, key, &value, error));
+        TRY(scalar_value(arena, key, false, &value, error));
         if (value.kind != VALUE_STRING || (key->tag == TAG_TIMESTAMP && key->style == STYLE_PLAIN))
                 return error_set(
                         error, ERROR_INVALID,

@@ -197,7 +197,7 @@ static int check_string(struct check *c, struct node *value, const char *path)
         struct value typed;
 
         if (value->kind == NODE_SCALAR && strcmp(json_type(value), "string") == 0) {
-                TRY(scalar_value(c->build->arena, value, &typed, c->build->error));
+                TRY(scalar_value(c->build->arena, value, false, &typed, c->build->error));
                 *value = *node_scalar(c->build->arena, TAG_STRING, STYLE_DOUBLE,
                                       typed.kind == VALUE_STRING ? typed.string : node_text(value));
                 return 0;
@@ -213,7 +213,7 @@ static int check_string(struct check *c, struct node *value, const char *path)
                 buffer_release(&text);
                 return r;
         }
-        TRY(scalar_value(c->build->arena, value, &typed, c->build->error));
+        TRY(scalar_value(c->build->arena, value, false, &typed, c->build->error));
         *value = *node_scalar(c->build->arena, TAG_STRING, STYLE_DOUBLE, typed.boolean ? VIEW("true") : VIEW("false"));
         return 0;
 }

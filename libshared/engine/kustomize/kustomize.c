@@ -67,8 +67,8 @@ static bool lists(const struct node *fields, const char *option)
         return false;
 }
 
-/* Resources that are only configuration leave the list. */
-static void drop_local(struct accumulator *accumulator)
+/* Resources that are only configuration leave the list; what patches left of the others must still be an object. */
+static int drop_local(struct build *build, struct accumulator *accumulator)
 {
         size_t kept = 0;
 
@@ -76,10 +76,12 @@ static void drop_local(struct accumulator *accumulator)
                 bool found;
                 struct view value = resource_annotation(accumulator->list.items[i], ANNOTATION_LOCAL_CONFIG, &found);
 
+                TRY(reader_validate(accumulator->list.items[i]->node, build->error));
                 if (!found || view_is(value, "false"))
                         accumulator->list.items[kept++] = accumulator->list.items[i];
         }
         accumulator->list.count = kept;
+        return 0;
 }
 
 static void remove_internal(struct build *build, struct resource *resource, bool origin, bool transformations)
@@ -135,7 +137,7 @@ static int finish(struct build *build, const struct node *fields, struct accumul
         TRY(transform_hash(build, accumulator, NULL));
         TRY(reference_fix(build, accumulator));
         TRY(variable_resolve(build, accumulator));
-        drop_local(accumulator);
+        TRY(drop_local(build, accumulator));
         TRY(order_resources(build, node_get_of(fields, "sortOptions"), &accumulator->list));
         if (build->options->managed_by_label || lists(fields, "managedByLabel"))
                 TRY(add_managed_by(build, accumulator));

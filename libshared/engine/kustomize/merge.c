@@ -502,6 +502,13 @@ static const struct schema_type *type_of(struct build *build, const struct node 
         return NULL;
 }
 
+/* An empty collection takes the patch's style. */
+static void take_style(struct node *dest, const struct node *patch)
+{
+        if (dest && patch && dest->kind != NODE_SCALAR && dest->count == 0)
+                dest->style = patch->style;
+}
+
 static int merge(struct build *build, struct node *dest, struct node *patch, const struct schema_type *type,
                  const struct schema_field *field, struct merged *ret)
 {
@@ -511,6 +518,7 @@ static int merge(struct build *build, struct node *dest, struct node *patch, con
                 return merge_maps(build, dest, patch, type, ret);
         if (!node_is_null(dest) && !node_is_null(patch) && dest->kind != patch->kind)
                 return wrong_kind(build, first->kind, patch);
+        take_style(dest, patch);
         if (first->kind == NODE_MAP)
                 return merge_maps(build, dest, patch, type ? type : type_of(build, dest, patch), ret);
         if (first->kind == NODE_LIST && field && field->merge)

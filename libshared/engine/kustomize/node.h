@@ -5,6 +5,9 @@
  * and the text to the value. Nodes live in an arena and are never freed one by one; a tree has one owner, and no node is reachable twice
  * (aliases are expanded by the reader), so changing a node in place changes one place.
  *
+ * (One exception, which the reference has: labels and annotations that a transformer adds to several places of one object are one node, and a
+ * later change of one is a change of all.)
+ *
  * Trees are as deep as their reader allowed (READER_DEPTH at most), which is what makes recursion over them safe.
  */
 #pragma once
@@ -41,6 +44,7 @@ enum node_style {
         STYLE_DOUBLE,
         STYLE_LITERAL,
         STYLE_FOLDED,
+        STYLE_FLOW, /* of a map or list; block is STYLE_PLAIN */
 };
 
 struct node;
@@ -53,7 +57,7 @@ struct node_entry {
 struct node {
         uint8_t kind;  /* enum node_kind */
         uint8_t tag;   /* enum node_tag; of scalars */
-        uint8_t style; /* enum node_style; of scalars */
+        uint8_t style; /* enum node_style */
         bool explicit_tag;
         uint32_t line;     /* in its file, from 1; 0: made here */
         uint32_t count;    /* entries, items, or bytes of text */

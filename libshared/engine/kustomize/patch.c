@@ -297,6 +297,7 @@ int transformer_add_merge(struct build *build, const char *directory, const stru
                           struct transformer_list *list)
 {
         struct transformer *t = transformer_add(build, list, "PatchStrategicMergeTransformer", run_legacy_merge);
+        struct node *config = node_map(build->arena);
         int r = 0;
 
         for (uint32_t i = 0; paths && i < paths->count && r == 0; i++)
@@ -308,7 +309,8 @@ int transformer_add_merge(struct build *build, const char *directory, const stru
                               paths && paths->count ? paths->items[0]->text : "[]", VIEW_ARGS(patches));
         if (r == 0)
                 return 0;
-        return transformer_config_error(build, "PatchStrategicMergeTransformer", paths);
+        node_set_of(build->arena, config, "paths", node_copy(build->arena, paths ? paths : node_list(build->arena)));
+        return transformer_config_error(build, "PatchStrategicMergeTransformer", config);
 }
 
 static int configure_json6902(struct build *build, const char *directory, const struct node *config, struct view patch,

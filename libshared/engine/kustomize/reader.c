@@ -35,22 +35,18 @@ static void release_event(yaml_event_t *event)
         yaml_event_delete(event);
 }
 
-/* libyaml counts lines from 0; go-yaml shows the line after the mark of a scanner error that has a context. */
+/* go-yaml names the line of the context if there is one, and counts from 0 but for what the scanner finds. */
 static int parser_error(const yaml_parser_t *parser, struct error *error)
 {
-        size_t line = parser->problem_mark.line;
+        size_t line = parser->context_mark.line ? parser->context_mark.line : parser->problem_mark.line;
         const char *problem = parser->problem ? parser->problem : "unknown problem parsing YAML content";
 
-        if (parser->error == YAML_READER_ERROR)
-                return error_set(error, ERROR_INVALID, "yaml: %s", problem);
         if (parser->error == YAML_MEMORY_ERROR)
                 return error_set(error, ERROR_INTERNAL, "out of memory");
-        if (line == 0 && parser->context_mark.line != 0)
-                line = parser->context_mark.line;
+        if (parser->error == YAML_READER_ERROR || line == 0)
+                return error_set(error, ERROR_INVALID, "yaml: %s", problem);
         if (parser->error == YAML_SCANNER_ERROR)
                 line++;
-        if (line == 0)
-                return error_set(error, ERROR_INVALID, "yaml: %s", problem);
         return error_set(error, ERROR_INVALID, "yaml: line %zu: %s", line, problem);
 }
 
@@ -142,7 +138,12 @@ static struct node *make_scalar(struct parse *p, const yaml_event_t *event)
         else if (style != STYLE_PLAIN || (tag && strcmp(tag, "!") == 0))
                 kind = TAG_STRING;
         else
-                kind = scalar_resolve(p->rules, text);
+                kind = view_is(text, "<<") ? TAG_MERGE : scalar_resolve(p->rules, text);
+        if (p->rules == SCALAR_CONFIGURATION && kind == TAG_BOOL)
+                text = strchr("tTyY", text.data[0]) || text.data[1] == 'n' || text.data[1] == 'N' ? VIEW("true") : VIEW("false");
+        /* Only resources have timestamps. */
+        if (p->rules == SCALAR_CONFIGURATION && kind == TAG_TIMESTAMP)
+                kind = TAG_STRING;
         node = node_scalar(p->arena, kind, style, text);
         node->explicit_tag = explicit_tag;
         node->line = (uint32_t)event->start_mark.line + 1;
@@ -281,9 +282,11 @@ static int read_node(struct parse *p, const yaml_event_t *event, unsigned depth,
                 name = event->data.scalar.anchor;
         } else if (event->type == YAML_SEQUENCE_START_EVENT) {
                 node = node_list(p->arena);
+                node->style = event->data.sequence_start.style == YAML_FLOW_SEQUENCE_STYLE ? STYLE_FLOW : STYLE_PLAIN;
                 name = event->data.sequence_start.anchor;
         } else {
                 node = node_map(p->arena);
+                node->style = event->data.mapping_start.style == YAML_FLOW_MAPPING_STYLE ? STYLE_FLOW : STYLE_PLAIN;
                 name = event->data.mapping_start.anchor;
         }
         node->line = (uint32_t)event->start_mark.line + 1;

@@ -39,5 +39,8 @@ int reader_document(const struct reader *reader, enum scalar_rules rules, struct
  */
 int reader_resources(const struct reader *reader, struct view text, struct node_array *ret_objects, struct error *error);
 
+/* What each object must have: kind, and metadata.name unless the kind ends in List. -1, ERROR_INVALID: "missing kind in object ..." */
+int reader_validate(const struct node *object, struct error *error);
+
 /* Strict JSON, one value with nothing behind it. Numbers keep their text; duplicate keys: the last wins. */
 int reader_json(const struct reader *reader, struct view text, struct node **ret_node, struct error *error);

@@ -91,8 +91,7 @@ static bool ends_in_list(struct view kind)
         return view_ends(kind, VIEW("List"));
 }
 
-/* What each object must have; -1 with the reference's text. */
-static int validate(const struct node *object, struct error *error)
+int reader_validate(const struct node *object, struct error *error)
 {
         const struct node *metadata = node_get_of(object, "metadata");
         struct view kind = node_get_text(object, "kind");
@@ -123,7 +122,7 @@ static int add_list_items(const struct reader *reader, const struct node *object
                 if (node_is_empty(items->items[i]))
                         continue;
                 TRY(node_normalize(reader->arena, items->items[i], NORMALIZE_NESTED, &item, error));
-                TRY(validate(item, error));
+                TRY(reader_validate(item, error));
                 add(reader->arena, queue, item);
         }
         return 0;
@@ -174,7 +173,7 @@ int reader_resources(const struct reader *reader, struct view text, struct node_
                 TRY(read_parts(reader, without_carriage_returns(reader->arena, text), &queue, error));
         for (size_t i = 0; i < queue.count; i++)
                 if (!node_is_empty(queue.items[i]))
-                        TRY(validate(queue.items[i], error));
+                        TRY(reader_validate(queue.items[i], error));
         /* Items of lists come behind everything that is in the file itself, and may be lists again. */
         for (size_t i = 0; i < queue.count; i++) {
                 struct node *object = queue.items[i];

@@ -344,8 +344,6 @@ enum node_tag scalar_resolve(enum scalar_rules rules, struct view text)
         case 'o':
         case 'O':
                 return rules == SCALAR_CONFIGURATION && is_one_of(text, "on On ON off Off OFF") ? TAG_BOOL : TAG_STRING;
-        case '<':
-                return view_is(text, "<<") ? TAG_MERGE : TAG_STRING;
         case '.':
                 return resolve_dotted(text);
         case '+':
@@ -554,12 +552,20 @@ static const char *tag_name(enum node_tag tag)
         }
 }
 
-int scalar_value(struct arena *arena, const struct node *node, struct value *ret_value, struct error *error)
+static bool flow_makes_string(const struct node *node)
+{
+        if (node->style != STYLE_PLAIN || node->explicit_tag)
+                return false;
+        return (node->tag == TAG_NULL && node->count == 0) ||
+               (node->tag == TAG_TIMESTAMP && view_find(node_text(node), ':', 0) >= 0);
+}
+
+int scalar_value(struct arena *arena, const struct node *node, bool flow, struct value *ret_value, struct error *error)
 {
         struct view text = node_text(node);
         enum node_tag tag = node->tag, resolved;
 
-        if (tag == TAG_STRING || tag == TAG_OTHER || tag == TAG_MERGE) {
+        if (tag == TAG_STRING || tag == TAG_OTHER || tag == TAG_MERGE || (flow && flow_makes_string(node))) {
                 *ret_value = (struct value){ .kind = VALUE_STRING, .string = text };
                 return 0;
         }

@@ -14,7 +14,7 @@ enum scalar_rules {
         SCALAR_CONFIGURATION, /* R11 */
 };
 
-/* The tag of a plain scalar with this text: string, integer, float, bool, null, timestamp or merge. */
+/* The tag of a plain scalar with this text: string, integer, float, bool, null or timestamp. */
 enum node_tag scalar_resolve(enum scalar_rules rules, struct view text);
 
 enum value_kind {
@@ -38,9 +38,11 @@ struct value {
 
 /*
  * The final value of a scalar node: tag, style and text put together (timestamps become RFC 3339 strings, binary its bytes).
+ * `flow`: it stands inside a flow collection. There the reference, which writes resources out and reads them back, turns a null without text into
+ * "", and leaves a timestamp with a colon as it is.
  * -1, ERROR_INVALID: the text cannot be what the tag says.
  */
-int scalar_value(struct arena *arena, const struct node *node, struct value *ret_value, struct error *error);
+int scalar_value(struct arena *arena, const struct node *node, bool flow, struct value *ret_value, struct error *error);
 
 /* Digits as Go's encoding/json writes them (shortest that reads back, exponent outside 1e-6..1e21). */
 #define NUMBER_TEXT 32

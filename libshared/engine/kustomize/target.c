@@ -37,20 +37,26 @@ int target_load(struct build *build, struct target *target)
         return load_openapi(build, target);
 }
 
+static int parse_file(struct build *build, struct target *target, const char *path, struct node_array *ret)
+{
+        struct view text;
+
+        TRY(tree_read(build, target->directory, path, &text));
+        if (reader_resources(&build->reader, text, ret, build->error) == 0)
+                return 0;
+        if (strncmp(error_message(build->error), "yaml: ", 6) != 0)
+                return -1;
+        return error_set(build->error, build->error->kind, "MalformedYAMLError: %s in File: %s",
+                         arena_string(build->arena, error_message(build->error)), path);
+}
+
 static int add_file(struct build *build, struct target *target, struct accumulator *accumulator, const char *path)
 {
         struct node_array objects;
         const char *origin;
-        struct view text;
 
-        TRY(tree_read(build, target->directory, path, &text));
-        if (reader_resources(&build->reader, text, &objects, build->error) < 0) {
-                if (strncmp(error_message(build->error), "yaml: ", 6) != 0)
-                        return -1;
-                error_wrap(build->error, "MalformedYAMLError");
-                return error_set(build->error, build->error->kind, "%s in File: %s",
-                                 arena_string(build->arena, error_message(build->error)), path);
-        }
+        if (parse_file(build, target, path, &objects) < 0)
+                return error_wrap(build->error, "accumulating resources from '%s'", path);
         origin = target_origin_path(build, target, path);
         for (size_t i = 0; i < objects.count; i++) {
                 struct resource *resource = resource_new(build->arena, objects.items[i]);
@@ -125,7 +131,6 @@ static int add_path(struct build *build, struct target *target, struct accumulat
                 return refuse_remote(build, "resources", path);
         if (add_file(build, target, accumulator, path) == 0)
                 return 0;
-        error_wrap(build->error, "accumulating resources from '%s'", path);
         if (build->error->kind == ERROR_TOO_LARGE || build->error->kind == ERROR_INTERNAL)
                 return -1;
         error_move(&file_error, build->error);

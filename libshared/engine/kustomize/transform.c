@@ -40,6 +40,7 @@ struct setter {
         struct view text;
         enum node_tag tag;
         bool unset_only;
+        struct node *entry; /* of set_entry: one node for all places in a resource */
 };
 
 static int wrong_kind(struct build *build, const char *expected, const struct node *node)
@@ -65,7 +66,7 @@ static int set_entry(void *user, struct node *node)
 
         if (node_is_null(node))
                 return 0;
-        if (!field_set(s->build->arena, node, s->key, node_scalar(s->build->arena, s->tag, STYLE_PLAIN, s->text)))
+        if (!field_set(s->build->arena, node, s->key, s->entry))
                 return wrong_kind(s->build, "MappingNode", node);
         return 0;
 }
@@ -231,7 +232,7 @@ static int set_map_entries(struct build *build, struct accumulator *accumulator,
         for (size_t i = 0; i < accumulator->list.count; i++) {
                 for (uint32_t k = 0; k < count; k++) {
                         setter.key = keys[k].text;
-                        setter.text = node_text(keys[k].value);
+                        setter.entry = node_scalar(build->arena, TAG_STRING, STYLE_PLAIN, node_text(keys[k].value));
                         for (size_t s = 0; s < t->specs.count; s++)
                                 TRY(field_walk(build, accumulator->list.items[i], &t->specs.items[s], &walk));
                 }
