@@ -288,6 +288,7 @@ static int wait_for(struct context *ctx, struct run *run, const struct health_ob
                                             .fail_fast = !runtime_gate(run->reconcile->runtime, "DisableFailFastBehavior") };
         char timeout[DURATION_TEXT];
         const char *message;
+        int r;
 
         if (all_current(list, count))
                 return 0;
@@ -299,7 +300,10 @@ static int wait_for(struct context *ctx, struct run *run, const struct health_ob
         condition_mark_reconciling(run->object, REASON_PROGRESSING, "%s", message);
         condition_set(run->object, CONDITION_HEALTHY, CONDITION_UNKNOWN, REASON_PROGRESSING, "%s", message);
         TRY(run_write(ctx, run, error));
-        return health_wait(ctx, &settings, list, count, error);
+        reconcile_wait_begin(run->reconcile);
+        r = health_wait(ctx, &settings, list, count, error);
+        reconcile_wait_end(run->reconcile);
+        return r;
 }
 
 int run_health(struct context *ctx, struct run *run, struct error *error)

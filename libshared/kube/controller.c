@@ -18,6 +18,8 @@
 #define WEDGE_GRACE_MS 60000
 #define WEDGE_MS       (10 * 60 * 1000) /* of a run that did not say how long it takes */
 #define CRASH_LIMIT    2
+#define STANDIN_LIMIT  28
+#define STANDIN_IDLE_S 10
 
 const char *controller_name(const struct controller *controller, char text[CONTROLLER_NAME])
 {
@@ -259,24 +261,161 @@ static void run_item(struct worker *worker, const struct queue_item *item)
         atomic_store(&controller->runtime->state->working, true);
 }
 
+/* --- places --- */
+
+/* One place is kept for the worker that does fresh work only, while it has none. */
+static bool place_free(const struct controller_state *state, const struct worker *worker)
+{
+        return state->places > (state->concurrency > 1 && !worker->fresh_only && !state->fresh_placed ? 1 : 0);
+}
+
+/* False when the workers are to end, or a stand-in has idled for long. */
+static bool take_place(struct worker *worker, bool standin)
+{
+        struct controller_state *state = worker->controller->state;
+        struct timespec until;
+        bool taken;
+
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_sec += STANDIN_IDLE_S;
+        pthread_mutex_lock(&state->lock);
+        state->lining_up++;
+        while (!place_free(state, worker) && !state->stopping) {
+                if (!standin)
+                        pthread_cond_wait(&state->place, &state->lock);
+                else if (pthread_cond_timedwait(&state->place, &state->lock, &until) != 0)
+                        break;
+        }
+        state->lining_up--;
+        taken = place_free(state, worker) && !state->stopping;
+        if (taken) {
+                state->places--;
+                state->fresh_placed |= worker->fresh_only;
+        }
+        pthread_mutex_unlock(&state->lock);
+        return taken;
+}
+
+static void give_place(struct worker *worker)
+{
+        struct controller_state *state = worker->controller->state;
+
+        pthread_mutex_lock(&state->lock);
+        state->places++;
+        if (worker->fresh_only)
+                state->fresh_placed = false;
+        pthread_cond_broadcast(&state->place);
+        pthread_mutex_unlock(&state->lock);
+}
+
+static void work(struct worker *worker, bool standin)
+{
+        struct controller_state *state = worker->controller->state;
+        const struct queue_item *item;
+
+        while (take_place(worker, standin)) {
+                item = queue_take(state->queue, worker->fresh_only);
+                if (item) {
+                        run_item(worker, item);
+                        queue_done(state->queue, item);
+                }
+                give_place(worker);
+                if (!item)
+                        break;
+        }
+}
+
 static void *worker_main(void *argument)
 {
         struct worker *worker = argument;
-        struct queue *queue = worker->controller->state->queue;
-        const struct queue_item *item;
 
         pthread_mutex_lock(&worker->controller->state->lock);
         worker->tid = (int)syscall(SYS_gettid);
         pthread_mutex_unlock(&worker->controller->state->lock);
         worker->arena = arena_new();
         crash_thread_begin();
-        while ((item = queue_take(queue, worker->fresh_only))) {
-                run_item(worker, item);
-                queue_done(queue, item);
-        }
+        work(worker, false);
         crash_thread_end();
         arena_free(&worker->arena);
         return NULL;
+}
+
+static void *standin_main(void *argument)
+{
+        struct worker *worker = argument;
+        struct controller_state *state = worker->controller->state;
+
+        worker->arena = arena_new();
+        crash_thread_begin();
+        work(worker, true);
+        crash_thread_end();
+        arena_free(&worker->arena);
+        pthread_mutex_lock(&state->lock);
+        worker->alive = false;
+        state->standins--;
+        pthread_cond_broadcast(&state->place);
+        pthread_mutex_unlock(&state->lock);
+        return NULL;
+}
+
+static int start_thread(struct worker *worker, void *(*main_function)(void *argument), bool detached)
+{
+        char name[CONTROLLER_NAME], thread_name[16];
+        pthread_attr_t attributes;
+        int r;
+
+        snprintf(thread_name, sizeof(thread_name), "%.15s", controller_name(worker->controller, name));
+        pthread_attr_init(&attributes);
+        pthread_attr_setstacksize(&attributes, STACK_BYTES);
+        pthread_attr_setdetachstate(&attributes, detached ? PTHREAD_CREATE_DETACHED : PTHREAD_CREATE_JOINABLE);
+        r = pthread_create(&worker->thread, &attributes, main_function, worker);
+        if (r == 0)
+                pthread_setname_np(worker->thread, thread_name);
+        pthread_attr_destroy(&attributes);
+        return r;
+}
+
+/* With the lock held. Without a thread to spare the run keeps its place in effect: nothing breaks, it is only slower. */
+static void start_standin(struct controller *controller)
+{
+        struct controller_state *state = controller->state;
+
+        for (unsigned i = state->concurrency; i < state->concurrency + STANDIN_LIMIT; i++) {
+                struct worker *worker = &state->workers[i];
+
+                if (worker->alive)
+                        continue;
+                *worker = (struct worker){ .controller = controller, .alive = true };
+                if (start_thread(worker, standin_main, true) != 0) {
+                        worker->alive = false;
+                        return;
+                }
+                state->standins++;
+                if (state->worker_count < i + 1)
+                        state->worker_count = i + 1;
+                return;
+        }
+}
+
+void reconcile_wait_begin(struct reconcile *run)
+{
+        struct controller_state *state = run->controller->state;
+
+        pthread_mutex_lock(&state->lock);
+        state->places++;
+        if (!state->lining_up && !state->stopping)
+                start_standin(run->controller);
+        pthread_cond_broadcast(&state->place);
+        pthread_mutex_unlock(&state->lock);
+}
+
+void reconcile_wait_end(struct reconcile *run)
+{
+        struct controller_state *state = run->controller->state;
+
+        pthread_mutex_lock(&state->lock);
+        state->places--;
+        pthread_mutex_unlock(&state->lock);
 }
 
 /* --- life --- */
@@ -285,7 +424,13 @@ void controller_open(struct controller *controller, const struct runtime *runtim
 {
         struct controller_state *state = memory_zero(1, sizeof(*state));
 
+        pthread_condattr_t monotonic;
+
         pthread_mutex_init(&state->lock, NULL);
+        pthread_condattr_init(&monotonic);
+        pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+        pthread_cond_init(&state->place, &monotonic);
+        pthread_condattr_destroy(&monotonic);
         state->queue = queue_new(&(struct queue_options){
                 .base_delay_ms = runtime->flags->min_retry_delay / 1000000,
                 .maximum_delay_ms = runtime->flags->max_retry_delay / 1000000,
@@ -301,6 +446,7 @@ void controller_close(struct controller *controller)
 
         controller->state = NULL;
         queue_free(&state->queue);
+        pthread_cond_destroy(&state->place);
         pthread_mutex_destroy(&state->lock);
         free(state->workers);
         free(state);
@@ -311,41 +457,44 @@ void controller_start_workers(struct controller *controller)
         struct controller_state *state = controller->state;
         unsigned count = controller->concurrency ? controller->concurrency : (unsigned)controller->runtime->flags->concurrent;
         cleanup(log_fields_release) struct log_fields fields = LOG_FIELDS_NULL;
-        char name[CONTROLLER_NAME], thread_name[16];
-        pthread_attr_t attributes;
+        char name[CONTROLLER_NAME];
 
         log_field(&fields, "controller", controller_name(controller, name));
         log_field(&fields, "controllerGroup", controller->kind->group);
         log_field(&fields, "controllerKind", controller->kind->kind);
         log_field_integer(&fields, "worker count", count);
         log_info(&fields, "Starting workers");
-        snprintf(thread_name, sizeof(thread_name), "%.15s", name);
-        pthread_attr_init(&attributes);
-        pthread_attr_setstacksize(&attributes, STACK_BYTES);
         pthread_mutex_lock(&state->lock);
-        state->workers = memory_zero(count, sizeof(*state->workers));
-        state->worker_count = count;
+        free(state->workers);
+        state->workers = memory_zero(count + STANDIN_LIMIT, sizeof(*state->workers));
+        state->worker_count = state->concurrency = count;
+        state->places = (int)count;
+        state->stopping = state->fresh_placed = false;
         for (unsigned i = 0; i < count; i++) {
-                state->workers[i].controller = controller;
                 /* The last of several is for fresh work alone. */
-                state->workers[i].fresh_only = count > 1 && i == count - 1;
-                if (pthread_create(&state->workers[i].thread, &attributes, worker_main, &state->workers[i]) != 0)
+                state->workers[i] =
+                        (struct worker){ .controller = controller, .alive = true, .fresh_only = count > 1 && i == count - 1 };
+                if (start_thread(&state->workers[i], worker_main, false) != 0)
                         memory_exhausted();
-                pthread_setname_np(state->workers[i].thread, thread_name);
         }
         pthread_mutex_unlock(&state->lock);
-        pthread_attr_destroy(&attributes);
 }
 
 void controller_stop_workers(struct controller *controller)
 {
         struct controller_state *state = controller->state;
 
+        pthread_mutex_lock(&state->lock);
+        state->stopping = true;
+        pthread_cond_broadcast(&state->place);
+        pthread_mutex_unlock(&state->lock);
         queue_shut_down(state->queue);
-        for (unsigned i = 0; i < state->worker_count; i++)
+        for (unsigned i = 0; i < state->concurrency; i++)
                 pthread_join(state->workers[i].thread, NULL);
         pthread_mutex_lock(&state->lock);
-        state->worker_count = 0;
+        while (state->standins)
+                pthread_cond_wait(&state->place, &state->lock);
+        state->worker_count = state->concurrency = 0;
         pthread_mutex_unlock(&state->lock);
 }
 
@@ -391,7 +540,8 @@ void controller_describe_workers(const struct controller *controller, struct buf
 
         pthread_mutex_lock(&state->lock);
         for (unsigned i = 0; i < state->worker_count; i++)
-                describe(&state->workers[i], text);
+                if (state->workers[i].alive)
+                        describe(&state->workers[i], text);
         pthread_mutex_unlock(&state->lock);
 }
 

@@ -153,6 +153,12 @@ struct cache *controller_cache(const struct controller *controller);
  * wedged.
  */
 void reconcile_expect(struct reconcile *run, int64_t milliseconds);
+/*
+ * Around a long wait for something outside (health checks): meanwhile another run takes this one's place, so --concurrent counts runs that
+ * work, and objects that wait do not hold up those that could go on. The end never blocks.
+ */
+void reconcile_wait_begin(struct reconcile *run);
+void reconcile_wait_end(struct reconcile *run);
 /* What superseded this run; false if nothing did. */
 bool reconcile_trigger(struct reconcile *run, struct trigger *ret_trigger);
 /* interval * (1 + p * (2r - 1)), p = --interval-jitter-percentage / 100, r random: in nanoseconds, as the interval. */

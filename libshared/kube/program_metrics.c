@@ -80,7 +80,7 @@ static void collect_controller(struct controller *controller)
                 if (seconds > longest)
                         longest = seconds;
         }
-        metric_set(metrics.concurrency, state->worker_count, METRIC_VALUES(name));
+        metric_set(metrics.concurrency, state->concurrency, METRIC_VALUES(name));
         pthread_mutex_unlock(&state->lock);
         metric_set(metrics.active, active, METRIC_VALUES(name));
         metric_set(metrics.unfinished, unfinished, METRIC_VALUES(name, name));

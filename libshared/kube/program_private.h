@@ -98,6 +98,7 @@ struct worker {
         pthread_t thread;
         int tid;
         bool fresh_only;
+        bool alive; /* under the controller's lock: there is a thread */
         struct arena *arena;
         /* under the controller's lock; run NULL: idle */
         struct reconcile *run;
@@ -110,8 +111,16 @@ struct controller_state {
         struct queue *queue;
         struct source *source;
         pthread_mutex_t lock;
+        /*
+         * The first `concurrency` workers are always there. A run that only waits (reconcile_wait_begin) gives its place to a stand-in, a
+         * thread that is started when it is needed and ends when it was not for a while. `places` is how many more runs may begin.
+         */
         struct worker *workers;
-        unsigned worker_count;
+        unsigned worker_count, concurrency;
+        int places;
+        unsigned lining_up, standins;
+        pthread_cond_t place;
+        bool stopping, fresh_placed;
         bool supersede;
 };
 
