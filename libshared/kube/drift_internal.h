@@ -1,0 +1,111 @@
+/*
+ * drift_internal: the table behind kube/drift.h, for the files of this room. Everything here is called with the table's lock held, unless it says otherwise.
+ */
+#pragma once
+
+#include "kube/client.h"
+#include "kube/drift.h"
+#include "kube/managed_fields.h"
+#include "kube/steer.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define DRIFT_BUCKETS 256 /* at the start; a power of two */
+
+struct drift_entry;
+struct drift_owned_report;
+
+/* A kind, whatever the version, and how its watch is doing. */
+struct drift_place {
+        struct drift_place *next;
+        char *group, *kind;
+        bool synced;
+        int64_t heard_ms;
+        uint64_t epoch;
+};
+
+struct drift_waiter {
+        struct drift_waiter *next;
+        int handle;
+};
+
+struct drift_owner {
+        struct drift_owner *next;
+        char *namespace, *name;
+        struct drift_entry *entries;
+        unsigned running; /* runs that have begun */
+        uint64_t sequence;
+        struct drift_waiter *waiters;
+        struct drift_owned_report *pending; /* the last suspicion while a run was under way */
+};
+
+struct drift_entry {
+        struct drift_entry *next;              /* in the bucket */
+        struct drift_entry *following, **link; /* in the owner's list */
+        struct drift_owner *owner;
+        struct drift_place *place;
+        uint8_t key[16], wanted[DRIFT_HASH];
+        struct drift_digest at, live; /* when it was verified, and as the watch saw it last */
+        uint64_t current;             /* resourceVersion at which it was Current */
+        int64_t verified_ms;
+        uint64_t epoch;
+        char uid[40];
+        bool verified, seen, gone, replaced; /* seen: `live` is set; replaced: another uid than the verified one */
+};
+
+struct drift_table {
+        struct drift_settings settings;
+        struct field_takeover takeovers[STEER_TAKEOVERS];
+        size_t takeover_count;
+        char **override;
+        char *label_name, *label_namespace;
+        pthread_mutex_t lock;
+        struct drift_entry **buckets;
+        size_t bucket_count, count;
+        struct drift_owner *owners[DRIFT_BUCKETS];
+        struct drift_place *places;
+        uint64_t epoch;
+        int64_t renewal_second;
+        unsigned renewals;
+};
+
+/* A drift_report that owns its texts, for calling back without the lock. */
+struct drift_owned_report {
+        char *owner_namespace, *owner_name, *namespace, *name, *manager, *fields;
+        const struct kube_resource *resource;
+        bool deleted;
+};
+
+/* The kind of a resource, whatever the version; made if it is not known. */
+struct drift_place *drift_place(struct drift_table *table, const struct kube_resource *resource);
+bool drift_place_live(const struct drift_place *place, int64_t now_ms);
+
+struct drift_owner *drift_owner_find(struct drift_table *table, const char *namespace, const char *name);
+struct drift_owner *drift_owner(struct drift_table *table, struct view namespace, struct view name);
+/* Nothing points at an owner without entries, runs and waiters: it goes. */
+void drift_owner_drop_idle(struct drift_table *table, struct drift_owner *owner);
+
+struct drift_entry *drift_entry_find(struct drift_table *table, const struct drift_key *key);
+/* Made if it is not known; belongs to the owner from then on. */
+struct drift_entry *drift_entry(struct drift_table *table, const struct drift_key *key, struct drift_owner *owner);
+void drift_entry_remove(struct drift_table *table, struct drift_entry *entry);
+
+/* Without the lock; takes the report over. NULL is fine. */
+void drift_report_send(struct drift_table *table, struct drift_owned_report *report);
+void drift_report_free(struct drift_owned_report **report);
+
+/* The watch knows something newer than the verification. */
+bool drift_moved(const struct drift_entry *entry);
+/* Somebody has touched what the owner applied: worth waking it for. What merely may have changed waits for its next run. */
+bool drift_touched(const struct drift_entry *entry);
+/* As verified; what moved without touching anything of ours becomes the verified state. */
+bool drift_as_verified(struct drift_entry *entry);
+
+/* Nobody touched what we applied. Needs no lock. */
+bool drift_same_applied(const struct drift_digest *a, const struct drift_digest *b);
+uint64_t drift_version_of(struct view text); /* of a resourceVersion; 0 if it is none */
+/* The text as a C string, cut to the buffer, which is returned. */
+const char *drift_cut(struct view text, char *buffer, size_t size);

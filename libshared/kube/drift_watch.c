@@ -1,0 +1,226 @@
+#include "kube/drift_internal.h"
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/context.h"
+#include "base/memory.h"
+#include "data/json.h"
+#include "data/scan.h"
+
+#include <stdlib.h>
+
+#define REPORTED_FIELDS 5
+
+void drift_report_free(struct drift_owned_report **report)
+{
+        struct drift_owned_report *r = steal(report);
+
+        if (!r)
+                return;
+        free(r->owner_namespace);
+        free(r->owner_name);
+        free(r->namespace);
+        free(r->name);
+        free(r->manager);
+        free(r->fields);
+        free(r);
+}
+
+/* Consumes it. */
+void drift_report_send(struct drift_table *table, struct drift_owned_report *report)
+{
+        if (report && table->settings.wake) {
+                struct drift_report told = {
+                        .resource = report->resource,
+                        .namespace = report->namespace,
+                        .name = report->name,
+                        .deleted = report->deleted,
+                        .manager = report->manager,
+                        .fields = report->fields,
+                };
+
+                table->settings.wake(table->settings.data, report->owner_namespace, report->owner_name, &told);
+        }
+        drift_report_free(&report);
+}
+
+static void wake_waiters(struct drift_owner *owner)
+{
+        const struct drift_waiter *waiter;
+
+        owner->sequence++;
+        for (waiter = owner->waiters; waiter; waiter = waiter->next)
+                context_wake(waiter->handle);
+}
+
+/* The entry of managedFields that changed last and is not ours: who did it, probably. */
+static struct view last_writer(const struct drift_table *table, struct view entries)
+{
+        struct scan scan = scan_begin(entries);
+        struct view newest = VIEW_NULL, newest_time = VIEW_NULL;
+
+        while (scan_next(&scan)) {
+                struct view time = scan_string(scan_get(scan.value, "time"));
+
+                if (view_is(scan_string(scan_get(scan.value, "manager")), table->settings.field_manager) ||
+                    scan_get(scan.value, "subresource").data)
+                        continue;
+                if (!newest.data || view_compare(time, newest_time) >= 0) {
+                        newest = scan.value;
+                        newest_time = time;
+                }
+        }
+        return newest;
+}
+
+static char *fields_of(struct view entry)
+{
+        cleanup(json_free) struct json *json = NULL;
+        cleanup(arena_free) struct arena *arena = arena_new();
+        cleanup(error_release) struct error ignored = ERROR_NULL;
+        const struct field_set *set = NULL;
+        struct buffer text = BUFFER_NULL;
+
+        if (json_parse(scan_get(entry, "fieldsV1"), &json, &ignored) == 0 && field_set_parse(json, arena, &set, &ignored) == 0)
+                field_set_describe(set, REPORTED_FIELDS, &text);
+        return buffer_steal(&text);
+}
+
+static struct drift_owned_report *report_new(const struct drift_table *table, const struct drift_entry *entry,
+                                             const struct drift_key *key, struct view object)
+{
+        struct drift_owned_report *report = memory_zero(1, sizeof(*report));
+        struct view writer = entry->gone ? VIEW_NULL : last_writer(table, SCAN_PATH(object, "metadata", "managedFields"));
+        struct view manager = scan_string(scan_get(writer, "manager"));
+
+        report->owner_namespace = memory_string(entry->owner->namespace);
+        report->owner_name = memory_string(entry->owner->name);
+        report->namespace = memory_string(key->namespace);
+        report->name = memory_string(key->name);
+        report->resource = key->resource;
+        report->deleted = entry->gone;
+        report->manager = memory_string_n(manager.length ? manager.data : "", manager.length);
+        report->fields = writer.data ? fields_of(writer) : memory_string("");
+        return report;
+}
+
+/* The entry of a seen object; NULL if it has no owner and never had one. With the lock held. */
+static struct drift_entry *entry_of_seen(struct drift_table *table, const struct drift_key *key, struct view object)
+{
+        struct view labels = SCAN_PATH(object, "metadata", "labels");
+        struct view name = scan_string(scan_get(labels, table->label_name));
+        struct view namespace = scan_string(scan_get(labels, table->label_namespace));
+        struct drift_entry *entry = drift_entry_find(table, key);
+
+        if (!name.data || !namespace.data)
+                return entry;
+        if (entry && entry->owner && view_is(name, entry->owner->name) && view_is(namespace, entry->owner->namespace))
+                return entry;
+        if (entry)
+                entry->verified = false; /* another has taken it over */
+        return drift_entry(table, key, drift_owner(table, namespace, name));
+}
+
+static void see(const struct drift_table *table, struct drift_entry *entry, struct view object)
+{
+        struct view uid = scan_string(SCAN_PATH(object, "metadata", "uid"));
+
+        entry->live = drift_digest_of(table, object);
+        entry->replaced = entry->verified && !view_is(uid, entry->uid);
+        if (!entry->verified || entry->replaced)
+                drift_cut(uid, entry->uid, sizeof(entry->uid));
+        entry->seen = true;
+        entry->gone = false;
+}
+
+static void see_gone(struct drift_entry *entry, struct view object)
+{
+        uint64_t version = drift_version_of(scan_string(SCAN_PATH(object, "metadata", "resourceVersion")));
+
+        /* A deletion that only a new list showed has no version of its own. */
+        entry->live.resource_version = version ? version : entry->live.resource_version + 1;
+        if (entry->live.resource_version <= entry->at.resource_version && !version)
+                entry->live.resource_version = entry->at.resource_version + 1;
+        entry->seen = true;
+        entry->gone = true;
+}
+
+void drift_update(struct drift_table *table, const struct drift_key *key, enum drift_event event, struct view object)
+{
+        struct drift_owned_report *report = NULL;
+        struct drift_entry *entry;
+        struct drift_owner *owner;
+
+        pthread_mutex_lock(&table->lock);
+        entry = event == DRIFT_DELETED ? drift_entry_find(table, key) : entry_of_seen(table, key, object);
+        if (!entry || !entry->owner) {
+                pthread_mutex_unlock(&table->lock);
+                return;
+        }
+        owner = entry->owner;
+        if (event == DRIFT_DELETED)
+                see_gone(entry, object);
+        else
+                see(table, entry, object);
+        wake_waiters(owner);
+        if (drift_touched(entry) || (owner->running && entry->verified && drift_moved(entry) && !drift_as_verified(entry)))
+                report = report_new(table, entry, key, object);
+        if (report && owner->running) {
+                drift_report_free(&owner->pending);
+                owner->pending = steal(&report);
+        }
+        if (entry->gone && !entry->verified)
+                drift_entry_remove(table, entry);
+        pthread_mutex_unlock(&table->lock);
+        drift_report_send(table, report);
+}
+
+/*
+ * A watch that begins tells what is there, not what is gone: what it did not show by the time it is synced has to be asked about. With the lock held.
+ */
+static void forget_unseen(struct drift_table *table, const struct drift_place *place, bool synced)
+{
+        struct drift_entry *entry;
+        size_t i;
+
+        for (i = 0; i < table->bucket_count; i++)
+                for (entry = table->buckets[i]; entry; entry = entry->next) {
+                        if (entry->place != place)
+                                continue;
+                        if (synced)
+                                entry->verified = entry->verified && entry->seen;
+                        else
+                                entry->seen = false;
+                }
+}
+
+void drift_watch_synced(struct drift_table *table, const struct kube_resource *resource, bool synced)
+{
+        struct drift_place *place;
+
+        pthread_mutex_lock(&table->lock);
+        place = drift_place(table, resource);
+        if (place->synced != synced)
+                forget_unseen(table, place, synced);
+        place->synced = synced;
+        if (synced)
+                place->heard_ms = clock_now_ms();
+        pthread_mutex_unlock(&table->lock);
+}
+
+void drift_watch_heard(struct drift_table *table, const struct kube_resource *resource, int64_t now_ms)
+{
+        pthread_mutex_lock(&table->lock);
+        drift_place(table, resource)->heard_ms = now_ms;
+        pthread_mutex_unlock(&table->lock);
+}
+
+bool drift_watch_live(struct drift_table *table, const struct kube_resource *resource, int64_t now_ms)
+{
+        bool live;
+
+        pthread_mutex_lock(&table->lock);
+        live = drift_place_live(drift_place(table, resource), now_ms);
+        pthread_mutex_unlock(&table->lock);
+        return live;
+}

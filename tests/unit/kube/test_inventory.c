@@ -1,0 +1,118 @@
+#include "kube/inventory.h"
+
+#include "base/cleanup.h"
+
+#include "../test.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void ids_go_both_ways(void **state)
+{
+        static const struct {
+                const char *id;
+                struct object_id object;
+        } cases[] = {
+                { "default_podinfo__Service", { "", "v1", "Service", "default", "podinfo" } },
+                { "_aws-efs_storage.k8s.io_StorageClass", { "storage.k8s.io", "v1", "StorageClass", "", "aws-efs" } },
+                { "_system__foo_rbac.authorization.k8s.io_ClusterRole",
+                  { "rbac.authorization.k8s.io", "v1", "ClusterRole", "", "system:foo" } },
+                { "ns_a__b__c_rbac.authorization.k8s.io_RoleBinding",
+                  { "rbac.authorization.k8s.io", "v1", "RoleBinding", "ns", "a:b:c" } },
+        };
+        cleanup(arena_free) struct arena *arena = arena_new();
+        size_t i;
+
+        (void)state;
+        for (i = 0; i < COUNT(cases); i++) {
+                cleanup(buffer_release) struct buffer id = BUFFER_NULL;
+                cleanup(error_release) struct error error = ERROR_NULL;
+                struct object_id object;
+
+                inventory_id_print(&cases[i].object, &id);
+                assert_string_equal(buffer_string(&id), cases[i].id);
+                assert_int_equal(inventory_id_parse(view_of(cases[i].id), "v1", arena, &object, &error), 0);
+                assert_true(object_id_same(&object, &cases[i].object));
+                assert_string_equal(object.version, "v1");
+        }
+}
+
+static void what_is_no_id_is_refused(void **state)
+{
+        static const char *const texts[] = { "", "a", "a_b", "a_b_C" };
+        cleanup(arena_free) struct arena *arena = arena_new();
+        size_t i;
+
+        (void)state;
+        for (i = 0; i < COUNT(texts); i++) {
+                cleanup(error_release) struct error error = ERROR_NULL;
+                struct object_id object;
+
+                if (inventory_id_parse(view_of(texts[i]), "v1", arena, &object, &error) != -1)
+                        fail_msg("'%s' is accepted", texts[i]);
+        }
+}
+
+static void versions_do_not_count(void **state)
+{
+        struct object_id old[] = { { "apps", "v1beta1", "Deployment", "ns", "a" }, { "", "v1", "Secret", "ns", "gone" } };
+        struct object_id now[] = { { "apps", "v1", "Deployment", "ns", "a" }, { "", "v1", "Secret", "ns", "new" } };
+        struct inventory left = { old, 2 }, right = { now, 2 }, result;
+        cleanup(arena_free) struct arena *arena = arena_new();
+        cleanup(json_free) struct json *encoded = NULL;
+        cleanup(free_string) char *text = NULL;
+        cleanup(error_release) struct error error = ERROR_NULL;
+
+        (void)state;
+        result = inventory_difference(&left, &right, arena);
+        assert_int_equal(result.count, 1);
+        assert_string_equal(result.items[0].name, "gone");
+        result = inventory_union(&right, &left, arena);
+        encoded = inventory_encode(&result);
+        text = json_text(encoded);
+        assert_string_equal(text, "{\"entries\":[{\"id\":\"ns_a_apps_Deployment\",\"v\":\"v1\"},{\"id\":\"ns_new__Secret\",\"v\":"
+                                  "\"v1\"},{\"id\":\"ns_"
+                                  "gone__Secret\",\"v\":\"v1\"}]}");
+        assert_int_equal(inventory_decode(encoded, arena, &result, &error), 0);
+        assert_int_equal(result.count, 3);
+        assert_int_equal(inventory_decode(NULL, arena, &result, &error), 0);
+        assert_int_equal(result.count, 0);
+}
+
+static void order_of_kinds(void **state)
+{
+        static const struct object_id ordered[] = {
+                { "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "", "z" },
+                { "", "v1", "Namespace", "", "a" },
+                { "", "v1", "ServiceAccount", "ns", "a" },
+                { "", "v1", "ConfigMap", "a", "z" },
+                { "", "v1", "ConfigMap", "b", "a" },
+                { "", "v1", "ConfigMap", "b", "b" },
+                { "apps", "v1", "Deployment", "ns", "a" },
+                { "batch", "v1", "Job", "ns", "a" },
+                { "networking.k8s.io", "v1", "Ingress", "ns", "a" },
+                { "admissionregistration.k8s.io", "v1", "MutatingWebhookConfiguration", "", "a" },
+                { "admissionregistration.k8s.io", "v1", "ValidatingWebhookConfiguration", "", "a" },
+        };
+        size_t i, k;
+
+        (void)state;
+        for (i = 0; i < COUNT(ordered); i++)
+                for (k = 0; k < COUNT(ordered); k++) {
+                        int r = object_id_compare(&ordered[i], &ordered[k]);
+
+                        assert_int_equal((r > 0) - (r < 0), (i > k) - (i < k));
+                }
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(ids_go_both_ways),
+                cmocka_unit_test(what_is_no_id_is_refused),
+                cmocka_unit_test(versions_do_not_count),
+                cmocka_unit_test(order_of_kinds),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,240 @@
+#include "kube/managed_fields.h"
+
+#include "base/cleanup.h"
+
+#include "../test.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static struct arena *arena;
+
+static struct json *json_of(const char *text)
+{
+        struct json *json = NULL;
+        struct error error = ERROR_NULL;
+
+        if (json_parse(view_of(text), &json, &error) != 0)
+                fail_msg("%s: %s", text, error_message(&error));
+        return json;
+}
+
+static const struct field_set *set_of(const char *text)
+{
+        cleanup(json_free) struct json *json = json_of(text);
+        const struct field_set *set = NULL;
+        struct error error = ERROR_NULL;
+
+        if (field_set_parse(json, arena, &set, &error) != 0)
+                fail_msg("%s: %s", text, error_message(&error));
+        return set;
+}
+
+static const char *printed(const struct field_set *set)
+{
+        struct buffer text = BUFFER_NULL;
+        const char *copy;
+
+        field_set_print(set, &text);
+        copy = arena_string(arena, buffer_string(&text));
+        buffer_release(&text);
+        return copy;
+}
+
+static void print_gives_back_what_was_parsed(void **state)
+{
+        static const char *const texts[] = {
+                "{}",
+                "{\"f:a\":{}}",
+                "{\"f:a\":{\".\":{},\"f:b\":{}}}",
+                "{\"f:metadata\":{\"f:labels\":{\"f:kustomize.toolkit.fluxcd.io/"
+                "name\":{}}},\"f:spec\":{\"f:replicas\":{},\"f:template\":{"
+                "\"f:spec\":{\"f:containers\":{\"k:{\\\"name\\\":\\\"web\\\"}\":{\".\":{},\"f:image\":{},\"f:name\":{},\"f:ports\":"
+                "{"
+                "\"k:{\\\"containerPort\\\":80,\\\"protocol\\\":\\\"TCP\\\"}\":{\".\":{},\"f:containerPort\":{}}}}}}}}}",
+                "{\"f:metadata\":{\"f:finalizers\":{\".\":{},\"v:\\\"a\\\"\":{},\"v:\\\"b\\\"\":{}}}}",
+                "{\"f:l\":{\"k:{\\\"port\\\":80}\":{},\"k:{\\\"port\\\":443}\":{},\"v:1\":{},\"v:2\":{},\"v:10\":{},\"v:"
+                "\\\"1\\\"\":{},"
+                "\"v:false\":{},\"v:true\":{},\"i:0\":{},\"i:2\":{},\"i:10\":{}}}",
+        };
+        size_t i;
+
+        (void)state;
+        for (i = 0; i < COUNT(texts); i++)
+                assert_string_equal(printed(set_of(texts[i])), texts[i]);
+}
+
+static void order_is_that_of_the_server(void **state)
+{
+        (void)state;
+        assert_string_equal(
+                printed(set_of("{\"v:2\":{},\"k:{\\\"p\\\":443}\":{},\"k:{\\\"p\\\":80}\":{},\"f:b\":{},\".\":{},\"f:a\":{},\"x:"
+                               "unknown\":{}}")),
+                "{\".\":{},\"f:a\":{},\"f:b\":{},\"k:{\\\"p\\\":80}\":{},\"k:{\\\"p\\\":443}\":{},\"v:2\":{}}");
+}
+
+static void malformed_sets_are_refused(void **state)
+{
+        static const char *const texts[] = {
+                "[]", "{\"f:a\":1}", "{\"k:nope\":{}}", "{\"k:[]\":{}}", "{\"v:\":{}}", "{\"i:x\":{}}"
+        };
+        size_t i;
+
+        (void)state;
+        for (i = 0; i < COUNT(texts); i++) {
+                cleanup(json_free) struct json *json = json_of(texts[i]);
+                cleanup(error_release) struct error error = ERROR_NULL;
+                const struct field_set *set = NULL;
+
+                if (field_set_parse(json, arena, &set, &error) != -1 || error.kind != ERROR_INVALID)
+                        fail_msg("%s is accepted", texts[i]);
+        }
+}
+
+static void algebra(void **state)
+{
+        static const struct {
+                const char *a, *b, *both, *without, *common;
+        } cases[] = {
+                { "{}", "{}", "{}", "{}", "{}" },
+                { "{\"f:a\":{}}", "{\"f:b\":{}}", "{\"f:a\":{},\"f:b\":{}}", "{\"f:a\":{}}", "{}" },
+                { "{\"f:a\":{}}", "{\"f:a\":{}}", "{\"f:a\":{}}", "{}", "{\"f:a\":{}}" },
+                /* a member and its children */
+                { "{\"f:a\":{}}", "{\"f:a\":{\"f:b\":{}}}", "{\"f:a\":{\".\":{},\"f:b\":{}}}", "{\"f:a\":{}}", "{}" },
+                { "{\"f:a\":{\".\":{},\"f:b\":{},\"f:c\":{}}}", "{\"f:a\":{\"f:b\":{}}}",
+                  "{\"f:a\":{\".\":{},\"f:b\":{},\"f:c\":{}}}", "{\"f:a\":{\".\":{},\"f:c\":{}}}", "{\"f:a\":{\"f:b\":{}}}" },
+                { "{\"f:l\":{\"k:{\\\"n\\\":\\\"x\\\"}\":{\".\":{},\"f:i\":{}}}}",
+                  "{\"f:l\":{\"k:{\\\"n\\\":\\\"y\\\"}\":{\".\":{}}}}",
+                  "{\"f:l\":{\"k:{\\\"n\\\":\\\"x\\\"}\":{\".\":{},\"f:i\":{}},\"k:{\\\"n\\\":\\\"y\\\"}\":{}}}",
+                  "{\"f:l\":{\"k:{\\\"n\\\":\\\"x\\\"}\":{\".\":{},\"f:i\":{}}}}", "{}" },
+        };
+        size_t i;
+
+        (void)state;
+        for (i = 0; i < COUNT(cases); i++) {
+                const struct field_set *a = set_of(cases[i].a), *b = set_of(cases[i].b);
+
+                assert_string_equal(printed(field_set_union(a, b, arena)), cases[i].both);
+                assert_string_equal(printed(field_set_difference(a, b, arena)), cases[i].without);
+                assert_string_equal(printed(field_set_intersection(a, b, arena)), cases[i].common);
+                assert_true(field_set_equal(field_set_union(a, b, arena), field_set_union(b, a, arena)));
+        }
+}
+
+static void has_looks_at_the_place_itself(void **state)
+{
+        const struct field_set *set = set_of("{\"f:spec\":{\"f:ports\":{\"k:{\\\"port\\\":80}\":{\".\":{},\"f:port\":{}}}}}");
+
+        (void)state;
+        assert_true(field_set_has(set, (const char *[]){ "f:spec", "f:ports", "k:{\"port\":80}" }, 3));
+        assert_true(field_set_has(set, (const char *[]){ "f:spec", "f:ports", "k:{\"port\":80}", "f:port" }, 4));
+        assert_false(field_set_has(set, (const char *[]){ "f:spec", "f:ports" }, 2));
+        assert_false(field_set_has(set, (const char *[]){ "f:status" }, 1));
+        assert_false(field_set_has(NULL, (const char *[]){ "f:status" }, 1));
+}
+
+static bool collect(void *argument, struct view pointer)
+{
+        buffer_printf(argument, "%.*s ", VIEW_ARGS(pointer));
+        return true;
+}
+
+static void places_are_found_on_an_object(void **state)
+{
+        cleanup(json_free) struct json *object =
+                json_of("{\"metadata\":{\"labels\":{\"a/"
+                        "b\":\"x\"},\"finalizers\":[\"p\",\"q\"]},\"spec\":{\"ports\":[{\"port\":443},{\"port\":80,"
+                        "\"protocol\":\"UDP\"},{\"port\":80.0}],\"list\":[1,2]}}");
+        const struct field_set *set =
+                set_of("{\"f:metadata\":{\"f:finalizers\":{\"v:\\\"q\\\"\":{},\"v:\\\"z\\\"\":{}},\"f:labels\":{\"f:a/"
+                       "b\":{},\"f:gone\":{}}},\"f:spec\":{\"f:list\":{\"i:1\":{}},\"f:ports\":{\"k:{\\\"port\\\":80,"
+                       "\\\"protocol\\\":\\\"TCP\\\"}\":{\".\":{},\"f:port\":{}}}}}");
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+
+        (void)state;
+        field_set_resolve(set, object, collect, &text);
+        assert_string_equal(buffer_string(&text),
+                            "/metadata/finalizers/1 /metadata/labels/a~1b /spec/list/1 /spec/ports/2 /spec/ports/2/port ");
+}
+
+static void description_is_for_people(void **state)
+{
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+        const struct field_set *set =
+                set_of("{\"f:spec\":{\"f:containers\":{\"k:{\\\"name\\\":\\\"web\\\"}\":{\".\":{},\"f:image\":{}}},"
+                       "\"f:replicas\":{},\"f:x\":{}}}");
+
+        (void)state;
+        field_set_describe(set, 2, &text);
+        assert_string_equal(buffer_string(&text), ".spec.containers[name=\"web\"].image, .spec.replicas, ...");
+}
+
+#define ENTRY(manager, operation, rest, fields)                                                                                    \
+        "{\"manager\":\"" manager "\",\"operation\":\"" operation "\",\"apiVersion\":\"v1\"" rest ",\"fieldsV1\":" fields "}"
+
+static void managers_are_taken_over(void **state)
+{
+        static const struct field_takeover owners[] = { { "kubectl", NULL, true }, { "before-first-apply", "Update", false } };
+        static const struct {
+                const char *name, *entries, *result; /* NULL: unchanged */
+        } cases[] = {
+                { "nobody to take over",
+                  ENTRY("kustomize-controller", "Apply", "", "{\"f:a\":{}}") "," ENTRY("other", "Update", "", "{}"), NULL },
+                { "another resource of it is not ours",
+                  ENTRY("kubectl-scale", "Update", ",\"subresource\":\"scale\"", "{\"f:a\":{}}"), NULL },
+                { "the first is renamed", ENTRY("kubectl-edit", "Update", "", "{\"f:a\":{}}"),
+                  "[" ENTRY("kustomize-controller", "Apply", "", "{\"f:a\":{}}") "]" },
+                { "others join our own, which comes last",
+                  ENTRY("kustomize-controller", "Apply", "", "{\"f:a\":{}}") "," ENTRY(
+                          "kubectl", "Apply", "",
+                          "{\"f:b\":{}}") "," ENTRY("hpa", "Update", "", "{\"f:c\":{}}") "," ENTRY("before-first-apply", "Update",
+                                                                                                   "", "{\"f:a\":{\"f:d\":{}}}"),
+                  "[" ENTRY("hpa", "Update", "", "{\"f:c\":{}}") "," ENTRY("kustomize-controller", "Apply", "",
+                                                                           "{\"f:a\":{\".\":{},\"f:d\":{}},\"f:b\":{}}") "]" },
+                { "only the operation that is meant", ENTRY("before-first-apply", "Apply", "", "{\"f:a\":{}}"), NULL },
+        };
+        size_t i;
+
+        (void)state;
+        for (i = 0; i < COUNT(cases); i++) {
+                cleanup(free_string) char *found = NULL;
+                cleanup(json_free) struct json *object = json_new_object();
+                cleanup(json_free) struct json *entries = NULL;
+                cleanup(error_release) struct error error = ERROR_NULL;
+                cleanup(buffer_release) struct buffer list = BUFFER_NULL;
+                int r;
+
+                buffer_printf(&list, "[%s]", cases[i].entries);
+                json_set(json_object_at(object, "metadata"), "managedFields", json_of(buffer_string(&list)));
+                r = managed_fields_take_over(object, "kustomize-controller", owners, COUNT(owners), &entries, &error);
+                found = json_text(entries);
+                if (r != (cases[i].result ? 0 : MANAGED_FIELDS_UNCHANGED) || (cases[i].result && strcmp(found, cases[i].result)))
+                        fail_msg("%s: %d %s", cases[i].name, r, found);
+        }
+}
+
+static int setup(void **state)
+{
+        (void)state;
+        arena = arena_new();
+        return 0;
+}
+
+static int teardown(void **state)
+{
+        (void)state;
+        arena_free(&arena);
+        return 0;
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(print_gives_back_what_was_parsed), cmocka_unit_test(order_is_that_of_the_server),
+                cmocka_unit_test(malformed_sets_are_refused),       cmocka_unit_test(algebra),
+                cmocka_unit_test(has_looks_at_the_place_itself),    cmocka_unit_test(places_are_found_on_an_object),
+                cmocka_unit_test(description_is_for_people),        cmocka_unit_test(managers_are_taken_over),
+        };
+
+        return cmocka_run_group_tests(tests, setup, teardown);
+}
