@@ -103,8 +103,8 @@ static bool selects(const struct rule *rule, const struct json *object)
                 if (rule->patterns[i] && regex_match(rule->patterns[i], texts[i], &ignored) != 0)
                         return false;
         }
-        return selector_matches(rule->labels, json_get(metadata, "labels")) &&
-               selector_matches(rule->annotations, json_get(metadata, "annotations"));
+        return (!rule->labels || selector_matches(rule->labels, json_get(metadata, "labels"))) &&
+               (!rule->annotations || selector_matches(rule->annotations, json_get(metadata, "annotations")));
 }
 
 bool apply_rules_match(const struct apply_rules *rules, const struct json *object)

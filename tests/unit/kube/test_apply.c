@@ -1,0 +1,599 @@
+#include "kube/apply.h"
+
+#include "kube/managed_fields.h"
+#include "kube/meta.h"
+#include "kube/parallel.h"
+
+#include "fake_server.h"
+
+#include <stdio.h>
+
+/*
+ * The cluster of these tests: objects by "<plural>/<namespace>/<name>". An apply replaces spec and data, adds labels and annotations, and moves the
+ * resourceVersion if that changed anything. Names say what the server does: "invalid..." is refused, "fixed..." is refused if it is there and different.
+ */
+static struct {
+        struct json *objects;
+        int version;
+        const char *refuse_create; /* the temporary object as well */
+} cluster;
+
+static const struct kube_resource resources[] = {
+        { "", "v1", "ConfigMap", "configmaps", "v1", true },
+        { "", "v1", "Namespace", "namespaces", "v1", false },
+        { "apps", "v1", "Deployment", "deployments", "apps/v1", true },
+};
+
+int kube_resource_find(struct context *context, struct kube_client *client, const char *group, const char *version,
+                       const char *kind, const struct kube_resource **ret_resource, struct error *error)
+{
+        size_t i;
+
+        (void)context;
+        (void)client;
+        for (i = 0; i < COUNT(resources); i++)
+                if (!strcmp(resources[i].kind, kind) && !strcmp(resources[i].group, group)) {
+                        *ret_resource = &resources[i];
+                        return 0;
+                }
+        error_set_reason(error, ERROR_NOT_FOUND, "NoKindMatch", "no matches for kind \"%s\" in version \"%s/%s\"", kind, group,
+                         version);
+        return KUBE_NO_MATCH;
+}
+
+void kube_resource_forget(struct kube_client *client, const char *group)
+{
+        (void)client;
+        (void)group;
+}
+
+const struct kube_resource *kube_resource_intern(const char *group, const char *version, const char *kind, const char *plural,
+                                                 bool namespaced)
+{
+        (void)group;
+        (void)version;
+        (void)kind;
+        (void)plural;
+        (void)namespaced;
+        return &resources[0];
+}
+
+static char *path_of(const struct kube_request *request)
+{
+        return memory_printf("%s/%s/%s", request->resource->plural, request->name_space ? request->name_space : "", request->name);
+}
+
+static int not_found(const struct kube_request *request, struct error *error)
+{
+        cleanup(free_string) char *message = memory_printf("%s \"%s\" not found", request->resource->plural, request->name);
+
+        return fake_error(error, 404, "NotFound", message);
+}
+
+static void merge_map(struct json *object, const struct json *body, const char *member)
+{
+        JSON_EACH(JSON_PATH(body, "metadata", member), entry)
+                json_set(json_object_at(json_object_at(object, "metadata"), member), entry.key, json_copy(entry.value));
+}
+
+#define OWN_ENTRY                                                                                                                  \
+        "[{\"manager\":\"kustomize-controller\",\"operation\":\"Apply\",\"apiVersion\":\"v1\",\"time\":\"2020-01-01T00:00:00Z\","  \
+        "\"fieldsType\":\"FieldsV1\",\"fieldsV1\":{\"f:data\":{\"f:a\":{}}}}]"
+
+static struct json *applied(const struct json *old, const struct json *body)
+{
+        static const char *const replaced[] = { "apiVersion", "kind", "spec", "data" };
+        struct json *object = old ? json_copy(old) : json_new_object();
+        struct json *metadata = json_object_at(object, "metadata");
+        size_t i;
+
+        for (i = 0; i < COUNT(replaced); i++)
+                if (json_get(body, replaced[i]))
+                        json_set(object, replaced[i], json_copy(json_get(body, replaced[i])));
+        merge_map(object, body, "labels");
+        merge_map(object, body, "annotations");
+        if (!old) {
+                json_set(metadata, "namespace", json_copy(JSON_PATH(body, "metadata", "namespace")));
+                json_set(metadata, "name", json_copy(JSON_PATH(body, "metadata", "name")));
+                json_set_string(metadata, "uid", "00000000-0000-0000-0000-000000000001");
+        }
+        if (!JSON_PATH(object, "metadata", "managedFields"))
+                json_set(metadata, "managedFields", fake_json(OWN_ENTRY));
+        return object;
+}
+
+static int serve_apply(const struct kube_request *request, const char *text, const char *path, struct json **ret_json,
+                       struct error *error)
+{
+        const struct json *old = json_get(cluster.objects, path);
+        cleanup(json_free) struct json *body = fake_json(text);
+        cleanup(json_free) struct json *object = applied(old, body);
+
+        assert_true(request->force);
+        assert_string_equal(request->field_manager, "kustomize-controller");
+        if (!strncmp(request->name, "invalid", 7))
+                return fake_error(error, 422, "Invalid", "it is invalid: spec.x: Required value");
+        if (json_get(body, "unknown"))
+                return fake_error(error, 500, "InternalError",
+                                  "failed to create typed patch object (x): .unknown: field not declared in schema");
+        if (!strncmp(request->name, "fixed", 5) && old && !json_equal(json_get(old, "data"), json_get(object, "data")))
+                return fake_error(error, 422, "Invalid", "data: field is immutable");
+        if (!old || !json_equal(old, object)) {
+                if (!request->dry_run)
+                        json_set(json_get(object, "metadata"), "resourceVersion", json_new_printf("%d", ++cluster.version));
+        }
+        if (!request->dry_run)
+                json_set(cluster.objects, path, json_copy(object));
+        *ret_json = steal(&object);
+        return 0;
+}
+
+static int serve(const struct kube_request *request, const char *body, struct json **ret_json, struct error *error)
+{
+        cleanup(free_string) char *path = request->name ? path_of(request) : NULL;
+        const struct json *old = path ? json_get(cluster.objects, path) : NULL;
+
+        switch (request->verb) {
+        case KUBE_APPLY:
+                return serve_apply(request, body, path, ret_json, error);
+        case KUBE_CREATE:
+                assert_true(request->dry_run);
+                if (cluster.refuse_create)
+                        return fake_error(error, 422, "Invalid", cluster.refuse_create);
+                *ret_json = json_new_object();
+                return 0;
+        case KUBE_PATCH_JSON:
+                json_set(json_get(json_get(cluster.objects, path), "metadata"), "managedFields", fake_json(OWN_ENTRY));
+                *ret_json = json_new_object();
+                return 0;
+        default:
+                break;
+        }
+        if (!old)
+                return not_found(request, error);
+        *ret_json = json_copy(old);
+        if (request->verb == KUBE_DELETE) {
+                assert_string_equal(request->propagation, "Background");
+                assert_non_null(request->uid);
+                json_remove(cluster.objects, path);
+        }
+        return 0;
+}
+
+/* ---- runs ---- */
+
+static struct arena *arena;
+static struct drift_table *table;
+static struct context context;
+static char woken[256];
+
+static void wake(void *data, const char *owner_namespace, const char *owner_name, const struct drift_report *report)
+{
+        (void)data;
+        snprintf(woken, sizeof(woken), "%s/%s: %s %s by '%s'", owner_namespace, owner_name, report->name,
+                 report->deleted ? "deleted" : report->fields, report->manager);
+}
+
+static int setup(void **state)
+{
+        const struct drift_settings settings = {
+                .field_manager = "kustomize-controller",
+                .label_group = "kustomize.toolkit.fluxcd.io",
+                .wake = wake,
+        };
+
+        (void)state;
+        fake_reset();
+        fake.answer = serve;
+        cluster.objects = json_new_object();
+        cluster.version = 0;
+        cluster.refuse_create = NULL;
+        arena = arena_new();
+        table = drift_table_new(&settings);
+        context_open(&context, NULL, CLOCK_NEVER);
+        woken[0] = '\0';
+        return 0;
+}
+
+static int teardown(void **state)
+{
+        (void)state;
+        fake_reset();
+        json_free(&cluster.objects);
+        arena_free(&arena);
+        drift_table_free(&table);
+        context_close(&context);
+        return 0;
+}
+
+static struct apply_settings settings_with_table(void)
+{
+        return (struct apply_settings){
+                .field_manager = "kustomize-controller",
+                .annotation_group = "kustomize.toolkit.fluxcd.io",
+                .owner_name = "app",
+                .owner_namespace = "flux",
+                .drift = table,
+        };
+}
+
+#define LABELS "\"labels\":{\"kustomize.toolkit.fluxcd.io/name\":\"app\",\"kustomize.toolkit.fluxcd.io/namespace\":\"flux\"}"
+#define MAP(name, rest, data)                                                                                                      \
+        "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"namespace\":\"ns\",\"name\":\"" name "\"," LABELS rest      \
+        "},\"data\":" data "}"
+#define NAMESPACE(name) "{\"apiVersion\":\"v1\",\"kind\":\"Namespace\",\"metadata\":{\"name\":\"" name "\"," LABELS "}}"
+
+static struct apply_object object_of(const char *text)
+{
+        cleanup(json_free) struct json *json = fake_json(text);
+
+        return (struct apply_object){
+                .api_version = arena_view(arena, json_view(json_get(json, "apiVersion"))),
+                .kind = arena_view(arena, json_view(json_get(json, "kind"))),
+                .namespace = arena_view(arena, json_view(JSON_PATH(json, "metadata", "namespace"))),
+                .name = arena_view(arena, json_view(JSON_PATH(json, "metadata", "name"))),
+                .text = view_of(text),
+        };
+}
+
+/* What happened: the requests, then the changes or the error. The arena owns it. */
+static const char *run(const struct apply_settings *settings, const char *const *texts, size_t count, bool known)
+{
+        struct apply_object *objects = arena_array(arena, count, sizeof(*objects));
+        struct apply_changes changes = APPLY_CHANGES_NULL;
+        cleanup(error_release) struct error error = ERROR_NULL;
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+        cleanup(free_string) char *lines = NULL;
+        size_t i;
+        int r;
+
+        fake_reset();
+        for (i = 0; i < count; i++) {
+                objects[i] = object_of(texts[i]);
+                objects[i].known = known;
+        }
+        drift_run_begin(table, "flux", "app");
+        r = apply_objects(&context, settings, objects, count, arena, &changes, &error);
+        drift_run_end(table, "flux", "app");
+        lines = fake_lines();
+        buffer_add_string(&text, lines);
+        buffer_add_string(&text, "-> ");
+        if (r == 0)
+                apply_changes_print(&changes, true, &text);
+        else
+                buffer_add_string(&text, error_message(&error));
+        return arena_string(arena, buffer_string(&text));
+}
+
+static const char *run_one(const struct apply_settings *settings, const char *object, bool known)
+{
+        return run(settings, &object, 1, known);
+}
+
+static const struct json *stored(const char *name)
+{
+        cleanup(free_string) char *path = memory_printf("configmaps/ns/%s", name);
+
+        return json_get(cluster.objects, path);
+}
+
+static void store(const char *name, const char *text)
+{
+        cleanup(free_string) char *path = memory_printf("configmaps/ns/%s", name);
+        cleanup(json_free) struct json *body = fake_json(text);
+        struct json *object = applied(NULL, body);
+
+        if (JSON_PATH(body, "metadata", "managedFields"))
+                json_set(json_get(object, "metadata"), "managedFields", json_copy(JSON_PATH(body, "metadata", "managedFields")));
+        json_set(json_get(object, "metadata"), "resourceVersion", json_new_printf("%d", ++cluster.version));
+        json_set(cluster.objects, path, object);
+}
+
+static void watch_shows(const char *name)
+{
+        cleanup(free_string) char *text = json_text(stored(name));
+
+        drift_update(table, &(struct drift_key){ &resources[0], "ns", name }, stored(name) ? DRIFT_SEEN : DRIFT_DELETED,
+                     stored(name) ? view_of(text) : VIEW_NULL);
+}
+
+/* ---- tests ---- */
+
+static void new_object_costs_two_requests(void **state)
+{
+        struct apply_settings settings = settings_with_table();
+
+        (void)state;
+        assert_string_equal(run_one(&settings, MAP("a", "", "{\"a\":\"b\"}"), false),
+                            "APPLY configmaps/ns/a dry\nAPPLY configmaps/ns/a\n-> ConfigMap/ns/a created");
+}
+
+static void known_object_that_is_the_same_is_not_written(void **state)
+{
+        struct apply_settings settings = settings_with_table();
+        const char *before;
+
+        (void)state;
+        run_one(&settings, MAP("a", "", "{\"a\":\"b\"}"), false);
+        before = arena_string(arena, json_string(JSON_PATH(stored("a"), "metadata", "resourceVersion"), ""));
+        assert_string_equal(run_one(&settings, MAP("a", "", "{\"a\":\"b\"}"), true),
+                            "GET configmaps/ns/a\nAPPLY configmaps/ns/a dry\n-> ConfigMap/ns/a unchanged");
+        assert_string_equal(json_string(JSON_PATH(stored("a"), "metadata", "resourceVersion"), ""), before);
+}
+
+static void watched_object_costs_what_changed(void **state)
+{
+        struct apply_settings settings = settings_with_table();
+
+        (void)state;
+        run_one(&settings, MAP("a", "", "{\"a\":\"b\"}"), false);
+        watch_shows("a");
+        drift_watch_synced(table, &resources[0], true);
+        assert_string_equal(run_one(&settings, MAP("a", "", "{\"a\":\"b\"}"), true), "-> ConfigMap/ns/a unchanged");
+
+        /* A new payload: tried and applied, not read. */
+        assert_string_equal(run_one(&settings, MAP("a", "", "{\"a\":\"c\"}"), true),
+                            "APPLY configmaps/ns/a dry\nAPPLY configmaps/ns/a\n-> ConfigMap/ns/a configured");
+        watch_shows("a");
+        assert_string_equal(woken, "");
+
+        /* A hand edit of what was accepted before: one apply. */
+        store("a", MAP("a",
+                       ",\"managedFields\":[{\"manager\":\"someone\",\"operation\":\"Update\",\"time\":\"2020-01-02T00:00:00Z\","
+                       "\"fieldsV1\":{\"f:data\":{\"f:a\":{}}}}]",
+                       "{\"a\":\"edited\"}"));
+        watch_shows("a");
+        assert_string_equal(woken, "flux/app: a .data.a by 'someone'");
+        assert_string_equal(run_one(&settings, MAP("a", "", "{\"a\":\"c\"}"), true),
+                            "APPLY configmaps/ns/a\n-> ConfigMap/ns/a configured");
+
+        /* Deleted: as new. */
+        watch_shows("a");
+        json_remove(cluster.objects, "configmaps/ns/a");
+        watch_shows("a");
+        assert_string_equal(woken, "flux/app: a deleted by ''");
+        assert_string_equal(run_one(&settings, MAP("a", "", "{\"a\":\"c\"}"), true),
+                            "APPLY configmaps/ns/a dry\nAPPLY configmaps/ns/a\n-> ConfigMap/ns/a created");
+}
+
+static void invalid_object_stops_its_stage_with_every_error(void **state)
+{
+        static const char *const objects[] = { MAP("good", "", "{}"), MAP("invalid-b", "", "{}"), NAMESPACE("first"),
+                                               MAP("invalid-a", "", "{}") };
+        struct apply_settings settings = settings_with_table();
+        const char *found = run(&settings, objects, COUNT(objects), false);
+
+        (void)state;
+        assert_non_null(strstr(found, "-> ConfigMap/ns/invalid-a dry-run failed (Invalid): it is invalid: spec.x: Required value\n"
+                                      "ConfigMap/ns/invalid-b dry-run failed (Invalid): it is invalid: spec.x: Required value\n"
+                                      "Namespace/first created"));
+        assert_null(stored("good"));
+        assert_non_null(json_get(cluster.objects, "namespaces//first"));
+}
+
+static void unknown_kind_and_missing_namespace(void **state)
+{
+        struct apply_settings settings = settings_with_table();
+
+        (void)state;
+        assert_string_equal(
+                run_one(&settings,
+                        "{\"apiVersion\":\"example.com/v1\",\"kind\":\"Nope\",\"metadata\":{\"namespace\":\"ns\",\"name\":\"x\"}}",
+                        false),
+                "-> Nope/ns/x dry-run failed: no matches for kind \"Nope\" in version \"example.com/v1\"\n");
+        assert_string_equal(
+                run_one(&settings, "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"x\"}}", false),
+                "-> ConfigMap/x namespace not specified: the server could not find the requested resource\n");
+}
+
+static void people_steer_by_annotations(void **state)
+{
+#define NOTE(key, value) ",\"annotations\":{\"kustomize.toolkit.fluxcd.io/" key "\":\"" value "\"}"
+        static const struct {
+                const char *name, *live, *wanted, *result;
+        } cases[] = {
+                { "ignored in the repository", NULL, MAP("a", NOTE("ssa", "ignore"), "{\"a\":\"b\"}"),
+                  "-> ConfigMap/ns/a skipped" },
+                { "disabled in the repository", NULL, MAP("a", NOTE("reconcile", "Disabled"), "{}"), "-> ConfigMap/ns/a skipped" },
+                { "disabled in the cluster", MAP("a", NOTE("reconcile", "disabled"), "{\"a\":\"x\"}"),
+                  MAP("a", "", "{\"a\":\"b\"}"), "GET configmaps/ns/a\n-> ConfigMap/ns/a skipped" },
+                { "if not present, and it is", MAP("a", "", "{\"a\":\"x\"}"),
+                  MAP("a", NOTE("ssa", "IfNotPresent"), "{\"a\":\"b\"}"), "GET configmaps/ns/a\n-> ConfigMap/ns/a skipped" },
+                { "if not present, and it is not", NULL, MAP("a", NOTE("ssa", "IfNotPresent"), "{\"a\":\"b\"}"),
+                  "GET configmaps/ns/a\nAPPLY configmaps/ns/a dry\nAPPLY configmaps/ns/a\n-> ConfigMap/ns/a created" },
+                { "merged",
+                  MAP("a", ",\"managedFields\":[{\"manager\":\"kubectl\",\"operation\":\"Update\",\"fieldsV1\":{}}]",
+                      "{\"a\":\"x\"}"),
+                  MAP("a", NOTE("ssa", "Merge"), "{\"a\":\"b\"}"),
+                  "GET configmaps/ns/a\nAPPLY configmaps/ns/a dry\nAPPLY configmaps/ns/a\n-> ConfigMap/ns/a configured" },
+                { "kubectl is taken over",
+                  MAP("a", ",\"managedFields\":[{\"manager\":\"kubectl\",\"operation\":\"Update\",\"fieldsV1\":{}}]",
+                      "{\"a\":\"b\"}"),
+                  MAP("a", "", "{\"a\":\"b\"}"),
+                  "GET configmaps/ns/a\nAPPLY configmaps/ns/a dry\nJSON configmaps/ns/a\nAPPLY configmaps/ns/a\n-> ConfigMap/ns/a "
+                  "configured" },
+        };
+        size_t i;
+
+        for (i = 0; i < COUNT(cases); i++) {
+                struct apply_settings settings;
+                const char *found;
+
+                setup(state);
+                settings = settings_with_table();
+                if (cases[i].live)
+                        store("a", cases[i].live);
+                found = run_one(&settings, cases[i].wanted, true);
+                if (cases[i].live ? strcmp(found, cases[i].result) : !strstr(found, cases[i].result))
+                        fail_msg("%s: %s", cases[i].name, found);
+                teardown(state);
+        }
+        setup(state);
+}
+
+static void immutable_objects(void **state)
+{
+        static const struct {
+                const char *name, *annotation, *refuse_create;
+                bool force, survives;
+                const char *result;
+        } cases[] = {
+                { "not without force", "", NULL, false, true,
+                  "ConfigMap/ns/fixed dry-run failed (Invalid): data: field is immutable\n" },
+                { "with force", "", NULL, true, false, "ConfigMap/ns/fixed created" },
+                { "by annotation", NOTE("force", "Enabled"), NULL, false, false, "ConfigMap/ns/fixed created" },
+                { "not if it could not be created again", "", "a typo", true, true,
+                  "ConfigMap/ns/fixed dry-run failed (Invalid): data: field is immutable\n" },
+                { "an address that only one can have", "", "provided IP is already allocated", true, false,
+                  "ConfigMap/ns/fixed created" },
+        };
+        size_t i;
+
+        for (i = 0; i < COUNT(cases); i++) {
+                cleanup(free_string) char *wanted = NULL;
+                struct apply_settings settings;
+                const char *found;
+
+                setup(state);
+                settings = settings_with_table();
+                settings.force = cases[i].force;
+                cluster.refuse_create = cases[i].refuse_create;
+                store("fixed", MAP("fixed", "", "{\"a\":\"old\"}"));
+                wanted = memory_printf("{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"namespace\":\"ns\",\"name\":"
+                                       "\"fixed\"," LABELS "%s},\"data\":{\"a\":\"new\"}}",
+                                       cases[i].annotation);
+                found = strstr(run_one(&settings, wanted, true), "-> ");
+                if (strcmp(found + 3, cases[i].result) ||
+                    !strcmp(json_string(JSON_PATH(stored("fixed"), "data", "a"), ""), "old") != cases[i].survives)
+                        fail_msg("%s: %s", cases[i].name, found);
+                teardown(state);
+        }
+        setup(state);
+}
+
+static void unknown_fields_of_built_in_kinds_are_left_out(void **state)
+{
+        struct apply_settings settings = settings_with_table();
+
+        (void)state;
+        assert_string_equal(
+                run_one(&settings,
+                        "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"namespace\":\"ns\",\"name\":\"a\"," LABELS
+                        "},\"data\":{\"a\":\"b\"},\"unknown\":1}",
+                        false),
+                "APPLY configmaps/ns/a dry\nAPPLY configmaps/ns/a dry\nAPPLY configmaps/ns/a\n-> ConfigMap/ns/a created");
+}
+
+static void ignored_paths_keep_what_is_there(void **state)
+{
+        static const char *const paths[] = { "/data/a", NULL };
+        static const struct object_selector maps = { .kind = "Config.*", .name = "a" };
+        const struct apply_ignore ignore[] = { { paths, &maps } };
+        struct apply_settings settings = settings_with_table();
+
+        (void)state;
+        settings.ignore = ignore;
+        settings.ignore_count = 1;
+        store("a", MAP("a", "", "{\"a\":\"theirs\",\"b\":\"same\"}"));
+        assert_non_null(strstr(run_one(&settings, MAP("a", "", "{\"a\":\"ours\",\"b\":\"same\"}"), true), "unchanged"));
+        assert_non_null(strstr(run_one(&settings, MAP("a", "", "{\"a\":\"ours\",\"b\":\"new\"}"), true), "configured"));
+        assert_string_equal(json_string(JSON_PATH(stored("a"), "data", "a"), ""), "theirs");
+        assert_string_equal(json_string(JSON_PATH(stored("a"), "data", "b"), ""), "new");
+}
+
+static void pruning(void **state)
+{
+        static const struct object_id stale[] = {
+                { "", "v1", "ConfigMap", "ns", "gone" },       { "", "v1", "ConfigMap", "ns", "kept" },
+                { "", "v1", "ConfigMap", "ns", "old" },        { "", "v1", "ConfigMap", "ns", "taken" },
+                { "example.com", "v1", "Nope", "ns", "kind" },
+        };
+        const struct inventory inventory = { (struct object_id *)(uintptr_t)stale, COUNT(stale) };
+        struct apply_settings settings = settings_with_table();
+        struct apply_changes changes = APPLY_CHANGES_NULL;
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+        cleanup(error_release) struct error error = ERROR_NULL;
+        struct inventory left;
+
+        (void)state;
+        store("kept", MAP("kept", NOTE("prune", "Disabled"), "{}"));
+        store("old", MAP("old", "", "{}"));
+        store("taken",
+              "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"namespace\":\"ns\",\"name\":\"taken\",\"labels\":{"
+              "\"kustomize.toolkit.fluxcd.io/name\":\"other\",\"kustomize.toolkit.fluxcd.io/namespace\":\"flux\"}}}");
+        assert_int_equal(apply_prune(&context, &settings, &inventory, arena, &changes, &left, &error), 0);
+        apply_changes_print(&changes, true, &text);
+        assert_string_equal(buffer_string(&text), "Nope/ns/kind deleted\nConfigMap/ns/taken skipped\nConfigMap/ns/old deleted\n"
+                                                  "ConfigMap/ns/kept skipped\nConfigMap/ns/gone deleted");
+        assert_int_equal(left.count, 0);
+        assert_null(stored("old"));
+        assert_non_null(stored("taken"));
+        assert_int_equal(apply_wait_gone(&context, &settings, &changes, 1000, &error), 0);
+}
+
+static int deny_delete(const struct kube_request *request, const char *body, struct json **ret_json, struct error *error)
+{
+        if (request->verb == KUBE_DELETE)
+                return fake_error(error, 403, "Forbidden", "denied by a webhook");
+        return serve(request, body, ret_json, error);
+}
+
+static void denied_deletion_stays_in_the_inventory(void **state)
+{
+        static const struct object_id stale[] = { { "", "v1", "ConfigMap", "ns", "old" } };
+        const struct inventory inventory = { (struct object_id *)(uintptr_t)stale, 1 };
+        struct apply_settings settings = settings_with_table();
+        struct apply_changes changes = APPLY_CHANGES_NULL;
+        cleanup(error_release) struct error error = ERROR_NULL;
+        struct inventory left;
+
+        (void)state;
+        fake.answer = deny_delete;
+        store("old", MAP("old", "", "{}"));
+        assert_int_equal(apply_prune(&context, &settings, &inventory, arena, &changes, &left, &error), -1);
+        assert_string_equal(error_message(&error), "delete failed, errors: ConfigMap/ns/old delete failed: denied by a webhook;");
+        assert_int_equal(left.count, 1);
+}
+
+static void many_objects_side_by_side(void **state)
+{
+        cleanup(parallel_free) struct parallel *parallel = parallel_new(8);
+        struct apply_settings settings = settings_with_table();
+        const char *texts[200];
+        const char *found;
+        size_t i;
+
+        (void)state;
+        settings.parallel = parallel;
+        settings.concurrency = 8;
+        for (i = 0; i < COUNT(texts); i++)
+                texts[i] = arena_printf(arena,
+                                        "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"namespace\":\"ns\",\"name\":"
+                                        "\"n%03zu\"," LABELS "},\"data\":{\"a\":\"b\"}}",
+                                        i);
+        found = run(&settings, texts, COUNT(texts), false);
+        assert_int_equal(fake_count(), 400);
+        assert_non_null(strstr(found, "ConfigMap/ns/n000 created\nConfigMap/ns/n001 created"));
+        assert_int_equal(drift_table_count(table), 200);
+        assert_true(drift_table_bytes(table) / 200 < 400);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test_setup_teardown(new_object_costs_two_requests, setup, teardown),
+                cmocka_unit_test_setup_teardown(known_object_that_is_the_same_is_not_written, setup, teardown),
+                cmocka_unit_test_setup_teardown(watched_object_costs_what_changed, setup, teardown),
+                cmocka_unit_test_setup_teardown(invalid_object_stops_its_stage_with_every_error, setup, teardown),
+                cmocka_unit_test_setup_teardown(unknown_kind_and_missing_namespace, setup, teardown),
+                cmocka_unit_test_teardown(people_steer_by_annotations, teardown),
+                cmocka_unit_test_teardown(immutable_objects, teardown),
+                cmocka_unit_test_setup_teardown(unknown_fields_of_built_in_kinds_are_left_out, setup, teardown),
+                cmocka_unit_test_setup_teardown(ignored_paths_keep_what_is_there, setup, teardown),
+                cmocka_unit_test_setup_teardown(pruning, setup, teardown),
+                cmocka_unit_test_setup_teardown(denied_deletion_stays_in_the_inventory, setup, teardown),
+                cmocka_unit_test_setup_teardown(many_objects_side_by_side, setup, teardown),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
