@@ -225,7 +225,7 @@ static void run_item(struct worker *worker, const struct queue_item *item)
 {
         cleanup(error_release) struct error error = ERROR_NULL;
         cleanup(context_close) struct context context;
-        cleanup(cache_object_release) const struct cache_object *cached = NULL;
+        cleanup(cache_object_release) const struct cache_object *cached = NULL, *now = NULL;
         struct controller *controller = worker->controller;
         int64_t started = clock_now_ns();
         double waited = (double)(clock_now_ms() - item->ready_at_ms) / 1e3;
@@ -255,6 +255,10 @@ static void run_item(struct worker *worker, const struct queue_item *item)
         result = settle(&run, r, &error);
         program_metrics_run(controller, item->namespace, item->name, result, r != 0 && run.terminal,
                             (double)(clock_now_ns() - started) / 1e9, waited);
+        /* The event that an object is gone may come while its last run still goes on, before that run is counted. */
+        now = cache_get(controller_cache(controller), item->namespace, item->name);
+        if (!now)
+                program_metrics_forget(controller, item->namespace, item->name);
         json_free(&run.object);
         log_fields_release(&run.log);
         arena_reset(worker->arena);

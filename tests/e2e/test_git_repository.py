@@ -240,11 +240,14 @@ def test_deletion_leaves_nothing(space):
     controller = space.stack.source
     folder = f"{controller.storage}/gitrepository/{space.name}/app"
     assert os.path.isdir(folder)
-    assert metric(controller.metrics(), "gotk_reconcile_duration_seconds_count", kind="GitRepository", name="app", namespace=space.name) >= 1
+
+    def runs():
+        return metric(controller.metrics(), "gotk_reconcile_duration_seconds_count", kind="GitRepository", name="app", namespace=space.name)
+    until(lambda: runs() >= 1, 10, "a run counted")
     space.delete("GitRepository")
     space.gone("GitRepository")
     assert not os.path.exists(folder)
-    until(lambda: metric(controller.metrics(), "gotk_reconcile_duration_seconds_count", kind="GitRepository", name="app", namespace=space.name) == 0, 10, "no series left")
+    until(lambda: runs() == 0, 10, "no series left")
 
 
 def test_changes_of_the_spec_are_taken_up(space):
