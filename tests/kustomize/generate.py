@@ -166,7 +166,7 @@ def json_patches(r):
 def generator(r, name):
     secret = r.random() < 0.3
     text = f"- name: {name}\n" + maybe(r, 0.4, f"  behavior: {r.choice(['create', 'merge', 'replace', 'odd'])}\n") + maybe(r, 0.2, f"  namespace: {r.choice(['ns', 'default'])}\n")
-    text += maybe(r, 0.7, f"  literals: [{', '.join(r.choice(['a=1', 'b=on', quote(chr(97) + '=' + r.choice(STRINGS), 'double'), 'c=', 'noval', 'd=x=y']) for _ in range(r.randrange(1, 3)))}]\n")
+    text += maybe(r, 0.7, f"  literals: [{', '.join(r.choice(['a=1', 'b=on', quote(chr(97) + '=' + r.choice(STRINGS).replace(chr(0x85), ''), 'double'), 'c=', 'noval', 'd=x=y']) for _ in range(r.randrange(1, 3)))}]\n")
     text += maybe(r, 0.3, "  files: [f.txt]\n") + maybe(r, 0.2, "  files: [k=f.txt]\n") + maybe(r, 0.3, "  envs: [e.env]\n")
     text += maybe(r, 0.2, f"  options: {{disableNameSuffixHash: {r.choice(['true', 'false'])}, labels: {{l: {quote(r.choice(STRINGS[:20]), 'double')}}}, immutable: true}}\n")
     if secret:

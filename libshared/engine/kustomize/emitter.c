@@ -56,6 +56,19 @@ static bool is_blank_or_end(struct view text, size_t at)
         return utf8_next(text, at, &rune) && (rune == ' ' || rune == '\t' || is_break(rune));
 }
 
+/* Letters, digits and a few marks between them: what most texts are. */
+static bool is_word(struct view text)
+{
+        for (size_t i = 0; i < text.length; i++) {
+                char c = text.data[i];
+                bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+
+                if (!letter && (i == 0 || (c != '-' && c != '.' && c != '/' && c != '_')))
+                        return false;
+        }
+        return true;
+}
+
 static struct analysis analyze(struct view text)
 {
         bool block_indicators = false, breaks = false, special = false, leading = false, trailing_space = false,
@@ -66,6 +79,8 @@ static struct analysis analyze(struct view text)
 
         if (text.length == 0)
                 return (struct analysis){ .plain = true, .single = true };
+        if (is_word(text))
+                return (struct analysis){ .plain = true, .single = true, .literal = true };
         if (text.length >= 3 && (memcmp(text.data, "---", 3) == 0 || memcmp(text.data, "...", 3) == 0))
                 block_indicators = true;
         for (size_t i = 0; i < text.length; i += width) {

@@ -77,6 +77,10 @@ static int drop_local(struct build *build, struct accumulator *accumulator)
                 struct view value = resource_annotation(accumulator->list.items[i], ANNOTATION_LOCAL_CONFIG, &found);
 
                 TRY(reader_validate(accumulator->list.items[i]->node, build->error));
+                if (!resource_history_complete(accumulator->list.items[i]))
+                        return error_set(
+                                build->error, ERROR_INVALID,
+                                "number of previous names, number of previous namespaces, number of previous kinds not equal");
                 if (!found || view_is(value, "false"))
                         accumulator->list.items[kept++] = accumulator->list.items[i];
         }
@@ -189,7 +193,7 @@ int kustomize_build(struct arena *arena, const struct kustomize_tree *tree, cons
 
         set_limits(&build);
         build.reader = (struct reader){ arena, &build.budget };
-        build.identity = (struct identity){ arena, schema_builtin(), &build.schema_used };
+        build.identity = (struct identity){ arena, schema_builtin(), &build.schema_used, arena_new_of(arena, struct scope_cache) };
         TRY(tree_directory(&build, "", directory, &top.directory));
         TRY(target_load(&build, &top));
         metadata = node_get_of(top.kustomization.fields, "buildMetadata");

@@ -40,11 +40,25 @@ char *gvk_text(struct arena *arena, const struct gvk *gvk)
         return arena_printf(arena, "%.*s.%.*s.%.*s", VIEW_ARGS(kind), VIEW_ARGS(version), VIEW_ARGS(group));
 }
 
+static bool cluster_scoped(const struct identity *identity, const struct gvk *gvk)
+{
+        size_t at = gvk->kind.length * 7 + gvk->group.length * 3 + gvk->version.length;
+        size_t slot = (at + (gvk->kind.length ? (unsigned char)gvk->kind.data[0] : 0u)) % SCOPES_CACHED;
+        struct gvk *cached = &identity->scopes->slots[slot].gvk;
+
+        if (gvk->kind.length == 0 || !gvk_equal(cached, gvk)) {
+                identity->scopes->slots[slot].cluster =
+                        schema_cluster_scoped(identity->schema, gvk->group, gvk->version, gvk->kind, identity->schema_used);
+                *cached = *gvk;
+        }
+        return identity->scopes->slots[slot].cluster;
+}
+
 struct resource_id resource_id_make(const struct identity *identity, struct gvk gvk, struct view name, struct view namespace)
 {
         struct resource_id id = { gvk, name, namespace, namespace };
 
-        if (schema_cluster_scoped(identity->schema, gvk.group, gvk.version, gvk.kind, identity->schema_used))
+        if (cluster_scoped(identity, &gvk))
                 id.effective = VIEW(CLUSTER_NAMESPACE);
         else if (namespace.length == 0)
                 id.effective = VIEW("default");
@@ -124,6 +138,20 @@ static struct id_list read_ids(const struct identity *identity, const struct res
         if (current)
                 list.items[list.count++] = resource_current(identity, resource);
         return list;
+}
+
+bool resource_history_complete(const struct resource *resource)
+{
+        static const char *const lists[] = { ANNOTATION_PREVIOUS_NAMES, ANNOTATION_PREVIOUS_NAMESPACES, ANNOTATION_PREVIOUS_KINDS };
+        size_t counts[3];
+
+        for (size_t i = 0; i < 3; i++) {
+                bool found;
+                struct view list = resource_annotation(resource, lists[i], &found);
+
+                counts[i] = found ? count_pieces(list) : 0;
+        }
+        return counts[0] == counts[1] && counts[1] == counts[2];
 }
 
 struct id_list resource_previous(const struct identity *identity, const struct resource *resource)

@@ -57,11 +57,21 @@ struct id_list {
         size_t count;
 };
 
+/* Answers of schema_cluster_scoped, for there are few kinds and many questions. */
+#define SCOPES_CACHED 64
+struct scope_cache {
+        struct {
+                struct gvk gvk; /* kind is empty in a free slot */
+                bool cluster;
+        } slots[SCOPES_CACHED];
+};
+
 /* What ids depend on, and where they are allocated. */
 struct identity {
         struct arena *arena;
         const struct schema *schema;
-        bool *schema_used; /* set when a kind that Kubernetes does not have is looked up */
+        bool *schema_used;          /* set when a kind that Kubernetes does not have is looked up */
+        struct scope_cache *scopes; /* of this schema */
 };
 
 struct gvk gvk_parse(struct view api_version, struct view kind);
@@ -88,6 +98,9 @@ uint64_t resource_id_hash(const struct resource_id *id);
 bool resource_id_cluster_scoped(const struct resource_id *id);
 /* "Kind.version.group/name.namespace" with [noName] and [noNs]. */
 char *resource_id_text(struct arena *arena, const struct resource_id *id);
+
+/* False if a patch or an empty name left lists of different lengths: the reference gives up there. */
+bool resource_history_complete(const struct resource *resource);
 
 /* Pushes the current id on the history. */
 void resource_push_id(const struct identity *identity, struct resource *resource);

@@ -554,10 +554,13 @@ static const char *tag_name(enum node_tag tag)
 
 static bool flow_makes_string(const struct node *node)
 {
+        enum node_tag tag = node->tag;
+
         if (node->style != STYLE_PLAIN || node->explicit_tag)
                 return false;
-        return (node->tag == TAG_NULL && node->count == 0) ||
-               (node->tag == TAG_TIMESTAMP && view_find(node_text(node), ':', 0) >= 0);
+        if (tag == TAG_NONE)
+                tag = scalar_resolve(SCALAR_RESOURCES, node_text(node));
+        return (tag == TAG_NULL && node->count == 0) || (tag == TAG_TIMESTAMP && view_find(node_text(node), ':', 0) >= 0);
 }
 
 int scalar_value(struct arena *arena, const struct node *node, bool flow, struct value *ret_value, struct error *error)

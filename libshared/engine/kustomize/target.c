@@ -28,6 +28,7 @@ static int load_openapi(struct build *build, struct target *target)
         TRY(reader_document(&build->reader, SCALAR_CONFIGURATION, text, &document, build->error));
         TRY(schema_load(build->arena, document, build->options->openapi_adds || build->schema_used, &schema, build->error));
         build->identity.schema = schema;
+        build->identity.scopes = arena_new_of(build->arena, struct scope_cache);
         return 0;
 }
 
