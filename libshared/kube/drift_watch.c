@@ -63,7 +63,7 @@ static struct view last_writer(const struct drift_table *table, struct view entr
                 struct view time = scan_string(scan_get(scan.value, "time"));
 
                 if (view_is(scan_string(scan_get(scan.value, "manager")), table->settings.field_manager) ||
-                    scan_get(scan.value, "subresource").data)
+                    view_is(scan_string(scan_get(scan.value, "subresource")), "status"))
                         continue;
                 if (!newest.data || view_compare(time, newest_time) >= 0) {
                         newest = scan.value;

@@ -1,0 +1,276 @@
+#include "kube/health.h"
+
+#include "kube/parallel.h"
+
+#include "fake_server.h"
+
+#include <sched.h>
+#include <stdio.h>
+
+static const struct kube_resource resources[] = {
+        { "", "v1", "ConfigMap", "configmaps", "v1", true },
+        { "apps", "v1", "Deployment", "deployments", "apps/v1", true },
+        { "batch", "v1", "Job", "jobs", "batch/v1", true },
+};
+
+int kube_resource_find(struct context *context, struct kube_client *client, const char *group, const char *version,
+                       const char *kind, const struct kube_resource **ret_resource, struct error *error)
+{
+        size_t i;
+
+        (void)context;
+        (void)client;
+        (void)version;
+        for (i = 0; i < COUNT(resources); i++)
+                if (!strcmp(resources[i].kind, kind) && !strcmp(resources[i].group, group)) {
+                        *ret_resource = &resources[i];
+                        return 0;
+                }
+        error_set_reason(error, ERROR_NOT_FOUND, "NoKindMatch", "no matches for kind \"%s\"", kind);
+        return KUBE_NO_MATCH;
+}
+
+const struct kube_resource *kube_resource_intern(const char *group, const char *version, const char *kind, const char *plural,
+                                                 bool namespaced)
+{
+        (void)group;
+        (void)version;
+        (void)kind;
+        (void)plural;
+        (void)namespaced;
+        return &resources[0];
+}
+
+/* Deployments are available from the request on that their name says: "after-3". Names with "missing", "stuck" speak for themselves. */
+static struct json *deployment(const char *name, size_t requests)
+{
+        static const char ready[] = "{\"replicas\":1,\"updatedReplicas\":1,\"availableReplicas\":1,\"readyReplicas\":1,"
+                                    "\"conditions\":[{\"type\":\"Available\","
+                                    "\"status\":\"True\"}]}";
+        static const char stuck[] =
+                "{\"conditions\":[{\"type\":\"Progressing\",\"status\":\"False\",\"reason\":\"ProgressDeadlineExceeded\"}]}";
+        unsigned after = 0;
+        struct json *object = json_new_object();
+
+        sscanf(name, "after-%u", &after);
+        json_set_string(object, "apiVersion", "apps/v1");
+        json_set_string(object, "kind", "Deployment");
+        json_set_string(json_object_at(object, "metadata"), "name", name);
+        json_set_string(json_object_at(object, "metadata"), "resourceVersion", "7");
+        if (strstr(name, "stuck"))
+                json_set(object, "status", fake_json(stuck));
+        else if (requests >= after)
+                json_set(object, "status", fake_json(ready));
+        return object;
+}
+
+static int serve(const struct kube_request *request, const char *body, struct json **ret_json, struct error *error)
+{
+        (void)body;
+        if (request->verb == KUBE_LIST) {
+                struct json *items;
+
+                *ret_json = json_new_object();
+                items = json_array_at(*ret_json, "items");
+                json_append(items, deployment("a", fake.count));
+                json_append(items, deployment("b", fake.count));
+                return 0;
+        }
+        if (strstr(request->name, "missing"))
+                return fake_error(error, 404, "NotFound", "not found");
+        *ret_json = deployment(request->name, fake.count);
+        return 0;
+}
+
+static struct context context;
+
+static int setup(void **state)
+{
+        (void)state;
+        fake_reset();
+        fake.answer = serve;
+        context_open(&context, NULL, CLOCK_NEVER);
+        return 0;
+}
+
+static int teardown(void **state)
+{
+        (void)state;
+        fake_reset();
+        context_close(&context);
+        return 0;
+}
+
+#define DEPLOYMENT(name)                                                                                                           \
+        {                                                                                                                          \
+                { "apps", "v1", "Deployment", "ns", name }, KSTATUS_UNKNOWN, false                                                 \
+        }
+
+static void what_is_waited_for_and_what_is_said(void **state)
+{
+        static const struct {
+                const char *name;
+                struct health_object objects[3];
+                size_t count;
+                bool fail_fast;
+                int64_t timeout_ms;
+                const char *result; /* the error; "": all current */
+                enum error_kind kind;
+        } cases[] = {
+                { "nothing", { { .finishes = false } }, 0, true, 1000, "", ERROR_NONE },
+                { "current at once", { DEPLOYMENT("after-1") }, 1, true, 1000, "", ERROR_NONE },
+                { "current later", { DEPLOYMENT("after-3") }, 1, true, 10000, "", ERROR_NONE },
+                { "in time or not, sorted",
+                  { DEPLOYMENT("after-999"), DEPLOYMENT("a-missing"), DEPLOYMENT("after-0") },
+                  3,
+                  true,
+                  150,
+                  "timeout waiting for: [Deployment/ns/a-missing status: 'NotFound', Deployment/ns/after-999 status: 'InProgress': "
+                  "Replicas: 0/1]",
+                  ERROR_TIMEOUT },
+                { "one has failed",
+                  { DEPLOYMENT("after-999"), DEPLOYMENT("stuck") },
+                  2,
+                  true,
+                  5000,
+                  "failed early due to stalled resources: [Deployment/ns/stuck status: 'Failed': Progress deadline exceeded]",
+                  ERROR_CONFLICT },
+                { "only failed ones are left",
+                  { DEPLOYMENT("after-0"), DEPLOYMENT("stuck") },
+                  2,
+                  false,
+                  5000,
+                  "failed early due to stalled resources: [Deployment/ns/stuck status: 'Failed': Progress deadline exceeded]",
+                  ERROR_CONFLICT },
+                { "others are given their time",
+                  { DEPLOYMENT("after-999"), DEPLOYMENT("stuck") },
+                  2,
+                  false,
+                  100,
+                  "timeout waiting for: [Deployment/ns/after-999 status: 'InProgress': Replicas: 0/1, Deployment/ns/stuck status: "
+                  "'Failed': "
+                  "Progress deadline exceeded]",
+                  ERROR_TIMEOUT },
+                { "a namespace is missing",
+                  { { { "", "v1", "ConfigMap", "", "x" }, KSTATUS_UNKNOWN, false } },
+                  1,
+                  true,
+                  5000,
+                  "can't determine status for ConfigMap/x",
+                  ERROR_INVALID },
+                { "the kind is not there",
+                  { { { "example.com", "v1", "Nope", "ns", "x" }, KSTATUS_UNKNOWN, false } },
+                  1,
+                  true,
+                  100,
+                  "timeout waiting for: [Nope/ns/x status: 'Unknown': no matches for kind \"Nope\"]",
+                  ERROR_TIMEOUT },
+                { "a Job that goes when it is done",
+                  { { { "batch", "v1", "Job", "ns", "missing" }, KSTATUS_UNKNOWN, true } },
+                  1,
+                  true,
+                  1000,
+                  "",
+                  ERROR_NONE },
+        };
+        size_t i;
+
+        for (i = 0; i < COUNT(cases); i++) {
+                cleanup(error_release) struct error error = ERROR_NULL;
+                const struct health_settings settings = { .timeout_ms = cases[i].timeout_ms, .fail_fast = cases[i].fail_fast };
+                int r;
+
+                setup(state);
+                r = health_wait(&context, &settings, cases[i].objects, cases[i].count, &error);
+                if (r != (*cases[i].result ? -1 : 0) || strcmp(error_message(&error), cases[i].result) ||
+                    error.kind != cases[i].kind)
+                        fail_msg("%s: %d %s", cases[i].name, r, error_message(&error));
+                teardown(state);
+        }
+        setup(state);
+}
+
+static void what_was_seen_current_is_not_read(void **state)
+{
+        const struct health_object objects[] = { { { "apps", "v1", "Deployment", "ns", "after-999" }, KSTATUS_CURRENT, false } };
+        const struct health_settings settings = { .timeout_ms = 1000, .fail_fast = true };
+        cleanup(error_release) struct error error = ERROR_NULL;
+
+        (void)state;
+        assert_int_equal(health_wait(&context, &settings, objects, 1, &error), 0);
+        assert_int_equal(fake_count(), 0);
+}
+
+static void many_of_one_kind_are_one_list(void **state)
+{
+        const struct health_object objects[] = { DEPLOYMENT("a"), DEPLOYMENT("b") };
+        cleanup(parallel_free) struct parallel *parallel = parallel_new(2);
+        const struct health_settings settings = {
+                .parallel = parallel, .timeout_ms = 1000, .fail_fast = true, .label_selector = "x=y"
+        };
+        cleanup(error_release) struct error error = ERROR_NULL;
+        cleanup(free_string) char *lines = NULL;
+
+        (void)state;
+        assert_int_equal(health_wait(&context, &settings, objects, 2, &error), 0);
+        lines = fake_lines();
+        assert_string_equal(lines, "LIST deployments/ns\n");
+}
+
+static bool own_rule(void *data, const struct json *object, enum kstatus *ret_status, struct buffer *message)
+{
+        (void)data;
+        (void)object;
+        *ret_status = KSTATUS_FAILED;
+        buffer_add_string(message, "by rule");
+        return true;
+}
+
+static void rules_of_the_caller_come_first(void **state)
+{
+        const struct health_object objects[] = { DEPLOYMENT("after-0") };
+        const struct health_settings settings = { .timeout_ms = 1000, .fail_fast = true, .evaluate = own_rule };
+        cleanup(error_release) struct error error = ERROR_NULL;
+
+        (void)state;
+        assert_int_equal(health_wait(&context, &settings, objects, 1, &error), -1);
+        assert_string_equal(error_message(&error),
+                            "failed early due to stalled resources: [Deployment/ns/after-0 status: 'Failed': by rule]");
+}
+
+static void *cancel(void *argument)
+{
+        while (fake_count() == 0)
+                sched_yield();
+        context_cancel(argument, CONTEXT_SUPERSEDED);
+        return NULL;
+}
+
+static void cancellation_ends_the_wait(void **state)
+{
+        const struct health_object objects[] = { DEPLOYMENT("after-999") };
+        const struct health_settings settings = { .timeout_ms = 600000, .fail_fast = true };
+        cleanup(error_release) struct error error = ERROR_NULL;
+        int64_t start = clock_now_ms();
+        pthread_t thread;
+
+        (void)state;
+        pthread_create(&thread, NULL, cancel, &context);
+        assert_int_equal(health_wait(&context, &settings, objects, 1, &error), -1);
+        pthread_join(thread, NULL);
+        assert_int_equal(error.kind, ERROR_CANCELLED);
+        assert_true(clock_now_ms() - start < 60000);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test_teardown(what_is_waited_for_and_what_is_said, teardown),
+                cmocka_unit_test_setup_teardown(what_was_seen_current_is_not_read, setup, teardown),
+                cmocka_unit_test_setup_teardown(many_of_one_kind_are_one_list, setup, teardown),
+                cmocka_unit_test_setup_teardown(rules_of_the_caller_come_first, setup, teardown),
+                cmocka_unit_test_setup_teardown(cancellation_ends_the_wait, setup, teardown),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
