@@ -325,14 +325,12 @@ int storage_name(struct context *ctx, struct storage_write *write, const struct 
         return claim(ctx, write, object, file, err);
 }
 
-/* Still under the lock: where no artifact came to be, nothing stays, not even the lock. */
-static void leave_nothing(const struct storage_write *write)
+/* Still under the lock: where no artifact came to be, not even the lock stays. */
+static void leave_no_lock(const struct storage_write *write)
 {
         const char *file = strrchr(write->path, '/') + 1;
         char name[NAME_MAX + sizeof(STORAGE_LOCK_SUFFIX)];
 
-        if (write->temporary[0])
-                unlinkat(write->directory, write->temporary, 0);
         if (faccessat(write->directory, file, F_OK, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT)
                 return;
         snprintf(name, sizeof(name), "%s" STORAGE_LOCK_SUFFIX, file);
@@ -341,8 +339,10 @@ static void leave_nothing(const struct storage_write *write)
 
 void storage_abort(struct storage_write *write)
 {
+        if (write->temporary[0])
+                unlinkat(write->directory, write->temporary, 0);
         if (write->lock >= 0)
-                leave_nothing(write);
+                leave_no_lock(write);
         close_descriptor(&write->fd);
         close_descriptor(&write->lock);
         close_descriptor(&write->directory);

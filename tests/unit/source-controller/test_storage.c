@@ -178,6 +178,12 @@ static void a_file_may_be_named_when_it_is_written(void **state)
 
         (void)state;
         fixture_open(&fixture);
+        /* Given up before it had one: nothing. */
+        assert_int_equal(storage_begin(&fixture.ctx, fixture.storage, &app, NULL, &write_, &err), 0);
+        storage_abort(&write_);
+        list(&fixture, "gitrepository/flux-system/app", &names);
+        assert_string_equal(buffer_string(&names), "");
+
         assert_int_equal(storage_begin(&fixture.ctx, fixture.storage, &app, NULL, &write_, &err), 0);
         assert_true(storage_hidden(write_.temporary));
         assert_int_equal(write(write_.fd, "content", 7), 7);
