@@ -311,6 +311,9 @@ static int check_credentials(const struct git_session *session, struct error *er
 
         if (request->bearer_token.length > 0 && basic)
                 return error_set(err, ERROR_INVALID, "basic auth and bearer token cannot be set at the same time");
+        for (size_t i = 0; i < request->bearer_token.length; i++)
+                if ((unsigned char)request->bearer_token.data[i] < ' ')
+                        return error_set(err, ERROR_INVALID, "the bearer token holds a line break or another control character");
         return 0;
 }
 

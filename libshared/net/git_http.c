@@ -321,6 +321,12 @@ static int transfer_failed(struct http *http, const char *method, const char *ur
         }
 }
 
+/* The usual reason why the right password is refused. */
+static bool ends_in_line_break(const struct git_request *request)
+{
+        return view_ends(request->username, VIEW("\n")) || view_ends(request->password, VIEW("\n"));
+}
+
 /* The body of a refusal is part of its message, as go-git does it. */
 static int refused(struct http *http, long status, const char *url, struct error *err)
 {
@@ -339,7 +345,8 @@ static int refused(struct http *http, long status, const char *url, struct error
         error_release(err);
 
         if (status == 401)
-                error_set(err, ERROR_FORBIDDEN, "authentication required: %s", buffer_string(&reason));
+                error_set(err, ERROR_FORBIDDEN, "authentication required: %s%s", buffer_string(&reason),
+                          ends_in_line_break(http->session->request) ? "(what the secret holds ends in a line break)" : "");
         else if (status == 403)
                 error_set(err, ERROR_FORBIDDEN, "authorization failed: %s", buffer_string(&reason));
         else if (status == 404)
