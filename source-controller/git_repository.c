@@ -388,26 +388,30 @@ static void release(struct git_run *git)
         source_release(&git->source);
 }
 
+/* What the API server would refuse today: shown, and left until somebody changes it. */
+static int refuse_undecodable(struct git_run *git, struct error *cause)
+{
+        return source_stalled(&git->source, CONDITION_FETCH_FAILED, "InvalidSpec", cause);
+}
+
 static int git_repository_reconcile(struct context *ctx, struct reconcile *run, struct error *err)
 {
         cleanup(release) struct git_run git = { .write = STORAGE_WRITE_NULL, .message = "" };
-        cleanup(error_release) struct error cause = ERROR_NULL;
+        cleanup(error_release) struct error cause = ERROR_NULL, ignored = ERROR_NULL;
+        bool readable = kind_decode(&git_repository_kind, run->object, run->arena, &git.spec, NULL, &cause) == 0;
         int result;
 
-        /* What cannot be read can be deleted all the same. */
-        if (kind_decode(&git_repository_kind, run->object, run->arena, &git.spec, &git.status, err) < 0 && !run->cached->deleting) {
-                run->terminal = true;
-                return -1;
-        }
-        error_release(err);
+        /* A status that cannot be read is one that is not there. */
+        kind_decode(&git_repository_kind, run->object, run->arena, NULL, &git.status, &ignored);
         result = source_begin(ctx, &git_repository_source, run, git.status.artifact, git.spec.suspend, &git.source, err);
         if (result != 0)
                 return result == SOURCE_OVER ? 0 : -1;
-        result = run_phases(ctx, &git, &cause);
+        result = readable ? run_phases(ctx, &git, &cause) : refuse_undecodable(&git, &cause);
         return source_end(ctx, &git.source, result, &cause, git.spec.interval, git.message, err);
 }
 
 struct controller git_repository_controller = {
         .kind = &git_repository_kind,
         .reconcile = git_repository_reconcile,
+        .removed = source_removed,
 };

@@ -1,6 +1,7 @@
 #include "source.h"
 
 #include "base/cleanup.h"
+#include "base/memory.h"
 #include "kube/client.h"
 
 #include <string.h>
@@ -34,6 +35,28 @@ static void mark_progress(struct source_run *source, bool drifted, const char *m
                 condition_set(source->object, CONDITION_READY, CONDITION_UNKNOWN, REASON_PROGRESSING, "%s", message);
 }
 
+/* An object that left; kept until somebody who may touch the disk comes by. */
+struct source_departed {
+        struct source_departed *next;
+        char *namespace, *name;
+};
+
+void source_removed(struct controller *controller, const struct cache_object *object)
+{
+        struct source_program *program = controller->data;
+        struct source_departed *departed;
+
+        if (object->deleting)
+                return;
+        departed = memory_allocate(sizeof(*departed));
+        departed->namespace = memory_string(object->namespace);
+        departed->name = memory_string(object->name);
+        pthread_mutex_lock(&program->sweep_lock);
+        departed->next = program->departed;
+        program->departed = departed;
+        pthread_mutex_unlock(&program->sweep_lock);
+}
+
 static bool object_exists(void *data, const struct storage_object *object)
 {
         const struct source_run *source = data;
@@ -49,19 +72,37 @@ static bool object_exists(void *data, const struct storage_object *object)
         return exists;
 }
 
+static void remove_departed(struct source_run *source, struct source_departed *departed)
+{
+        while (departed) {
+                cleanup(error_release) struct error problem = ERROR_NULL;
+                struct storage_object place = { source->kind->folder, departed->namespace, departed->name };
+                struct source_departed *next = departed->next;
+                bool removed;
+
+                if (!object_exists(source, &place) && storage_remove(source->program->storage, &place, &removed, &problem) < 0)
+                        log_error(&source->run->log, &problem, "failed to remove what an object that left had in the storage");
+                free(departed->namespace);
+                free(departed->name);
+                free(departed);
+                departed = next;
+        }
+}
+
 /* The first run of a kind finds the list of its objects complete, and nothing written yet by this process. */
-static void sweep_once(struct context *ctx, struct source_run *source)
+static void sweep(struct context *ctx, struct source_run *source)
 {
         cleanup(error_release) struct error problem = ERROR_NULL;
+        struct source_departed *departed;
         unsigned removed = 0;
 
         pthread_mutex_lock(&source->program->sweep_lock);
-        if (!source->program->swept) {
-                if (storage_sweep(ctx, source->program->storage, object_exists, source, &removed, &problem) < 0)
-                        log_error(&source->run->log, &problem, "failed to remove what vanished objects left in the storage");
-                source->program->swept = true;
-        }
+        if (!source->program->swept && storage_sweep(ctx, source->program->storage, object_exists, source, &removed, &problem) < 0)
+                log_error(&source->run->log, &problem, "failed to remove what vanished objects left in the storage");
+        source->program->swept = true;
+        departed = steal(&source->program->departed);
         pthread_mutex_unlock(&source->program->sweep_lock);
+        remove_departed(source, departed);
 }
 
 /* The files go, then the finalizer. */
@@ -132,7 +173,7 @@ int source_begin(struct context *ctx, const struct source_kind *kind, struct rec
                 .place = { .kind = kind->folder, .namespace = run->namespace, .name = run->name },
                 .patch = OBJECT_PATCH_NULL,
         };
-        sweep_once(ctx, source);
+        sweep(ctx, source);
         TRY(record_decode(&object_meta_record, json_get(run->object, "metadata"), run->name, "metadata", run->arena, &source->meta,
                           err));
         object_patch_begin(&source->patch, run->runtime->client, resource, run->runtime->program->name, kind->owned, run->object);

@@ -37,12 +37,19 @@ struct source_program {
         struct storage *storage;
         struct view ssh_key_exchanges; /* --ssh-kex-algos, --ssh-hostkey-algos */
         struct view ssh_host_algorithms;
-        pthread_mutex_t sweep_lock;
-        bool swept; /* what vanished objects left was removed */
+        pthread_mutex_t sweep_lock; /* of what follows */
+        bool swept;                 /* what vanished objects left was removed */
+        struct source_departed *departed;
 };
 
 /* The kinds. */
 extern struct controller git_repository_controller;
+
+/*
+ * The `removed` of each kind: an object that is gone without having been deleted (its labels no longer match the selector) belongs to another
+ * replica; its files here go with the next run.
+ */
+void source_removed(struct controller *controller, const struct cache_object *object);
 
 /* What differs between kinds. */
 struct source_kind {
