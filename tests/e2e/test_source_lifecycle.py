@@ -1,0 +1,144 @@
+"""GitRepository at its edges: what it refuses by name, what it leaves behind, and what it does when it cannot clean up."""
+import os
+import shutil
+
+import pytest
+
+from artifact import artifact_of, download
+from cluster.controllers import Controller
+from cluster.kube import find_condition
+from cluster.process import until
+from peers.ssh import SshServer, keygen
+
+FILES = {"c.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: c\n"}
+UNSUPPORTED = {
+    "recurseSubmodules": True, "include": [{"repository": {"name": "other"}}], "sparseCheckout": ["deploy"], "verify": {"secretRef": {"name": "keys"}},
+    "provider": "github",
+}
+
+
+@pytest.mark.parametrize("field", UNSUPPORTED)
+def test_unsupported_field_is_refused_by_name(space, git_server, field):
+    """Never half done: no fetch, Stalled, the field's name; without the field it goes on."""
+    repository = space.repository(FILES)
+    space.source(repository, **{field: UNSUPPORTED[field]})
+    o = space.kube.wait_condition("GitRepository", "app", space.name, "True", type="Stalled")
+    assert f"spec.{field} is not supported" in find_condition(o, "Stalled")["message"]
+    assert find_condition(o)["status"] == "False" and not find_condition(o, "Reconciling")
+    assert o["status"]["observedGeneration"] == o["metadata"]["generation"]
+    assert not git_server.seen(repository.name)
+    space.spec("GitRepository", **{field: None})
+    o = space.ready("GitRepository", revision=repository.head())
+    assert not find_condition(o, "Stalled") and not find_condition(o, "FetchFailed")
+
+
+def test_service_account_is_refused_by_name(space):
+    space.source(space.repository(FILES), provider="azure", serviceAccountName="robot")
+    o = space.kube.wait_condition("GitRepository", "app", space.name, "True", type="Stalled")
+    assert "is not supported" in find_condition(o, "Stalled")["message"]
+
+
+def test_old_artifact_stays_while_the_server_is_away(space, git_server):
+    repository = space.repository(FILES)
+    space.source(repository)
+    artifact = artifact_of(space.ready("GitRepository"))
+    git_server.rules[repository.name] = {"status": 503}
+    space.reconcile("GitRepository")
+    o = space.not_ready("GitRepository", reason="GitOperationFailed")
+    assert artifact_of(o) == artifact and find_condition(o, "ArtifactInStorage")["status"] == "True"
+    download(artifact)
+
+
+def test_storage_that_cannot_be_cleaned_keeps_the_object(space):
+    """The finalizer stays, the reason is told, and the deletion ends once the storage allows it."""
+    space.source(space.repository(FILES))
+    space.ready("GitRepository")
+    folder = f"{space.stack.source.storage}/gitrepository/{space.name}/app"
+    here = os.getcwd()
+    os.chdir(folder)
+    try:
+        for _ in range(600):   # deeper than anything that is ours
+            os.mkdir("d")
+            os.chdir("d")
+    finally:
+        os.chdir(here)
+    space.delete("GitRepository")
+    event = space.wait_event("GitRepository", "GarbageCollectionFailed", "garbage collection for deleted resource failed")
+    assert event["type"] == "Warning" and space.get("GitRepository")["metadata"]["finalizers"] == ["finalizers.fluxcd.io"]
+    shutil.rmtree(f"{folder}/d", ignore_errors=True)
+    os.system(f"rm -rf {folder}/d")
+    space.gone("GitRepository", seconds=60)
+    assert not os.path.exists(folder)
+
+
+def test_deleted_while_suspended(space):
+    space.source(space.repository(FILES), suspend=True)
+    space.wait("GitRepository", "app", lambda o: o["metadata"].get("finalizers"), 15, "finalizer")
+    space.delete("GitRepository")
+    space.gone("GitRepository")
+
+
+def test_trailing_line_break_is_hinted_at(space, git_server):
+    repository = space.repository(FILES)
+    git_server.rules[repository.name] = {"auth": {"basic": ("ada", "right")}}
+    space.secret("credentials", username="ada", password="right\n")
+    space.source(repository, secretRef={"name": "credentials"})
+    message = find_condition(space.not_ready("GitRepository", reason="GitOperationFailed"))["message"]
+    assert "authentication required: (what the secret holds ends in a line break)" in message and "right" not in message
+
+
+def test_algorithms_of_ssh_are_the_operators_choice(own_stack, space_in, git_server, workspace, tmp_path):
+    """--ssh-kex-algos: one that the server does not speak ends in the handshake, one that it does works."""
+    sshd = SshServer(workspace, git_server.folder, f"sshd-{os.urandom(3).hex()}", ["KexAlgorithms curve25519-sha256"])
+    private, public = keygen(str(tmp_path / "key"))
+    sshd.authorize(public)
+    stack = own_stack(flags={"source-controller": ["--ssh-kex-algos=ecdh-sha2-nistp256,ecdh-sha2-nistp384", "--ssh-hostkey-algos=ssh-ed25519"]})
+    space = space_in(stack)
+    repository = space.repository(FILES)
+    space.secret("ssh", identity=private, known_hosts=sshd.known_hosts("ed25519"))
+    space.source(sshd.url(repository.name), secretRef={"name": "ssh"})
+    assert "ssh: handshake failed" in find_condition(space.not_ready("GitRepository", reason="GitOperationFailed"))["message"]
+    flags = ["--ssh-kex-algos=ecdh-sha2-nistp256,curve25519-sha256", "--ssh-hostkey-algos=ssh-ed25519"]
+    stack.source.process.stop()
+    Controller(stack.plane.workspace, "source-controller", stack.source.process.env["KUBECONFIG"], os.environ.get("WEIR_BINARIES"), flags, label="second").start()
+    space.ready("GitRepository", revision=repository.head())
+
+
+def test_object_that_leaves_the_shard_leaves_its_files(own_stack, space_in):
+    stack = own_stack(flags={"source-controller": ["--watch-label-selector=!sharding.fluxcd.io/key"]})
+    space = space_in(stack)
+    repository = space.repository(FILES)
+    space.source(repository)
+    space.source(repository, "stays")
+    space.ready("GitRepository")
+    space.ready("GitRepository", "stays")
+    folder = f"{stack.source.storage}/gitrepository/{space.name}/app"
+    assert os.path.isdir(folder)
+    space.patch("GitRepository", "app", {"metadata": {"labels": {"sharding.fluxcd.io/key": "two"}}})
+
+    def gone():
+        space.reconcile("GitRepository", "stays")
+        return not os.path.exists(folder)
+    until(gone, 20, "the files gone", 0.2)
+    assert os.path.isdir(f"{stack.source.storage}/gitrepository/{space.name}/stays")
+    space.patch("GitRepository", "app", {"metadata": {"finalizers": None}})
+
+
+def test_vanished_object_leaves_nothing_after_a_restart(own_stack, space_in):
+    stack = own_stack()
+    space = space_in(stack)
+    repository = space.repository(FILES)
+    space.source(repository)
+    space.source(repository, "stays")
+    space.ready("GitRepository")
+    space.ready("GitRepository", "stays")
+    stack.source.process.stop()
+    space.patch("GitRepository", "app", {"metadata": {"finalizers": None}})
+    space.delete("GitRepository")
+    space.gone("GitRepository")
+    root = f"{stack.source.storage}/gitrepository/{space.name}"
+    open(f"{root}/stays/x.tar.gz.0123abcd.tmp", "w").close()
+    stack.source.start()
+    until(lambda: os.listdir(root) == ["stays"] and not [n for n in os.listdir(f"{root}/stays") if n.endswith(".tmp")], 20,
+          lambda: f"only what is there: {os.listdir(root)} {os.listdir(f'{root}/stays')}")
+    download(artifact_of(space.get("GitRepository", "stays")))
