@@ -4,6 +4,7 @@
 #include "net/io_private.h"
 
 #include <errno.h>
+#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
@@ -98,6 +99,34 @@ static struct http_socket *socket_find(struct http_engine *engine, curl_socket_t
         while (socket && socket->descriptor.fd != fd)
                 socket = socket->next;
         return socket;
+}
+
+static uint16_t port_of(int fd)
+{
+        struct sockaddr_storage address;
+        socklen_t length = sizeof(address);
+
+        if (getsockname(fd, (struct sockaddr *)&address, &length) < 0)
+                return 0;
+        if (address.ss_family == AF_INET)
+                return ntohs(((struct sockaddr_in *)&address)->sin_port);
+        return address.ss_family == AF_INET6 ? ntohs(((struct sockaddr_in6 *)&address)->sin6_port) : 0;
+}
+
+/* curl also reads when one of its timers fires: what came in then no event has told of. The local port says which connection it was. */
+void http_socket_heard(struct http_transfer *transfer)
+{
+        long port = 0;
+
+        curl_easy_getinfo(transfer->easy, CURLINFO_LOCAL_PORT, &port);
+        for (struct http_socket *socket = transfer->engine->sockets; socket; socket = socket->next) {
+                if (!socket->connection || socket->lane != transfer->lane)
+                        continue;
+                if (!socket->port)
+                        socket->port = port_of(socket->descriptor.fd);
+                if (socket->port == port)
+                        socket->read_ms = clock_now_ms();
+        }
 }
 
 static struct http_socket *socket_add(struct http_lane_state *lane, curl_socket_t fd)
@@ -208,7 +237,10 @@ static void ping_end(struct http_transfer *ping, struct error *err)
         free(ping);
 }
 
-/* A HEAD beside the streams: over HTTP/2 it goes on their connection. */
+/*
+ * A HEAD beside the streams: over HTTP/2 it goes on their connection. It carries what the stream carries: an API server ends a connection on
+ * which it was asked something without credentials.
+ */
 static void ping(struct http_engine *engine, const struct http_transfer *stream)
 {
         struct http_transfer *ping = memory_zero(1, sizeof(*ping));

@@ -44,6 +44,7 @@ struct http_socket {
         struct io_descriptor descriptor;
         struct http_settings *settings; /* of a connection; NULL: not a connection */
         bool connection;
+        uint16_t port;      /* local, once it is known */
         bool wanted;        /* curl wants to hear of it */
         uint32_t waits_for; /* what it is in the loop for; 0: not in the loop */
         int64_t read_ms;    /* when something last came in */
@@ -109,6 +110,8 @@ void http_transfer_finish(struct http_transfer *transfer, CURLcode result);
 /* http_transfer.c asks the engine. */
 CURL *http_easy_get(struct http_engine *engine);
 void http_easy_put(struct http_engine *engine, CURL *easy);
+/* Something came in on the connection of this transfer. */
+void http_socket_heard(struct http_transfer *transfer);
 /* Hands the easy handle to the lane. */
 CURLMcode http_lane_add(struct http_transfer *transfer);
 /* What curl wants to do at once, done now. Not while curl is calling us. */

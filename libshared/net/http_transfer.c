@@ -105,6 +105,7 @@ static size_t take_body(char *data, size_t size, size_t count, void *argument)
 
         if (transfer->closed)
                 return 0;
+        http_socket_heard(transfer);
         transfer->received += bytes.length;
         if (!good && !transfer->collects) {
                 struct view rest = view_slice(bytes, 0, HTTP_ERROR_BODY_LIMIT - transfer->response.body.length);
@@ -196,6 +197,7 @@ static void begin_answer(struct http_transfer *transfer, struct view line)
         ptrdiff_t blank = view_find(line, ' ', 0);
         uint64_t status = 0;
 
+        http_socket_heard(transfer);
         http_response_release(&transfer->response);
         transfer->answered = true;
         transfer->received = 0;
@@ -326,7 +328,6 @@ static void set_callbacks(CURL *easy, struct http_transfer *transfer)
         curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_header);
         curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer);
         curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->curl_message);
-        curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer->headers);
         curl_easy_setopt(easy, CURLOPT_CONNECT_TO, transfer->connect_to);
 }
 
@@ -409,6 +410,7 @@ void http_transfer_start(struct http_transfer *transfer, unsigned lane)
         transfer->timer = (struct io_timer){ .fn = timed_out, .argument = transfer };
         transfer->end_ms = transfer->end_ms > 0 ? now + transfer->end_ms : CLOCK_NEVER;
         io_timer_set(engine->io, &transfer->timer, first_byte < transfer->end_ms ? first_byte : transfer->end_ms);
+        curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, transfer->headers);
         curl_easy_setopt(transfer->easy, CURLOPT_OPENSOCKETFUNCTION, http_socket_open);
         curl_easy_setopt(transfer->easy, CURLOPT_OPENSOCKETDATA, transfer);
         curl_easy_setopt(transfer->easy, CURLOPT_CLOSESOCKETFUNCTION, http_socket_close);
