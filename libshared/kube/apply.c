@@ -326,5 +326,7 @@ int apply_objects(struct context *context, const struct apply_settings *settings
         for (i = 0; i < count; i++)
                 apply_item_release(&items[i]);
         apply_rules_free(&rules);
+        if (r == 0 && settings->drift)
+                drift_run_complete(settings->drift, settings->owner_namespace, settings->owner_name);
         return r;
 }

@@ -360,8 +360,12 @@ static int plan_for_live(struct apply_item *item, const struct trial *trial, str
 
 static int skip(struct apply_item *item)
 {
+        struct drift_key key = key_of(item);
+
         item->plan = PLAN_SKIP;
         item->action = APPLY_SKIPPED;
+        if (item->run->settings->drift)
+                drift_release(item->run->settings->drift, &key);
         return 0;
 }
 

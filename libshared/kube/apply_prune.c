@@ -88,6 +88,10 @@ static int remove_victim(struct victim *victim, struct error *error)
                 error_release(error);
                 return 0;
         }
+        /* Before the watch can tell of our own deletion. */
+        if (victim->settings->drift)
+                drift_forget(victim->settings->drift,
+                             &(struct drift_key){ resource, resource->namespaced ? victim->id->namespace : "", victim->id->name });
         for (tries = 1;; tries++) {
                 r = remove_once(victim, resource, &victim->action, error);
                 if (r == 0 || error->kind != ERROR_CONFLICT || tries == DELETE_TRIES)
@@ -99,9 +103,6 @@ static int remove_victim(struct victim *victim, struct error *error)
                 victim->action = APPLY_DELETED;
                 r = 0;
         }
-        if (r == 0 && victim->settings->drift)
-                drift_forget(victim->settings->drift,
-                             &(struct drift_key){ resource, resource->namespaced ? victim->id->namespace : "", victim->id->name });
         return r;
 }
 

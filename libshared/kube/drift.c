@@ -59,8 +59,12 @@ static bool renewal(struct drift_table *table, const struct drift_entry *entry, 
 
 void drift_run_begin(struct drift_table *table, const char *owner_namespace, const char *owner_name)
 {
+        struct drift_owner *owner;
+
         pthread_mutex_lock(&table->lock);
-        drift_owner(table, view_of(owner_namespace), view_of(owner_name))->running++;
+        owner = drift_owner(table, view_of(owner_namespace), view_of(owner_name));
+        owner->running++;
+        owner->run++;
         pthread_mutex_unlock(&table->lock);
 }
 
@@ -87,6 +91,18 @@ void drift_run_end(struct drift_table *table, const char *owner_namespace, const
         drift_report_send(table, report);
 }
 
+void drift_run_complete(struct drift_table *table, const char *owner_namespace, const char *owner_name)
+{
+        const struct drift_owner *owner;
+        struct drift_entry *entry;
+
+        pthread_mutex_lock(&table->lock);
+        owner = drift_owner_find(table, owner_namespace, owner_name);
+        for (entry = owner && owner->running ? owner->entries : NULL; entry; entry = entry->following)
+                entry->verified = entry->verified && entry->run == owner->run;
+        pthread_mutex_unlock(&table->lock);
+}
+
 enum drift_verdict drift_check(struct drift_table *table, const struct drift_key *key, const uint8_t wanted[DRIFT_HASH],
                                int64_t recheck_ms, int64_t now_ms, struct drift_live *ret_live)
 {
@@ -96,6 +112,8 @@ enum drift_verdict drift_check(struct drift_table *table, const struct drift_key
 
         pthread_mutex_lock(&table->lock);
         entry = drift_entry_find(table, key);
+        if (entry && entry->owner)
+                entry->run = entry->owner->run;
         if (entry && entry->owner && drift_place_live(entry->place, now_ms) && (entry->seen || entry->verified)) {
                 bool same = entry->verified && !entry->replaced && !memcmp(entry->wanted, wanted, DRIFT_HASH);
                 bool newer = drift_moved(entry);
@@ -128,6 +146,7 @@ void drift_verified(struct drift_table *table, const struct drift_key *key, cons
         }
         memcpy(entry->wanted, wanted, DRIFT_HASH);
         entry->verified = true;
+        entry->run = entry->owner->run;
         entry->verified_ms = now_ms;
         entry->epoch = table->epoch + entry->place->epoch;
         if (current)
@@ -189,6 +208,17 @@ bool drift_owner_quiet(struct drift_table *table, const char *owner_namespace, c
         *ret_count = count;
         *ret_current = current;
         return quiet;
+}
+
+void drift_release(struct drift_table *table, const struct drift_key *key)
+{
+        struct drift_entry *entry;
+
+        pthread_mutex_lock(&table->lock);
+        entry = drift_entry_find(table, key);
+        if (entry)
+                entry->verified = false;
+        pthread_mutex_unlock(&table->lock);
 }
 
 void drift_forget(struct drift_table *table, const struct drift_key *key)

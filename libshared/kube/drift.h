@@ -78,6 +78,12 @@ bool drift_watch_live(struct drift_table *table, const struct kube_resource *res
 void drift_run_begin(struct drift_table *table, const char *owner_namespace, const char *owner_name);
 void drift_run_end(struct drift_table *table, const char *owner_namespace, const char *owner_name);
 
+/*
+ * A run went through all that its owner wants: what it did not ask about since its beginning is not the owner's any more, and counts as
+ * never verified.
+ */
+void drift_run_complete(struct drift_table *table, const char *owner_namespace, const char *owner_name);
+
 /* What of an object tells whether somebody touched what is ours. */
 struct drift_digest {
         uint64_t resource_version;
@@ -132,6 +138,8 @@ bool drift_is_current(struct drift_table *table, const struct drift_key *key, in
  */
 bool drift_owner_quiet(struct drift_table *table, const char *owner_namespace, const char *owner_name, int64_t recheck_ms,
                        int64_t now_ms, size_t *ret_count, bool *ret_current);
+/* Left alone from now on: not verified, though the watch still knows it. */
+void drift_release(struct drift_table *table, const struct drift_key *key);
 /* Pruned, or nobody's any more. */
 void drift_forget(struct drift_table *table, const struct drift_key *key);
 

@@ -37,6 +37,7 @@ struct drift_owner {
         char *namespace, *name;
         struct drift_entry *entries;
         unsigned running; /* runs that have begun */
+        uint32_t run;     /* the number of the last one */
         uint64_t sequence;
         struct drift_waiter *waiters;
         struct drift_owned_report *pending; /* the last suspicion while a run was under way */
@@ -52,6 +53,7 @@ struct drift_entry {
         uint64_t current;             /* resourceVersion at which it was Current */
         int64_t verified_ms;
         uint64_t epoch;
+        uint32_t run; /* of the owner, that last asked about it or verified it */
         char uid[40];
         bool verified, seen, gone, replaced; /* seen: `live` is set; replaced: another uid than the verified one */
 };

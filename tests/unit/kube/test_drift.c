@@ -254,6 +254,27 @@ static void quiet_owner_needs_no_run(void **state)
         assert_int_equal(count, 0);
 }
 
+static void what_a_complete_run_left_out_is_nobodys(void **state)
+{
+        struct drift_live live;
+        bool current;
+        size_t count;
+
+        (void)state;
+        verify(&web, 10, 1);
+        verify(&data, 11, 0);
+        watch(&web, 10, 1);
+        watch(&data, 11, 0);
+        drift_run_begin(table, "flux", "app");
+        check(&web, wanted, &live);
+        drift_run_complete(table, "flux", "app");
+        drift_run_end(table, "flux", "app");
+        assert_true(drift_owner_quiet(table, "flux", "app", RECHECK, NOW + 1, &count, &current));
+        assert_int_equal(count, 1);
+        show(&data, 12, 0, LESS, "", "");
+        assert_int_equal(wakes, 0);
+}
+
 static void new_epoch_renews_so_many_a_second(void **state)
 {
         int i, renewed = 0;
@@ -332,6 +353,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(own_writes_wake_nobody, setup, teardown),
                 cmocka_unit_test_setup_teardown(edit_during_a_run_wakes_at_its_end, setup, teardown),
                 cmocka_unit_test_setup_teardown(quiet_owner_needs_no_run, setup, teardown),
+                cmocka_unit_test_setup_teardown(what_a_complete_run_left_out_is_nobodys, setup, teardown),
                 cmocka_unit_test_setup_teardown(new_epoch_renews_so_many_a_second, setup, teardown),
                 cmocka_unit_test_setup_teardown(waiting_ends_with_an_event, setup, teardown),
                 cmocka_unit_test_setup_teardown(text_that_is_no_object_is_ignored, setup, teardown),
