@@ -125,7 +125,12 @@ class Space:
         except OSError as e:
             print("the API server is away:", e)
         for controller in self.stack.controllers.values():
-            print(f"-- {controller.name}\n" + "\n".join(line for line in controller.process.output().splitlines() if self.name in line)[-6000:])
+            lines = controller.process.output().splitlines()
+            about = [line for line in lines if self.name in line]
+            state = "runs" if controller.process.running else "ENDED"
+            print(f"-- {controller.name} {state}\n" + "\n".join(about)[-6000:])
+            # What is no JSON is a cry: a sanitizer, an assertion, a stack.
+            print("\n".join(line for line in lines if not line.startswith("{"))[-6000:])
 
     def close(self):
         """Removes what the controllers know; the namespace itself goes with the control plane."""
