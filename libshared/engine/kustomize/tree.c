@@ -177,6 +177,34 @@ static enum resolution resolve(const struct build *build, const char *path, char
         return result;
 }
 
+/* Where a path that leaves the tree would end, lexically: what the reference shows. Nothing there is looked at. */
+static char *outside_path(struct build *build, const char *directory, const char *path)
+{
+        char *absolute = *path == '/' ? arena_string(build->arena, path)
+                                      : arena_printf(build->arena, "%s/%s", tree_display(build, directory), path);
+        char *clean = arena_allocate(build->arena, strlen(absolute) + 2);
+        size_t end = 0;
+
+        while (*absolute) {
+                size_t length = strcspn(absolute, "/");
+
+                if (length == 2 && memcmp(absolute, "..", 2) == 0) {
+                        while (end > 0 && clean[--end] != '/')
+                                ;
+                } else if (length > 0 && !(length == 1 && *absolute == '.')) {
+                        clean[end++] = '/';
+                        memcpy(clean + end, absolute, length);
+                        end += length;
+                }
+                absolute += length;
+                absolute += *absolute == '/';
+        }
+        if (!end)
+                clean[end++] = '/';
+        clean[end] = '\0';
+        return clean;
+}
+
 static int outside(struct build *build, const char *operation, const char *path)
 {
         const char *shown = *path == '/' ? path : tree_display(build, path);
@@ -242,8 +270,7 @@ int tree_read(struct build *build, const char *directory, const char *path, stru
         char done[PATH_MAX];
 
         if (!joined)
-                return outside(build, "open",
-                               *path == '/' ? path : arena_printf(build->arena, "%s/%s", tree_display(build, directory), path));
+                return outside(build, "read", outside_path(build, directory, path));
         resolution = resolve(build, joined, done);
         if (resolution >= UNRESOLVED_ABSENT)
                 return resolution_error(build, resolution, joined, done);
@@ -284,8 +311,14 @@ int tree_directory(struct build *build, const char *directory, const char *path,
         if (*path == '/')
                 return error_set(build->error, ERROR_INVALID, "new root '%s' cannot be absolute", path);
         joined = tree_join(build, directory, path);
-        if (!joined)
-                return outside(build, "stat", arena_printf(build->arena, "%s/%s", tree_display(build, directory), path));
+        if (!joined) {
+                const char *shown = outside_path(build, directory, path);
+
+                return error_set(build->error, ERROR_FORBIDDEN,
+                                 "must build at directory: not a valid directory: evalsymlink failure on '%s' : lstat %s: no such "
+                                 "file or directory",
+                                 shown, shown);
+        }
         resolution = resolve(build, joined, done);
         if (resolution == UNRESOLVED_OUTSIDE)
                 return outside(build, "stat", joined);
