@@ -211,6 +211,8 @@ static int run_steps(struct context *ctx, struct context *work, struct run *run,
                 finalizer_add(run->object, KUSTOMIZATION_FINALIZER);
                 TRY(run_write(work, run, error)); /* before anything that it has to undo */
                 wake_dependents(run);             /* they were told that it does not exist */
+                run->reconcile->requeue = true;   /* by then what was applied together with it is there too */
+                return RUN_ENDED;
         }
         if (run->spec.suspend) {
                 log_info(&run->reconcile->log, "Reconciliation is suspended for this object");

@@ -251,9 +251,7 @@ static struct health_object *health_list(struct run *run, size_t *ret_count)
                                         .namespace = check->namespace ? check->namespace : "" };
 
                 id.group = slash < 0 ? "" : arena_string_n(run->arena, api_version.data, (size_t)slash);
-                id.version = slash < 0 ? arena_string_n(run->arena, api_version.data, api_version.length)
-                                       : arena_string_n(run->arena, api_version.data + slash + 1,
-                                                        api_version.length - (size_t)slash - 1);
+                id.version = ""; /* the preferred one, whatever was written */
                 if (!is_self(run, &id))
                         list[count++] = (struct health_object){ id, KSTATUS_UNKNOWN, false };
         }

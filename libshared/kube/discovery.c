@@ -468,7 +468,7 @@ static int discover(struct context *ctx, struct kube_client *client, bool *ret_n
 
 static int no_match(const struct question *q, struct error *err)
 {
-        if (q->version)
+        if (q->version && *q->version)
                 error_set_reason(err, ERROR_NOT_FOUND, "NoKindMatch", "no matches for kind \"%s\" in version \"%s%s%s\"", q->kind,
                                  q->group, *q->group ? "/" : "", q->version);
         else
