@@ -239,7 +239,7 @@ static enum fake_next fail_some(void *data, struct fake_connection *connection, 
 
         (void)request;
         if (script->failures-- > 0) {
-                switch (script->mode) {
+                switch (atomic_load(&script->mode)) {
                 case 0:
                         return fake_answer(connection, "429 Too Many Requests", "Retry-After: 1\r\n", "busy");
                 case 1:
