@@ -15,7 +15,6 @@
 #include "data/digest.h"
 #include "net/http.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -75,24 +74,6 @@ static void remove_tree(struct artifact *artifact)
         free(artifact);
 }
 
-/* Trees of a process that was killed: no other one uses this TMPDIR. */
-static void sweep(void)
-{
-        const char *parent = getenv("TMPDIR");
-        DIR *folder = opendir(parent && *parent ? parent : "/tmp");
-        struct dirent *entry;
-
-        if (!folder)
-                return;
-        while ((entry = readdir(folder))) {
-                cleanup(error_release) struct error ignored = ERROR_NULL;
-
-                if (strncmp(entry->d_name, PREFIX, strlen(PREFIX)) == 0)
-                        folder_remove(dirfd(folder), entry->d_name, &ignored);
-        }
-        closedir(folder);
-}
-
 struct artifact_cache *artifact_cache_new(struct io *io, const struct artifact_options *options)
 {
         struct artifact_cache *cache = memory_zero(1, sizeof(*cache));
@@ -100,7 +81,7 @@ struct artifact_cache *artifact_cache_new(struct io *io, const struct artifact_o
         cache->io = io;
         cache->options = *options;
         pthread_mutex_init(&cache->lock, NULL);
-        sweep();
+        folder_sweep(PREFIX);
         return cache;
 }
 

@@ -9,16 +9,22 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #define ATTEMPTS 100
 
-int folder_temporary(const char *prefix, char **ret_path, int *ret_fd, struct error *error)
+static const char *temporary_parent(void)
 {
         const char *parent = getenv("TMPDIR");
 
-        if (!parent || !*parent)
-                parent = "/tmp";
+        return parent && *parent ? parent : "/tmp";
+}
+
+int folder_temporary(const char *prefix, char **ret_path, int *ret_fd, struct error *error)
+{
+        const char *parent = temporary_parent();
+
         for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
                 cleanup(free_string) char *path =
                         memory_printf("%s/%s%u", parent, prefix, (unsigned)(clock_random() * 4294967296.0));
@@ -32,8 +38,10 @@ int folder_temporary(const char *prefix, char **ret_path, int *ret_fd, struct er
                 fd = ret_fd ? open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
                 if (ret_fd && fd < 0)
                         return error_set_errno(error, errno, "open %s", path);
-                if (ret_fd)
+                if (ret_fd) {
+                        flock(fd, LOCK_SH | LOCK_NB); /* fails only where there are no locks, and nothing is swept there */
                         *ret_fd = fd;
+                }
                 *ret_path = steal(&path);
                 return 0;
         }
@@ -88,4 +96,26 @@ static int remove_entry(int parent, const char *name, int depth, struct error *e
 int folder_remove(int parent, const char *name, struct error *error)
 {
         return remove_entry(parent, name, 0, error);
+}
+
+/* Ours, and not in use: a lock ends with the process that held it. */
+static bool is_abandoned(int parent, const char *name)
+{
+        cleanup(close_descriptor) int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        struct stat status;
+
+        return fd >= 0 && fstat(fd, &status) == 0 && status.st_uid == geteuid() && flock(fd, LOCK_EX | LOCK_NB) == 0;
+}
+
+void folder_sweep(const char *prefix)
+{
+        cleanup(close_folder) DIR *folder = opendir(temporary_parent());
+        struct dirent *entry;
+
+        while (folder && (entry = readdir(folder))) {
+                cleanup(error_release) struct error ignored = ERROR_NULL;
+
+                if (strncmp(entry->d_name, prefix, strlen(prefix)) == 0 && is_abandoned(dirfd(folder), entry->d_name))
+                        folder_remove(dirfd(folder), entry->d_name, &ignored);
+        }
 }

@@ -5,6 +5,7 @@
 #include "base/pack.h"
 
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -63,6 +64,34 @@ static void a_tree_without_end_is_an_error(void **state)
         assert_int_equal(folder_remove(AT_FDCWD, path, &err), 0);
 }
 
+static void what_a_kill_left_is_swept(void **state)
+{
+        cleanup(free_string) char *parent = NULL, *held = NULL, *abandoned = NULL, *other = NULL;
+        cleanup(error_release) struct error err = ERROR_NULL;
+        cleanup(close_descriptor) int in_use = -1;
+        const char *before = getenv("TMPDIR");
+        cleanup(free_string) char *saved = before ? strdup(before) : NULL;
+
+        (void)state;
+        assert_int_equal(folder_temporary("weir-test-", &parent, NULL, &err), 0);
+        setenv("TMPDIR", parent, 1);
+        assert_int_equal(folder_temporary("run-a-", &held, &in_use, &err), 0);
+        assert_int_equal(folder_temporary("run-b-", &abandoned, NULL, &err), 0);
+        assert_int_equal(folder_temporary("else-", &other, NULL, &err), 0);
+        folder_sweep("run-");
+        assert_int_equal(access(held, F_OK), 0);
+        assert_int_not_equal(access(abandoned, F_OK), 0);
+        assert_int_equal(access(other, F_OK), 0);
+        close_descriptor(&in_use);
+        folder_sweep("run-");
+        assert_int_not_equal(access(held, F_OK), 0);
+        if (saved)
+                setenv("TMPDIR", saved, 1);
+        else
+                unsetenv("TMPDIR");
+        assert_int_equal(folder_remove(AT_FDCWD, parent, &err), 0);
+}
+
 static void packed_strings_come_back(void **state)
 {
         cleanup(buffer_release) struct buffer packed = BUFFER_NULL;
@@ -96,6 +125,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(trees_go_and_links_are_not_followed),
                 cmocka_unit_test(a_tree_without_end_is_an_error),
+                cmocka_unit_test(what_a_kill_left_is_swept),
                 cmocka_unit_test(packed_strings_come_back),
         };
 
