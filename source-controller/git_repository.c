@@ -233,9 +233,10 @@ static int fetch_in_folder(struct context *ctx, struct git_run *git, struct erro
         const char *prefix = arena_printf(run->arena, "gitrepository-%s-%s-", run->namespace, run->name);
         cleanup(error_release) struct error problem = ERROR_NULL;
         cleanup(free_string) char *directory = NULL;
+        cleanup(close_descriptor) int held = -1; /* so that no other process takes it for abandoned */
         int result;
 
-        if (folder_temporary(prefix, &directory, NULL, err) < 0) {
+        if (folder_temporary(prefix, &directory, &held, err) < 0) {
                 error_wrap(err, "failed to create temporary working directory");
                 return source_failed(&git->source, CONDITION_STORAGE_OPERATION_FAILED, "DirectoryCreationFailed", err);
         }

@@ -3,7 +3,7 @@
  */
 #include "source.h"
 
-#include "base/cleanup.h"
+#include "base/folder.h"
 #include "net/git.h"
 #include "net/server.h"
 
@@ -164,6 +164,7 @@ static int started(struct context *ctx, struct runtime *runtime, struct error *e
         (void)runtime;
         TRY(digest_algorithm_of(view_of(options.digest_algorithm), &storage.algorithm, err));
         TRY(storage_open(&storage, &program_state.storage, err));
+        folder_sweep("gitrepository-");
         program_state.swept = false;
         files = (struct server_files){
                 .root = storage_root(program_state.storage),
