@@ -20,7 +20,8 @@ struct apply_run {
         uint8_t seed[DRIFT_HASH];        /* of the settings that decide about every object */
         struct field_takeover takeovers[STEER_TAKEOVERS];
         size_t takeover_count;
-        bool definitions; /* a CRD was written in this run: its kind may take a moment to be served */
+        bool definitions;                   /* a CRD was written in this run: its kind may take a moment to be served */
+        _Atomic int64_t forbidden_until_ms; /* rights are waited for until then; 0: nothing was forbidden yet */
 };
 
 enum apply_plan {
@@ -31,7 +32,7 @@ enum apply_plan {
 };
 
 struct apply_item {
-        const struct apply_run *run;
+        struct apply_run *run;
         const struct apply_object *object;
         struct object_id id; /* in the run's arena */
         const struct kube_resource *resource;

@@ -7,6 +7,7 @@
 #include "data/scan.h"
 #include "kube/parallel.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,8 @@
 
 #define VERIFY_TRIES       3 /* reads until the live object and the dry run are about the same version */
 #define UNKNOWN_TRIES      8 /* rounds of leaving out fields that the schema does not know */
+#define RIGHTS_WAIT_MS     600
+#define RIGHTS_PAUSE_MS    150
 #define SERVED_WAIT_MS     10000
 #define SERVED_PAUSE_MS    100
 #define RECREATE_WAIT_MS   60000
@@ -460,9 +463,28 @@ static int try_item(struct apply_item *item, struct error *error)
         return try_by_asking(item, item->object->known && !live.known, error);
 }
 
+/*
+ * The API server learns of a new RoleBinding a moment after it is there, and a Kustomization often comes with the rights that it needs: the first to be
+ * forbidden something makes its run wait for a moment.
+ */
+static bool rights_may_come(struct apply_item *item)
+{
+        int64_t now_ms = clock_now_ms(), unset = 0;
+
+        if (item->error.kind != ERROR_FORBIDDEN || !strstr(error_message(&item->error), "is forbidden: User "))
+                return false;
+        atomic_compare_exchange_strong(&item->run->forbidden_until_ms, &unset, now_ms + RIGHTS_WAIT_MS);
+        return now_ms < atomic_load(&item->run->forbidden_until_ms);
+}
+
 void apply_try(struct apply_item *item)
 {
-        try_item(item, &item->error);
+        while (try_item(item, &item->error) != 0 && rights_may_come(item)) {
+                error_release(&item->error);
+                json_free(&item->metadata_patch);
+                if (context_sleep(item->run->context, RIGHTS_PAUSE_MS, &item->error) != 0)
+                        return;
+        }
 }
 
 /* ---- writing ---- */

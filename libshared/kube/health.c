@@ -238,8 +238,11 @@ static int find_resources(struct wait *wait, struct error *error)
 
                 if (item->status == KSTATUS_CURRENT || item->resource)
                         continue;
-                r = kube_resource_find(wait->context, wait->settings->client, id->group, id->version, id->kind, &item->resource,
-                                       error);
+                /* Whatever the version it was applied in, the preferred one is read. */
+                r = kube_resource_find(wait->context, wait->settings->client, id->group, NULL, id->kind, &item->resource, error);
+                if (r == KUBE_NO_MATCH)
+                        error_set_reason(error, ERROR_NOT_FOUND, "NoKindMatch", "no matches for kind \"%s\" in group \"%s\"",
+                                         id->kind, id->group);
                 if (r != 0) {
                         item->resource = NULL;
                         TRY(unreadable(item, error));

@@ -21,7 +21,7 @@ struct kube_client;
 struct parallel;
 
 struct health_object {
-        struct object_id object; /* version "": the preferred one */
+        struct object_id object; /* its version does not count: the preferred one is read */
         enum kstatus status;     /* as seen a moment ago; KSTATUS_UNKNOWN: not seen */
         bool finishes;           /* a Job that goes when it has finished: NotFound is Current */
 };

@@ -531,6 +531,35 @@ static void pruning(void **state)
         assert_int_equal(apply_wait_gone(&context, &settings, &changes, 1000, &error), 0);
 }
 
+static int rights_come_later(const struct kube_request *request, const char *body, struct json **ret_json, struct error *error)
+{
+        if (fake.count == 1)
+                return fake_error(error, 403, "Forbidden",
+                                  "configmaps \"a\" is forbidden: User \"x\" cannot patch resource \"configmaps\"");
+        return serve(request, body, ret_json, error);
+}
+
+static int rights_never_come(const struct kube_request *request, const char *body, struct json **ret_json, struct error *error)
+{
+        (void)request;
+        (void)body;
+        (void)ret_json;
+        return fake_error(error, 403, "Forbidden",
+                          "configmaps \"a\" is forbidden: User \"x\" cannot patch resource \"configmaps\"");
+}
+
+static void rights_are_given_a_moment_to_arrive(void **state)
+{
+        struct apply_settings settings = settings_with_table();
+
+        (void)state;
+        fake.answer = rights_come_later;
+        assert_non_null(strstr(run_one(&settings, MAP("a", "", "{\"a\":\"b\"}"), false), "-> ConfigMap/ns/a created"));
+        fake.answer = rights_never_come;
+        assert_non_null(strstr(run_one(&settings, MAP("b", "", "{\"a\":\"b\"}"), false),
+                               "-> ConfigMap/ns/b dry-run failed (Forbidden): configmaps \"a\" is forbidden"));
+}
+
 static int deny_delete(const struct kube_request *request, const char *body, struct json **ret_json, struct error *error)
 {
         if (request->verb == KUBE_DELETE)
@@ -590,6 +619,7 @@ int main(void)
                 cmocka_unit_test_teardown(immutable_objects, teardown),
                 cmocka_unit_test_setup_teardown(unknown_fields_of_built_in_kinds_are_left_out, setup, teardown),
                 cmocka_unit_test_setup_teardown(ignored_paths_keep_what_is_there, setup, teardown),
+                cmocka_unit_test_setup_teardown(rights_are_given_a_moment_to_arrive, setup, teardown),
                 cmocka_unit_test_setup_teardown(pruning, setup, teardown),
                 cmocka_unit_test_setup_teardown(denied_deletion_stays_in_the_inventory, setup, teardown),
                 cmocka_unit_test_setup_teardown(many_objects_side_by_side, setup, teardown),

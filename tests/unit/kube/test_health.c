@@ -163,7 +163,7 @@ static void what_is_waited_for_and_what_is_said(void **state)
                   1,
                   true,
                   100,
-                  "timeout waiting for: [Nope/ns/x status: 'Unknown': no matches for kind \"Nope\"]",
+                  "timeout waiting for: [Nope/ns/x status: 'Unknown': no matches for kind \"Nope\" in group \"example.com\"]",
                   ERROR_TIMEOUT },
                 { "a Job that goes when it is done",
                   { { { "batch", "v1", "Job", "ns", "missing" }, KSTATUS_UNKNOWN, true } },
