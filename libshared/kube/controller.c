@@ -7,6 +7,8 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/uuid.h"
+#include "kube/condition.h"
+#include "kube/patch.h"
 
 #include <ctype.h>
 #include <stdlib.h>
@@ -186,22 +188,39 @@ static const char *settle(struct reconcile *run, int r, const struct error *erro
         return "success";
 }
 
+/* An object that ended the process again and again: says so in its status, and is not run. */
+static int refuse(struct context *context, struct reconcile *run, struct error *error)
+{
+        static const char *const owned[] = { CONDITION_READY, CONDITION_STALLED, CONDITION_RECONCILING, NULL };
+        const struct kind *kind = run->controller->kind;
+        cleanup(object_patch_release) struct object_patch patch = OBJECT_PATCH_NULL;
+        cleanup(error_release) struct error failure = ERROR_NULL;
+
+        run->terminal = true;
+        object_patch_begin(&patch, run->runtime->client,
+                           kube_resource_intern(kind->group, kind->version, kind->kind, kind->plural, true),
+                           run->runtime->program->name, owned, run->object);
+        error_set_reason(error, ERROR_INTERNAL, "ControllerCrashed",
+                         "the controller crashed %d times while it worked on this generation, which is left alone until it changes",
+                         CRASH_LIMIT);
+        condition_finish(run->object, CONDITION_GIVE_UP, error, NULL, 0, NULL);
+        if (object_patch_write(context, &patch, run->object, &failure) < 0)
+                log_error(&run->log, &failure, "unable to write the status");
+        return -1;
+}
+
 static int call_reconcile(struct worker *worker, struct context *context, struct reconcile *run, struct error *error)
 {
         cleanup(free_string) char *what = memory_printf("%s %s/%s %lld", run->controller->kind->kind, run->namespace, run->name,
                                                         (long long)run->cached->generation);
         int r;
 
-        if (crash_count(what) >= CRASH_LIMIT) {
-                run->terminal = true;
-                return error_set(error, ERROR_INTERNAL,
-                                 "%s %s/%s ended the controller %d times at this generation and is left alone until it changes",
-                                 run->controller->kind->kind, run->namespace, run->name, CRASH_LIMIT);
-        }
         if (json_parse(run->cached->text, &run->object, error) < 0) {
                 run->terminal = true;
                 return error_wrap(error, "read %s %s/%s", run->controller->kind->kind, run->namespace, run->name);
         }
+        if (crash_count(what) >= CRASH_LIMIT)
+                return refuse(context, run, error);
         pthread_mutex_lock(&worker->controller->state->lock);
         worker->run = run;
         worker->context = context;

@@ -287,6 +287,10 @@ static void *leader_main(void *argument)
         close_controllers(state);
         if (state->program->stopped)
                 state->program->stopped(&state->runtime);
+        pthread_mutex_lock(&state->lock);
+        state->led = true;
+        pthread_cond_broadcast(&state->leader_end);
+        pthread_mutex_unlock(&state->lock);
         return NULL;
 }
 
@@ -295,6 +299,7 @@ static void start_leading(struct program_state *state)
         pthread_mutex_lock(&state->lock);
         if (!state->leading && context_cause(&state->process) == CONTEXT_RUNNING) {
                 context_open(&state->leadership, &state->process, CLOCK_NEVER);
+                state->led = false;
                 if (pthread_create(&state->leader, NULL, leader_main, state) != 0)
                         memory_exhausted();
                 state->leading = true;
@@ -305,25 +310,26 @@ static void start_leading(struct program_state *state)
 /* Waits for the leader's end; false if it does not come in time. */
 static bool stop_leading(struct program_state *state, enum context_cause cause, int64_t grace_ms)
 {
-        struct timespec until;
-        int64_t at;
+        int64_t at = clock_now_ms() + grace_ms;
+        struct timespec until = { .tv_sec = at / 1000, .tv_nsec = at % 1000 * 1000000 };
+        bool ended, ours;
 
         pthread_mutex_lock(&state->lock);
-        if (!state->leading) {
-                pthread_mutex_unlock(&state->lock);
-                return true;
+        if (state->leading)
+                context_cancel(&state->leadership, cause);
+        while (state->leading && !state->led && pthread_cond_timedwait(&state->leader_end, &state->lock, &until) == 0)
+                ;
+        ended = !state->leading || state->led;
+        /* A lost lease and the end of the process may both wait: one of them joins. */
+        ours = state->leading && state->led;
+        if (ours)
+                state->leading = false;
+        pthread_mutex_unlock(&state->lock);
+        if (ours) {
+                pthread_join(state->leader, NULL);
+                context_close(&state->leadership);
         }
-        pthread_mutex_unlock(&state->lock);
-        context_cancel(&state->leadership, cause);
-        at = clock_now_ms() + grace_ms;
-        until = (struct timespec){ .tv_sec = at / 1000, .tv_nsec = at % 1000 * 1000000 };
-        if (pthread_clockjoin_np(state->leader, NULL, CLOCK_MONOTONIC, &until) != 0)
-                return false;
-        pthread_mutex_lock(&state->lock);
-        state->leading = false;
-        context_close(&state->leadership);
-        pthread_mutex_unlock(&state->lock);
-        return true;
+        return ended;
 }
 
 /* --- election --- */
@@ -490,11 +496,11 @@ static void look_around(struct program_state *state)
 }
 
 /* Until a signal, or until a part ends the process. */
-static void wait_for_end(struct program_state *state, int signals)
+static void wait_for_end(struct program_state *state)
 {
         for (;;) {
                 cleanup(error_release) struct error error = ERROR_NULL;
-                struct pollfd descriptor = { .fd = signals, .events = POLLIN };
+                struct pollfd descriptor = { .fd = state->signals, .events = POLLIN };
                 int r = context_poll(&state->process, &descriptor, 1, HOUSEKEEPING_MS, &error);
 
                 if (r < 0)
@@ -510,25 +516,25 @@ static void wait_for_end(struct program_state *state, int signals)
 /* A second signal during the end means now. */
 static void *second_signal(void *argument)
 {
+        const struct program_state *state = argument;
         struct signalfd_siginfo info;
-        int fd = *(int *)argument;
 
-        while (read(fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
+        while (read(state->signals, &info, sizeof(info)) != (ssize_t)sizeof(info))
                 if (errno != EINTR)
                         return NULL;
         _exit(1);
 }
 
-static void finish(struct program_state *state, int signals)
+static void finish(struct program_state *state)
 {
         struct signalfd_siginfo info;
         pthread_t impatient;
-        struct pollfd descriptor = { .fd = signals, .events = POLLIN };
+        struct pollfd descriptor = { .fd = state->signals, .events = POLLIN };
 
         /* The first one is still to be read, if it was a signal. */
-        if (poll(&descriptor, 1, 0) > 0 && read(signals, &info, sizeof(info)) < 0)
+        if (poll(&descriptor, 1, 0) > 0 && read(state->signals, &info, sizeof(info)) < 0)
                 setup_error(NULL, "cannot read a signal");
-        if (pthread_create(&impatient, NULL, second_signal, &signals) == 0)
+        if (pthread_create(&impatient, NULL, second_signal, state) == 0)
                 pthread_detach(impatient);
         log_line(LOG_INFO, NULL, NULL, NULL, NULL, "Stopping and waiting for the runs to end");
         if (!stop_leading(state, CONTEXT_SHUTDOWN, state->flags.graceful_shutdown_timeout / 1000000)) {
@@ -576,8 +582,8 @@ static int block_signals(void)
 static int run(struct program_state *state)
 {
         cleanup(error_release) struct error error = ERROR_NULL;
-        cleanup(close_descriptor) int signals = block_signals();
 
+        state->signals = block_signals();
         crash_setup(state->program->name);
         if (start(state, &error) < 0) {
                 setup_error(&error, "unable to start manager");
@@ -589,8 +595,8 @@ static int run(struct program_state *state)
                 start_election(state);
         else
                 start_leading(state);
-        wait_for_end(state, signals);
-        finish(state, signals);
+        wait_for_end(state);
+        finish(state);
         stop(state);
         return atomic_load(&state->exit_status);
 }
@@ -607,6 +613,7 @@ int program_main(int argc, char **argv, const struct program *program)
 {
         cleanup(error_release) struct error error = ERROR_NULL;
         static struct program_state state; /* threads outlive a hasty end of this function */
+        pthread_condattr_t monotonic;
         enum log_level level;
         int r;
 
@@ -636,6 +643,10 @@ int program_main(int argc, char **argv, const struct program *program)
                 return 1;
         }
         pthread_mutex_init(&state.lock, NULL);
+        pthread_condattr_init(&monotonic);
+        pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+        pthread_cond_init(&state.leader_end, &monotonic);
+        pthread_condattr_destroy(&monotonic);
         context_open(&state.process, NULL, CLOCK_NEVER);
         return run(&state);
 }

@@ -5,6 +5,7 @@
 #include "kube/program_private.h"
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/memory.h"
 
 #include <execinfo.h>
@@ -37,8 +38,11 @@ static void on_fault(int number)
 {
         const char *what = running;
         void *frames[FRAME_COUNT];
+        char time[TIME_TEXT];
 
-        put(STDERR_FILENO, "{\"level\":\"error\",\"msg\":\"crashed\",\"error\":\"signal ");
+        put(STDERR_FILENO, "{\"level\":\"error\",\"ts\":\"");
+        put(STDERR_FILENO, time_print_ms(clock_wall_us(), time));
+        put(STDERR_FILENO, "\",\"msg\":\"crashed\",\"error\":\"signal ");
         put(STDERR_FILENO, sigabbrev_np(number));
         put(STDERR_FILENO, "\",\"object\":\"");
         put(STDERR_FILENO, what ? what : "");

@@ -51,7 +51,10 @@ struct program_state {
         struct listener listeners[SOURCE_LIMIT * 2];
         unsigned listener_count;
         pthread_t leader;
-        bool leading; /* the leader thread runs */
+        bool leading;              /* the leader thread is to be joined */
+        bool led;                  /* it has ended */
+        pthread_cond_t leader_end; /* of led */
+        int signals;               /* signalfd of those that end the process */
 };
 
 /* --- program_flags.c --- */
