@@ -121,14 +121,31 @@ static void log_changes(struct run *run)
         log_line(LOG_INFO, NULL, &run->reconcile->log, &fields, NULL, "server-side apply completed");
 }
 
-/* Who changed what since the last run; said once, together with its being undone. */
-static void report_drift(struct run *run, bool corrected)
+/* What left the watch was deleted if it had to be made anew; else it only lost the labels that say whose it is. */
+static const char *what_became_of(const struct run *run, struct view id)
 {
-        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+        for (size_t i = 0; i < run->changes.count; i++) {
+                cleanup(buffer_release) struct buffer text = BUFFER_NULL;
 
-        if (!owners_take_drift(kustomize.owners, run->namespace, run->name, &text) || !corrected)
+                object_id_describe(&run->changes.items[i].object, &text);
+                if (view_equal(buffer_view(&text), id) && run->changes.items[i].action != APPLY_CREATED)
+                        return "lost the labels of its owner (.metadata.labels)";
+        }
+        return "was deleted";
+}
+
+/* Who changed what since the last run; said once, together with its being undone. */
+static void report_drift(struct run *run)
+{
+        cleanup(buffer_release) struct buffer lines = BUFFER_NULL, gone = BUFFER_NULL;
+        struct view rest, id;
+
+        if (!owners_take_drift(kustomize.owners, run->namespace, run->name, &lines, &gone) || !run->changed)
                 return;
-        run_event(run, EVENT_NORMAL, run->revision, run->origin_revision, false, "Drift corrected:\n%s", buffer_string(&text));
+        rest = buffer_view(&gone);
+        while (view_split(&rest, '\n', &id))
+                buffer_printf(&lines, "%s%.*s %s", lines.length ? "\n" : "", VIEW_ARGS(id), what_became_of(run, id));
+        run_event(run, EVENT_NORMAL, run->revision, run->origin_revision, false, "Drift corrected:\n%s", buffer_string(&lines));
 }
 
 int run_apply(struct context *ctx, struct run *run, struct error *error)
@@ -159,7 +176,7 @@ int run_apply(struct context *ctx, struct run *run, struct error *error)
         run->changed = text.length > 0;
         if (run->changed)
                 run_event(run, EVENT_NORMAL, run->revision, run->origin_revision, false, "%s", buffer_string(&text));
-        report_drift(run, run->changed);
+        report_drift(run);
         set_inventory(run, &now);
         return 0;
 }

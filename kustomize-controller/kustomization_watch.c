@@ -264,20 +264,20 @@ void drift_seen(void *data, const struct kube_resource *resource, const struct c
 void wake_owner(void *data, const char *owner_namespace, const char *owner_name, const struct drift_report *report)
 {
         cleanup(log_fields_release) struct log_fields fields = LOG_FIELDS_NULL;
-        const char *kind = report->resource->kind, *slash = *report->namespace ? "/" : "";
         const char *by = *report->manager ? report->manager : "somebody";
-        char line[1024];
+        char id[640], line[1024];
         int64_t pause;
 
         (void)data;
-        snprintf(line, sizeof(line), "%s/%s%s%s %s by %s%s%s", kind, report->namespace, slash, report->name,
-                 report->deleted ? "deleted" : "changed", by, *report->fields ? ": " : "", report->fields);
-        pause = owners_drifted(kustomize.owners, owner_namespace, owner_name, line);
+        snprintf(id, sizeof(id), "%s/%s%s%s", report->resource->kind, report->namespace, *report->namespace ? "/" : "",
+                 report->name);
+        snprintf(line, sizeof(line), "%s was changed by %s%s%s", id, by, *report->fields ? ": " : "", report->fields);
+        pause = owners_drifted(kustomize.owners, owner_namespace, owner_name, report->deleted ? id : line, report->deleted);
         log_field(&fields, "name", owner_name);
         log_field(&fields, "namespace", owner_namespace);
         log_field(&fields, "reconciler kind", "Kustomization");
         log_field(&fields, "manager", report->manager);
         log_field(&fields, "fields", report->fields);
-        log_line(LOG_INFO, NULL, NULL, &fields, NULL, "drift detected: %s", line);
+        log_line(LOG_INFO, NULL, NULL, &fields, NULL, "drift detected: %s", report->deleted ? id : line);
         controller_enqueue_after(&kustomization_controller, owner_namespace, owner_name, QUEUE_PRIORITY_NORMAL, pause);
 }

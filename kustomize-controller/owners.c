@@ -21,7 +21,7 @@ struct owner {
         size_t objects;
         const struct kube_resource **kinds;
         size_t kind_count;
-        struct buffer drift;
+        struct buffer drift, gone;
         int64_t window_start_ms;
         unsigned corrections;
 };
@@ -46,6 +46,7 @@ struct owners *owners_new(struct watch_pool *pool)
 static void owner_free(struct owner *owner)
 {
         buffer_release(&owner->drift);
+        buffer_release(&owner->gone);
         free(owner->kinds);
         free(owner->key);
         free(owner);
@@ -102,7 +103,7 @@ static struct owner *get(struct owners *owners, const char *namespace, const cha
         }
         owner = memory_zero(1, sizeof(*owner));
         owner->key = steal(&key);
-        owner->drift = BUFFER_LIMIT(OWNER_DRIFT_LIMIT);
+        owner->drift = owner->gone = BUFFER_LIMIT(OWNER_DRIFT_LIMIT);
         memmove(&owners->items[at + 1], &owners->items[at], (owners->count - at) * sizeof(*owners->items));
         owners->items[at] = owner;
         owners->count++;
@@ -231,16 +232,18 @@ void owners_forget(struct owners *owners, const char *namespace, const char *nam
         owner_free(owner);
 }
 
-int64_t owners_drifted(struct owners *owners, const char *namespace, const char *name, const char *line)
+int64_t owners_drifted(struct owners *owners, const char *namespace, const char *name, const char *line, bool gone)
 {
         int64_t now = clock_now_ms(), pause;
         struct owner *owner;
+        struct buffer *lines;
 
         pthread_mutex_lock(&owners->lock);
         owner = get(owners, namespace, name, true);
-        if (owner->drift.length)
-                buffer_add_char(&owner->drift, '\n');
-        buffer_add_string(&owner->drift, line);
+        lines = gone ? &owner->gone : &owner->drift;
+        if (lines->length)
+                buffer_add_char(lines, '\n');
+        buffer_add_string(lines, line);
         if (now - owner->window_start_ms > FIGHT_WINDOW_MS) {
                 owner->window_start_ms = now;
                 owner->corrections = 0;
@@ -250,17 +253,19 @@ int64_t owners_drifted(struct owners *owners, const char *namespace, const char 
         return pause;
 }
 
-bool owners_take_drift(struct owners *owners, const char *namespace, const char *name, struct buffer *text)
+bool owners_take_drift(struct owners *owners, const char *namespace, const char *name, struct buffer *lines, struct buffer *gone)
 {
         struct owner *owner;
         bool any;
 
         pthread_mutex_lock(&owners->lock);
         owner = get(owners, namespace, name, false);
-        any = owner && owner->drift.length;
+        any = owner && (owner->drift.length || owner->gone.length);
         if (any) {
-                buffer_add_view(text, buffer_view(&owner->drift));
+                buffer_add_view(lines, buffer_view(&owner->drift));
+                buffer_add_view(gone, buffer_view(&owner->gone));
                 buffer_clear(&owner->drift);
+                buffer_clear(&owner->gone);
                 owner->corrections++;
         }
         pthread_mutex_unlock(&owners->lock);

@@ -44,8 +44,9 @@ void owners_each_kind(struct owners *owners, const char *namespace, const char *
 
 /*
  * Notes a line about drift, and returns how long to wait before the owner runs (milliseconds): a moment, in which further edits of the same hand are
- * collected, and longer when somebody keeps fighting over a field.
+ * collected, and longer when somebody keeps fighting over a field. `gone`: the line is the id of an object that left the watch; whether it was deleted or
+ * only lost the owner's labels is seen by the run.
  */
-int64_t owners_drifted(struct owners *owners, const char *namespace, const char *name, const char *line);
+int64_t owners_drifted(struct owners *owners, const char *namespace, const char *name, const char *line, bool gone);
 /* Takes what was noted since the last call; false if there was nothing. Lines are separated by line breaks. */
-bool owners_take_drift(struct owners *owners, const char *namespace, const char *name, struct buffer *text);
+bool owners_take_drift(struct owners *owners, const char *namespace, const char *name, struct buffer *lines, struct buffer *gone);

@@ -31,27 +31,27 @@ static void inputs_are_those_of_the_last_success(void **state)
 static void drift_is_told_once(void **state)
 {
         cleanup(owners_free) struct owners *owners = owners_new(NULL);
-        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL, gone = BUFFER_NULL;
 
         (void)state;
-        assert_false(owners_take_drift(owners, "ns", "app", &text));
-        owners_drifted(owners, "ns", "app", "Deployment/ns/web changed by kubectl-edit");
-        owners_drifted(owners, "ns", "app", "ConfigMap/ns/web deleted by somebody");
-        assert_true(owners_take_drift(owners, "ns", "app", &text));
-        assert_string_equal(buffer_string(&text),
-                            "Deployment/ns/web changed by kubectl-edit\nConfigMap/ns/web deleted by somebody");
-        assert_false(owners_take_drift(owners, "ns", "app", &text));
+        assert_false(owners_take_drift(owners, "ns", "app", &text, &gone));
+        owners_drifted(owners, "ns", "app", "Deployment/ns/web changed by kubectl-edit", false);
+        owners_drifted(owners, "ns", "app", "ConfigMap/ns/web", true);
+        assert_true(owners_take_drift(owners, "ns", "app", &text, &gone));
+        assert_string_equal(buffer_string(&text), "Deployment/ns/web changed by kubectl-edit");
+        assert_string_equal(buffer_string(&gone), "ConfigMap/ns/web");
+        assert_false(owners_take_drift(owners, "ns", "app", &text, &gone));
 }
 
 static void drift_text_is_bounded(void **state)
 {
         cleanup(owners_free) struct owners *owners = owners_new(NULL);
-        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL, gone = BUFFER_NULL;
 
         (void)state;
         for (int i = 0; i < 10000; i++)
-                owners_drifted(owners, "ns", "app", "Deployment/ns/web changed by kubectl-edit");
-        assert_true(owners_take_drift(owners, "ns", "app", &text));
+                owners_drifted(owners, "ns", "app", "Deployment/ns/web changed by kubectl-edit", false);
+        assert_true(owners_take_drift(owners, "ns", "app", &text, &gone));
         assert_true(text.length <= OWNER_DRIFT_LIMIT);
 }
 
@@ -59,18 +59,18 @@ static void drift_text_is_bounded(void **state)
 static void a_fight_slows_down(void **state)
 {
         cleanup(owners_free) struct owners *owners = owners_new(NULL);
-        int64_t first = owners_drifted(owners, "ns", "app", "x"), later = first;
+        int64_t first = owners_drifted(owners, "ns", "app", "x", false), later = first;
 
         (void)state;
         for (int i = 0; i < 50; i++) {
-                cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+                cleanup(buffer_release) struct buffer text = BUFFER_NULL, gone = BUFFER_NULL;
 
-                owners_take_drift(owners, "ns", "app", &text);
-                later = owners_drifted(owners, "ns", "app", "x");
+                owners_take_drift(owners, "ns", "app", &text, &gone);
+                later = owners_drifted(owners, "ns", "app", "x", false);
         }
         assert_true(first <= 100);
         assert_true(later >= 5000);
-        assert_true(owners_drifted(owners, "ns", "other", "x") <= 100);
+        assert_true(owners_drifted(owners, "ns", "other", "x", false) <= 100);
 }
 
 static void *work(void *argument)
@@ -79,14 +79,14 @@ static void *work(void *argument)
         char name[16];
 
         for (int i = 0; i < 2000; i++) {
-                cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+                cleanup(buffer_release) struct buffer text = BUFFER_NULL, gone = BUFFER_NULL;
                 size_t objects;
 
                 snprintf(name, sizeof(name), "app-%d", i % 37);
                 owners_remember(owners, "ns", name, one, 1);
-                owners_drifted(owners, "ns", name, "x");
+                owners_drifted(owners, "ns", name, "x", false);
                 owners_recall(owners, "ns", name, one, &objects);
-                owners_take_drift(owners, "ns", name, &text);
+                owners_take_drift(owners, "ns", name, &text, &gone);
                 if (i % 5 == 0)
                         owners_forget(owners, "ns", name);
         }
