@@ -63,7 +63,7 @@ static int add_value(struct build *build, struct resource *resource, const struc
         struct view path = node_get_text(target, "fieldPath");
         struct resource_id id = resource_current(&build->identity, resource);
         int64_t position = 0;
-        struct node *place;
+        struct node *place = NULL;
 
         if (view_is(path, "metadata/namespace")) {
                 if (!resource_id_cluster_scoped(&id))
