@@ -48,13 +48,19 @@ def key(r, text):
     return quote(text, "double") if r.random() < 0.8 or len(text) > 100 or text in ("1", "1.5", "null", "a: b") and r.random() < 0.9 else text
 
 
+def block(r):
+    """A literal or folded scalar of a few lines."""
+    lines = [r.choice(["a", "a b", "  more", "", "", "- x", "# y", "word " * 20 + "end", "tab\there"]) for _ in range(r.randrange(1, 6))]
+    return r.choice("|>") + "2" + r.choice(["", "-", "+"]) + "\n" + "\n".join("  " + line if line else "" for line in lines)
+
+
 def document(r):
     """One resource of random values."""
     lines = ["apiVersion: example.com/v1", "kind: Thing", f"metadata: {{name: t{r.randrange(3)}}}"]
     if r.random() < 0.3:
         lines[2] = f"metadata: {{name: t, labels: {{x: {scalar(r)}}}, annotations: {{y: {scalar(r)}, z: {scalar(r)}}}}}"
     for k in r.sample(KEYS[:12], r.randrange(1, 6)):
-        lines.append(f"{key(r, k)}: {value(r)}")
+        lines.append(f"{key(r, k)}: {value(r) if r.random() < 0.7 else block(r)}")
     return "\n".join(lines) + "\n"
 
 

@@ -334,6 +334,8 @@ int reader_document(const struct reader *reader, enum scalar_rules rules, struct
 
         if (text.length >= UINT32_MAX / 2)
                 return error_set(error, ERROR_TOO_LARGE, "yaml: the text is too large");
+        if (view_starts(text, VIEW("\xef\xbb\xbf")))
+                text = view_slice(text, 3, SIZE_MAX);
         if (!yaml_parser_initialize(&p.parser))
                 return error_set(error, ERROR_INTERNAL, "out of memory");
         yaml_parser_set_input_string(&p.parser, (const unsigned char *)(text.data ? text.data : ""), text.length);

@@ -552,6 +552,96 @@ static const char *tag_name(enum node_tag tag)
         }
 }
 
+static bool is_blank(char c)
+{
+        return c == ' ' || c == '\t';
+}
+
+/* A text that the reference's emitter can write as a block scalar. */
+static bool is_block_text(struct view text)
+{
+        if (text.length == 0 || text.data[text.length - 1] == ' ')
+                return false;
+        for (size_t i = 0; i < text.length; i++) {
+                unsigned char c = (unsigned char)text.data[i];
+
+                if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7f || (c == '\n' && i > 0 && text.data[i - 1] == ' '))
+                        return false;
+        }
+        return true;
+}
+
+/* What go-yaml writes for a folded text: its rule for doubled line breaks looks at the start of the text instead of the next line. */
+static void write_folded(struct buffer *out, struct view text)
+{
+        bool breaks = true, leading = true, blank;
+        size_t first = 0;
+
+        while (first < text.length && text.data[first] == '\n')
+                first++;
+        blank = first == text.length || is_blank(text.data[first]);
+        for (size_t i = 0; i < text.length; i++) {
+                char c = text.data[i];
+
+                if (c == '\n') {
+                        if (!breaks && !leading && !blank)
+                                buffer_add_char(out, '\n');
+                } else if (breaks) {
+                        leading = is_blank(c);
+                }
+                buffer_add_char(out, c);
+                breaks = c == '\n';
+        }
+}
+
+/* Reads the lines of a folded block scalar; what follows the last line is kept as the header's chomping says. */
+static void read_folded(struct buffer *out, struct view lines, bool strip, bool keep)
+{
+        size_t breaks = 0, pending = 0; /* line breaks behind the last line, and more of them by empty lines */
+        bool blank_before = false, any = false;
+        struct view line;
+
+        while (lines.length && view_split(&lines, '\n', &line)) {
+                bool blank = line.length && is_blank(line.data[0]);
+
+                if (line.length == 0) {
+                        pending++;
+                        continue;
+                }
+                if (any && !blank_before && !blank && pending == 0)
+                        buffer_add_char(out, ' ');
+                if (any && (blank_before || blank))
+                        buffer_add_char(out, '\n');
+                for (; pending > 0; pending--)
+                        buffer_add_char(out, '\n');
+                buffer_add_view(out, line);
+                blank_before = blank;
+                any = true;
+                breaks = 1;
+        }
+        if (!strip && breaks)
+                buffer_add_char(out, '\n');
+        for (; keep && pending > 0; pending--)
+                buffer_add_char(out, '\n');
+}
+
+/* A folded text after it was written out and read back, which the reference does with every resource. */
+static struct view refold(struct arena *arena, struct view text)
+{
+        bool ends = view_ends(text, VIEW("\n")), twice = view_ends(text, VIEW("\n\n")) || view_is(text, "\n");
+        struct buffer written = BUFFER_NULL, read = BUFFER_NULL;
+        struct view result;
+
+        if (!is_block_text(text) || view_find(text, '\n', 0) < 0)
+                return text;
+        write_folded(&written, text);
+        read_folded(&read, buffer_view(&written), !ends, twice);
+        result = arena_view(arena, buffer_view(&read));
+        buffer_release(&written);
+        buffer_release(&read);
+        return result;
+}
+
 static bool flow_makes_string(const struct node *node)
 {
         enum node_tag tag = node->tag;
@@ -568,6 +658,8 @@ int scalar_value(struct arena *arena, const struct node *node, bool flow, struct
         struct view text = node_text(node);
         enum node_tag tag = node->tag, resolved;
 
+        if (node->style == STYLE_FOLDED && !flow)
+                text = refold(arena, text);
         if (tag == TAG_STRING || tag == TAG_OTHER || tag == TAG_MERGE || (flow && flow_makes_string(node))) {
                 *ret_value = (struct value){ .kind = VALUE_STRING, .string = text };
                 return 0;
