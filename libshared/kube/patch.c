@@ -227,7 +227,8 @@ static struct json *body_of(const struct json *object)
         static const char *const members[] = { "labels", "annotations", "finalizers", "ownerReferences" };
         const struct json *metadata = json_get(object, "metadata");
         struct json *body = json_new_object();
-        struct json *kept = json_object_at(body, "metadata"); /* always there: a patch with null in its place would be another one */
+        struct json *kept =
+                json_object_at(body, "metadata"); /* always there: a patch with null in its place would be another one */
         size_t i;
 
         for (i = 0; i < sizeof(members) / sizeof(*members); i++)
