@@ -150,5 +150,6 @@ def install(kube):
     for o in objects:
         if o["kind"] == "CustomResourceDefinition":
             kube.wait_condition("CustomResourceDefinition", o["metadata"]["name"], None, type="Established", current=False)
-    kube.discover()
+            # Established comes a second before the storage is there; until then whoever asks is told to come back later.
+            kube.list(o["spec"]["names"]["kind"])
     kube.apply([o for o in objects if o["kind"] not in first], manager="install")

@@ -209,7 +209,7 @@ class Tour:
         until(lambda: restored(seen, edited), 60, "the edit undone")
         self.screen.fact(restored(seen, edited) - edited, f"later it runs {NEXT_IMAGE.rpartition('/')[2]} again")
         said = until(lambda: [e for e in self.kube.events(HOME, "Kustomization", "production") if "kubectl-set" in e["message"]], 10, "an event that names who made the edit")
-        self.screen.note(f"event {said[-1]['reason']}: {said[-1]['message'].strip()}")
+        self.screen.note(f"event {said[-1]['reason']}: " + "\n     ".join(said[-1]["message"].strip().splitlines()))
 
     def removal(self):
         self.screen.chapter("A file is deleted, and what it made is pruned")
@@ -225,11 +225,10 @@ class Tour:
     def broken_commit(self):
         self.screen.chapter("A broken commit is reported, and the last good state stays")
         before = self.kube.get("Kustomization", "production", HOME)["status"]["lastAppliedRevision"]
-        good = FILES["base/deployment.yaml"]
-        self.screen.command('git commit -am "oops" && git push        # base/deployment.yaml is no YAML any more')
-        broken = self.repository.commit({"base/deployment.yaml": good.replace("spec:\n  replicas: 1", "spec:\n replicas: 1\n   selector: [")}, message="oops")
+        good = FILES["overlays/production/kustomization.yaml"].replace(", banner.yaml", "")
+        self.screen.command('git commit -am "oops" && git push        # a file that is not there')
+        broken = self.repository.commit({"overlays/production/kustomization.yaml": good.replace("../../base", "../../base, missing.yaml")}, message="oops")
         start = self.notify()
-        o = self.kube.wait_condition("Kustomization", "production", HOME, "False", seconds=60)
         o = self.kube.wait("Kustomization", "production", HOME, lambda o: broken in o["status"].get("lastAttemptedRevision", "") and (find_condition(o) or {}).get("reason") == "BuildFailed", 60)
         self.screen.fact(time.monotonic() - start, f"Kustomization/production: {find_condition(o)['reason']}")
         self.screen.note(find_condition(o)["message"].strip()[:300])
@@ -237,7 +236,7 @@ class Tour:
         assert o["status"]["lastAppliedRevision"] == before and image(web) == NEXT_IMAGE
         self.screen.note(f"applied is still {short(before)}, and Deployment/web still runs {image(web).rpartition('/')[2]}")
         self.screen.command("git revert HEAD && git push")
-        self.repository.commit({"base/deployment.yaml": good}, message='Revert "oops"')
+        self.repository.commit({"overlays/production/kustomization.yaml": good}, message='Revert "oops"')
         start = self.notify()
         self.settle()
         self.screen.fact(time.monotonic() - start, "after the notification all is well again")
