@@ -482,7 +482,16 @@ static void on_end(void *data, const struct error *error)
                 failed(watch, error);
 }
 
-static const struct kube_stream_events stream_events = { .bytes = on_bytes, .end = on_end };
+/* Answered: what kept a resumed watch from its stream is over. */
+static void on_start(void *data)
+{
+        struct watch *watch = data;
+
+        if (watch->state == WATCHING)
+                succeeded(watch);
+}
+
+static const struct kube_stream_events stream_events = { .start = on_start, .bytes = on_bytes, .end = on_end };
 
 void watch_tick(struct watch *watch)
 {

@@ -367,6 +367,17 @@ static void failures_back_off_and_are_forgotten(void **state)
         world_end(world);
 }
 
+static bool has_error(const struct world *world)
+{
+        struct buffer text = BUFFER_NULL;
+        bool any;
+
+        watch_last_error(world->watch, &text);
+        any = text.length > 0;
+        buffer_release(&text);
+        return any;
+}
+
 static void who_is_busy_or_away_is_asked_for_the_same_version(void **state)
 {
         static const int statuses[] = { 429, 1, 503 };
@@ -379,8 +390,11 @@ static void who_is_busy_or_away_is_asked_for_the_same_version(void **state)
                 world->now += 5000;
                 end(world, statuses[i], "");
                 expect(&world->requests, "");
+                assert_true(has_error(world));
                 turn(world);
                 expect(&world->requests, "WATCH rv=20; ");
+                world->stream_events->start(world->stream_data);
+                assert_false(has_error(world));
                 world_end(world);
         }
 }
