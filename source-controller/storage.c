@@ -215,7 +215,8 @@ void storage_seen_drop(struct storage *storage, const char *path)
         while (last < storage->seen_count && strncmp(storage->seen[last].path, path, length) == 0 &&
                (storage->seen[last].path[length] == '/' || storage->seen[last].path[length] == '\0'))
                 free(storage->seen[last++].path);
-        memmove(storage->seen + first, storage->seen + last, (storage->seen_count - last) * sizeof(*storage->seen));
+        if (last > first)
+                memmove(storage->seen + first, storage->seen + last, (storage->seen_count - last) * sizeof(*storage->seen));
         storage->seen_count -= last - first;
         pthread_mutex_unlock(&storage->lock);
 }
