@@ -394,7 +394,7 @@ static int list(struct http *http, struct error *err)
 
         for (int redirects = 0; redirects <= REDIRECT_LIMIT; redirects++) {
                 const char *url = request_url(http, "/info/refs?service=git-upload-pack");
-                struct view location;
+                struct view location = VIEW_NULL;
                 bool other = false;
                 int result = answer(http, "Get", url, VIEW_NULL, &location, err);
 
