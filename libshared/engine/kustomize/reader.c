@@ -227,6 +227,16 @@ static int check_key(const struct parse *p, const struct node *key, struct error
                          key->kind == NODE_MAP ? "mapping" : "sequence");
 }
 
+/* A key of a kustomization file is the text of its value: 010 is "8". */
+static struct view key_text(struct parse *p, const struct node *key)
+{
+        struct value value;
+
+        if (key->tag == TAG_INTEGER && scalar_parse_integer(node_text(key), &value) == 0 && value.kind == VALUE_SIGNED)
+                return node_text(node_integer(p->arena, value.integer));
+        return node_text(key);
+}
+
 static int read_map(struct parse *p, struct node *map, unsigned depth, struct error *error)
 {
         bool merge = false;
@@ -242,7 +252,7 @@ static int read_map(struct parse *p, struct node *map, unsigned depth, struct er
                 TRY(read_child(p, depth, YAML_MAPPING_END_EVENT, &end, &value, error));
                 merge |= key->count == 2 && memcmp(key->text, "<<", 2) == 0;
                 if (p->rules == SCALAR_CONFIGURATION && key->tag != TAG_MERGE)
-                        node_set(p->arena, map, node_text(key), value);
+                        node_set(p->arena, map, key_text(p, key), value);
                 else
                         node_add_entry(p->arena, map, key, value);
         }

@@ -1,0 +1,267 @@
+/* What a hostile repository can do to a build: nothing but make it fail, with a text that says what happened. */
+#include "kustomize_test.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char resource[] = "kind: A\nmetadata: {name: a}\n";
+
+/* A tree on disk, removed at the end. */
+struct folder {
+        char path[64];
+        int root;
+};
+
+static void folder_open(struct folder *folder)
+{
+        strcpy(folder->path, "/tmp/test_kustomize.XXXXXX");
+        assert_non_null(mkdtemp(folder->path));
+        folder->root = open(folder->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        assert_true(folder->root >= 0);
+}
+
+static void folder_close(struct folder *folder)
+{
+        char command[128];
+
+        close(folder->root);
+        snprintf(command, sizeof(command), "rm -rf '%s'", folder->path);
+        assert_int_equal(system(command), 0);
+}
+
+static void folder_write(const struct folder *folder, const char *path, const char *text, size_t length)
+{
+        int fd = openat(folder->root, path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+        assert_true(fd >= 0);
+        assert_int_equal(write(fd, text, length), (ssize_t)length);
+        close(fd);
+}
+
+static int folder_build(const struct folder *folder, const char *directory, const struct kustomize_options *options,
+                        struct buffer *text, struct error *error)
+{
+        struct kustomize_tree tree = { .root = folder->root, .root_path = "/artifact" };
+        cleanup(arena_free) struct arena *arena = arena_new();
+        struct kustomize_output output;
+
+        if (kustomize_build(arena, &tree, directory, options, &output, error) < 0)
+                return -1;
+        return kustomize_emit(text, arena, &output, error);
+}
+
+static void refuses(const struct folder *folder, const char *directory, enum kustomize_restriction restriction,
+                    enum error_kind kind, const char *message)
+{
+        const struct kustomize_options options = { .order = KUSTOMIZE_ORDER_FIFO, .restriction = restriction };
+        cleanup(error_release) struct error error = ERROR_NULL;
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+
+        assert_int_equal(folder_build(folder, directory, &options, &text, &error), -1);
+        if (!strstr(error_message(&error), message) || error.kind != kind)
+                fail_msg("wanted '%s' of kind %d, got '%s' of kind %d", message, kind, error_message(&error), error.kind);
+}
+
+static void paths_stay_in_the_tree(void **state)
+{
+        struct folder folder;
+
+        (void)state;
+        folder_open(&folder);
+        assert_int_equal(mkdirat(folder.root, "app", 0700), 0);
+        assert_int_equal(mkdirat(folder.root, "base", 0700), 0);
+        folder_write(&folder, "base/a.yaml", resource, strlen(resource));
+        folder_write(&folder, "base/kustomization.yaml", "resources: [a.yaml]\n", 20);
+        assert_int_equal(symlinkat("/etc/passwd", folder.root, "app/absolute.yaml"), 0);
+        assert_int_equal(symlinkat("../../../../etc/passwd", folder.root, "app/relative.yaml"), 0);
+        assert_int_equal(symlinkat("/", folder.root, "app/root"), 0);
+        assert_int_equal(symlinkat("loop", folder.root, "app/loop"), 0);
+        assert_int_equal(symlinkat("../base/a.yaml", folder.root, "app/inside.yaml"), 0);
+
+        folder_write(&folder, "app/kustomization.yaml", "resources: [absolute.yaml]\n", 27);
+        refuses(&folder, "app", KUSTOMIZE_NONE, ERROR_FORBIDDEN,
+                "fs-security-constraint open /artifact/app/absolute.yaml: path '/artifact/app/absolute.yaml' is not in or below "
+                "'/artifact'");
+        folder_write(&folder, "app/kustomization.yaml", "resources: [relative.yaml]\n", 27);
+        refuses(&folder, "app", KUSTOMIZE_NONE, ERROR_FORBIDDEN, "fs-security-constraint");
+        folder_write(&folder, "app/kustomization.yaml", "resources: [../../x]\n", 21);
+        refuses(&folder, "app", KUSTOMIZE_NONE, ERROR_FORBIDDEN, "fs-security-constraint");
+        folder_write(&folder, "app/kustomization.yaml", "resources: [root/etc]\n", 22);
+        refuses(&folder, "app", KUSTOMIZE_NONE, ERROR_FORBIDDEN, "fs-security-constraint");
+        folder_write(&folder, "app/kustomization.yaml", "resources: [loop]\n", 18);
+        refuses(&folder, "app", KUSTOMIZE_NONE, ERROR_NOT_FOUND, "Too many levels of symbolic links");
+        folder_write(&folder, "app/kustomization.yaml", "resources: [inside.yaml]\n", 25);
+        refuses(&folder, "app", KUSTOMIZE_ROOT_ONLY, ERROR_INVALID,
+                "security; file '/artifact/app/inside.yaml' is not in or below");
+        refuses(&folder, "..", KUSTOMIZE_NONE, ERROR_FORBIDDEN, "must build at directory: not a valid directory");
+        folder_close(&folder);
+}
+
+static void links_inside_are_followed(void **state)
+{
+        const struct kustomize_options options = { .order = KUSTOMIZE_ORDER_FIFO, .restriction = KUSTOMIZE_NONE };
+        cleanup(error_release) struct error error = ERROR_NULL;
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+        struct folder folder;
+
+        (void)state;
+        folder_open(&folder);
+        assert_int_equal(mkdirat(folder.root, "app", 0700), 0);
+        folder_write(&folder, "a.yaml", resource, strlen(resource));
+        folder_write(&folder, "app/kustomization.yaml", "resources: [link.yaml]\n", 23);
+        assert_int_equal(symlinkat("../a.yaml", folder.root, "app/link.yaml"), 0);
+        assert_int_equal(folder_build(&folder, "app", &options, &text, &error), 0);
+        assert_string_equal(buffer_string(&text), "kind: A\nmetadata:\n  name: a\n");
+        folder_close(&folder);
+}
+
+/* 10 000 kustomizations, each the base of the one before. */
+static void bases_above_each_other(void **state)
+{
+        struct folder folder;
+        char path[64], text[64];
+
+        (void)state;
+        folder_open(&folder);
+        for (int i = 0; i < 10000; i++) {
+                snprintf(path, sizeof(path), "%d", i);
+                assert_int_equal(mkdirat(folder.root, path, 0700), 0);
+                snprintf(path, sizeof(path), "%d/kustomization.yaml", i);
+                snprintf(text, sizeof(text), "resources: [../%d]\n", i + 1);
+                folder_write(&folder, path, text, strlen(text));
+        }
+        refuses(&folder, "0", KUSTOMIZE_NONE, ERROR_TOO_LARGE, "more than 256 kustomizations above each other");
+        folder_close(&folder);
+}
+
+/* A file that is larger than the limit is not read. */
+static void large_file(void **state)
+{
+        struct folder folder;
+        int fd;
+
+        (void)state;
+        folder_open(&folder);
+        folder_write(&folder, "kustomization.yaml", "resources: [a.yaml]\n", 20);
+        fd = openat(folder.root, "a.yaml", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+        assert_int_equal(ftruncate(fd, 200 << 20), 0);
+        close(fd);
+        refuses(&folder, ".", KUSTOMIZE_NONE, ERROR_TOO_LARGE, "209715200 bytes are more than a build may read");
+        folder_close(&folder);
+}
+
+static char *repeat(const char *text, size_t count, const char *tail)
+{
+        size_t length = strlen(text);
+        char *result = malloc(length * count + strlen(tail) + 1);
+
+        assert_non_null(result);
+        for (size_t i = 0; i < count; i++)
+                memcpy(result + i * length, text, length);
+        strcpy(result + length * count, tail);
+        return result;
+}
+
+static void fails_with(const char *file, const char *message)
+{
+        struct build_case c = { .name = message,
+                                .files = { { "kustomization.yaml", "resources: [a.yaml]\n" }, { "a.yaml", file } },
+                                .error = message };
+
+        run_case(&c);
+}
+
+static void deep_documents(void **state)
+{
+        static const struct {
+                const char *open;
+                const char *message;
+        } cases[] = {
+                { "[", "exceeded max depth" },
+                { "{a: ", "exceeded max depth" },
+                { "- ", "exceeded max depth" },
+        };
+
+        (void)state;
+        for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+                char *text = repeat(cases[i].open, 10000, "x\n");
+
+                fails_with(text, cases[i].message);
+                free(text);
+        }
+}
+
+static void alias_bomb(void **state)
+{
+        char text[8192] = "kind: A\nmetadata: {name: a}\nl0: &l0 [x, x, x, x, x, x, x, x, x, x]\n";
+
+        (void)state;
+        for (int i = 1; i < 12; i++)
+                snprintf(text + strlen(text), sizeof(text) - strlen(text),
+                         "l%d: &l%d [*l%d, *l%d, *l%d, *l%d, *l%d, *l%d, *l%d, *l%d, *l%d, *l%d]\n", i, i, i - 1, i - 1, i - 1,
+                         i - 1, i - 1, i - 1, i - 1, i - 1, i - 1, i - 1);
+        fails_with(text, "excessive aliasing");
+}
+
+/* Each replacement copies the map into itself twice. */
+static void replacements_that_double(void **state)
+{
+        char text[8192] = "resources: [a.yaml]\nreplacements:\n";
+        struct build_case c = { .name = "doubling",
+                                .files = { { "kustomization.yaml", text },
+                                           { "a.yaml", "kind: A\nmetadata: {name: a}\nm: {k: v}\n" } } };
+
+        (void)state;
+        for (int i = 0; i < 40; i++)
+                snprintf(text + strlen(text), sizeof(text) - strlen(text),
+                         "- source: {kind: A, fieldPath: m}\n  targets: [{select: {kind: A}, fieldPaths: [m.a%d, m.b%d], options: "
+                         "{create: true}}]\n",
+                         i, i);
+        c.options.limits.memory_bytes = 64 << 20;
+        c.error = "the build needs more than 67108864 bytes of memory";
+        run_case(&c);
+}
+
+static void refused_by_name(void **state)
+{
+        static const struct build_case cases[] = {
+                { .name = "remote file",
+                  .files = { { "kustomization.yaml", "resources: ['https://example.com/a.yaml']\n" } },
+                  .error = "resources: 'https://example.com/a.yaml' is remote" },
+                { .name = "remote base",
+                  .files = { { "kustomization.yaml", "resources: ['github.com/a/b//c?ref=v1']\n" } },
+                  .error = "is remote" },
+                { .name = "remote base over ssh",
+                  .files = { { "kustomization.yaml", "bases: ['git@github.com:a/b.git']\n" } },
+                  .error = "is remote" },
+                { .name = "remote component",
+                  .files = { { "kustomization.yaml", "components: ['https://github.com/a/b']\n" } },
+                  .error = "components: 'https://github.com/a/b' is remote" },
+                { .name = "charts",
+                  .files = { { "kustomization.yaml", "helmCharts: [{name: a}]\n" } },
+                  .error = "must specify --enable-helm" },
+                { .name = "function",
+                  .files = { { "kustomization.yaml", "transformers: [t.yaml]\n" },
+                             { "t.yaml", "apiVersion: v1\nkind: T\nmetadata:\n  name: t\n  annotations:\n    "
+                                         "config.kubernetes.io/function: \"container: {image: x}\"\n" } },
+                  .error = "external plugins disabled" },
+        };
+
+        (void)state;
+        for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+                run_case(&cases[i]);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(paths_stay_in_the_tree),   cmocka_unit_test(links_inside_are_followed),
+                cmocka_unit_test(bases_above_each_other),   cmocka_unit_test(large_file),
+                cmocka_unit_test(deep_documents),           cmocka_unit_test(alias_bomb),
+                cmocka_unit_test(replacements_that_double), cmocka_unit_test(refused_by_name),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
