@@ -123,7 +123,6 @@ int git_curl_connection(CURL *easy, struct git_session *session, struct error *e
         curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
         curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)(left < CONNECT_MS ? left : CONNECT_MS));
         curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)left);
-        curl_easy_setopt(easy, CURLOPT_PROXY_TRANSFER_MODE, 0L);
         curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
         if (session->request->authorities.length > 0) {
                 curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, add_authorities);
