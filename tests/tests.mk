@@ -12,7 +12,7 @@ $(BUILD)/packages-$(NEEDS).mk: tests/packages.sh
 include $(BUILD)/packages-$(NEEDS).mk
 endif
 
-.PHONY: deps unit-programs test demo bench fuzz fuzz-replay
+.PHONY: deps unit-programs test demo bench bench-kustomize fuzz fuzz-replay
 
 deps:
 	@echo "all packages are there"
@@ -27,6 +27,9 @@ demo: all
 
 bench: all
 	@$(PYTHON) tests/bench/bench.py $(BENCH)
+
+bench-kustomize: all
+	@$(PYTHON) tests/bench/kustomize.py $(BENCH)
 
 # Fuzz targets: tests/fuzz/fuzz_NAME.c, linked with the library as clang builds it under MODE=asan, and tests/fuzz/corpus/NAME/ beside it.
 FUZZ_SECONDS  ?= 600
