@@ -55,6 +55,10 @@ class Controller:
         self.start()
         return status
 
+    def leftovers(self):
+        """What an earlier process left in the temporary folder: older than this one."""
+        return [entry.name for entry in os.scandir(self.temporary) if entry.stat(follow_symlinks=False).st_ctime < self.process.started_at]
+
     def log(self):
         """The records of its log."""
         records = []

@@ -104,6 +104,7 @@ class Process:
 
     def start(self):
         assert not self.running, f"{self.name} runs already"
+        self.started_at = time.time()
         with open(self.log, "ab") as log:
             self.popen = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
                                           env={**os.environ, **(self.env or {})}, cwd=self.cwd or self.workspace.path)

@@ -169,7 +169,7 @@ def test_controller_killed_in_the_middle(world, name):
         controller.restart(kill=True)
         space.ready("Kustomization", revision=revision, seconds=60)
         assert holds(space, 60, value)
-    until(lambda: not os.listdir(controller.temporary), 20, lambda: f"an empty temporary folder: {os.listdir(controller.temporary)}", 0.2)
+    until(lambda: not controller.leftovers(), 20, lambda: f"the temporary files of the dead gone: {controller.leftovers()}", 0.2)
 
 
 def test_random_kills(world):
@@ -205,7 +205,7 @@ def test_random_kills(world):
     until(lambda: holds(space, 10, value), 30, "the state of Git", 0.2)
     download(artifact_of(space.ready("GitRepository", revision=repository.head())))
     for controller in stack.controllers.values():
-        until(lambda: not os.listdir(controller.temporary), 20, lambda: f"an empty temporary folder: {os.listdir(controller.temporary)}", 0.2)
+        until(lambda: not controller.leftovers(), 20, lambda: f"the temporary files of the dead gone: {controller.leftovers()}", 0.2)
     advertised = artifact_of(space.get("GitRepository"))["path"]
     partial = subprocess.run(["find", stack.source.storage, "-type", "f", "!", "-name", "*.tar.gz", "!", "-name", "*.lock"], capture_output=True, text=True).stdout.split()
     assert os.path.exists(f"{stack.source.storage}/{advertised}") and not partial
