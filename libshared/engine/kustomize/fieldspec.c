@@ -175,13 +175,13 @@ static struct name_reference *find_reference(struct reference_list *list, const 
         return NULL;
 }
 
-static void sort_references(struct build *build, struct reference_list *list)
+static void sort_references(struct reference_list *list)
 {
         for (size_t i = 1; i < list->count; i++) {
                 struct name_reference reference = list->items[i];
                 size_t at = i;
 
-                while (at > 0 && gvk_legacy_compare(build, &reference.referral, &list->items[at - 1].referral) < 0) {
+                while (at > 0 && gvk_legacy_compare(&reference.referral, &list->items[at - 1].referral) < 0) {
                         list->items[at] = list->items[at - 1];
                         at--;
                 }
@@ -189,13 +189,13 @@ static void sort_references(struct build *build, struct reference_list *list)
         }
 }
 
-static void sort_specs(struct build *build, struct spec_list *list)
+static void sort_specs(struct spec_list *list)
 {
         for (size_t i = 1; i < list->count; i++) {
                 struct field_spec spec = list->items[i];
                 size_t at = i;
 
-                while (at > 0 && gvk_legacy_compare(build, &spec.gvk, &list->items[at - 1].gvk) < 0) {
+                while (at > 0 && gvk_legacy_compare(&spec.gvk, &list->items[at - 1].gvk) < 0) {
                         list->items[at] = list->items[at - 1];
                         at--;
                 }
@@ -204,19 +204,26 @@ static void sort_specs(struct build *build, struct spec_list *list)
 }
 
 /* The order has effects: a spec for any kind that is merged behind one for a kind counts as there already. */
-static void sort_configuration(struct build *build, struct configuration *configuration)
+void configuration_sort(struct configuration *configuration)
 {
-        sort_specs(build, &configuration->name_prefix);
-        sort_specs(build, &configuration->name_suffix);
-        sort_specs(build, &configuration->namespace);
-        sort_specs(build, &configuration->common_labels);
-        sort_specs(build, &configuration->labels);
-        sort_specs(build, &configuration->template_labels);
-        sort_specs(build, &configuration->common_annotations);
-        sort_specs(build, &configuration->var_reference);
-        sort_specs(build, &configuration->images);
-        sort_specs(build, &configuration->replicas);
-        sort_references(build, &configuration->name_reference);
+        sort_specs(&configuration->name_prefix);
+        sort_specs(&configuration->name_suffix);
+        sort_specs(&configuration->namespace);
+        sort_specs(&configuration->common_labels);
+        sort_specs(&configuration->labels);
+        sort_specs(&configuration->template_labels);
+        sort_specs(&configuration->common_annotations);
+        sort_specs(&configuration->var_reference);
+        sort_specs(&configuration->images);
+        sort_specs(&configuration->replicas);
+        sort_references(&configuration->name_reference);
+}
+
+struct name_reference *configuration_reference(struct build *build, struct configuration *configuration, const struct gvk *referral)
+{
+        struct name_reference *found = find_reference(&configuration->name_reference, referral);
+
+        return found ? found : add_reference(build, &configuration->name_reference, referral);
 }
 
 int configuration_merge(struct build *build, struct configuration *into, const struct configuration *from)
@@ -233,13 +240,11 @@ int configuration_merge(struct build *build, struct configuration *into, const s
         TRY(spec_list_merge(build, &into->replicas, &from->replicas));
         for (size_t i = 0; i < from->name_reference.count; i++) {
                 const struct name_reference *source = &from->name_reference.items[i];
-                struct name_reference *target = find_reference(&into->name_reference, &source->referral);
+                struct name_reference *target = configuration_reference(build, into, &source->referral);
 
-                if (!target)
-                        target = add_reference(build, &into->name_reference, &source->referral);
                 TRY(spec_list_merge(build, &target->referrers, &source->referrers));
         }
-        sort_configuration(build, into);
+        configuration_sort(into);
         return 0;
 }
 

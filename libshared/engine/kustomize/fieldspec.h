@@ -49,6 +49,11 @@ struct configuration {
 const struct configuration *configuration_default(struct build *build);
 /* Adds `from`; -1 for "conflicting fieldspecs". */
 int configuration_merge(struct build *build, struct configuration *into, const struct configuration *from);
+/* What configuration_merge does at its end, once for many additions. */
+void configuration_sort(struct configuration *configuration);
+/* The rule for a referral, made if it is not there. */
+struct name_reference *configuration_reference(struct build *build, struct configuration *configuration,
+                                               const struct gvk *referral);
 struct configuration *configuration_copy(struct build *build, const struct configuration *configuration);
 /* Reads the files of `configurations` and `crds`. */
 int configuration_load(struct build *build, const char *directory, const struct node *paths, struct configuration *into);
@@ -60,7 +65,7 @@ int spec_list_merge(struct build *build, struct spec_list *list, const struct sp
 struct spec_list spec_list_decode(struct build *build, const struct node *list);
 
 /* 1 in the legacy order of kinds if a comes after b, -1 if before, 0 if they have the same rank. */
-int gvk_legacy_compare(struct build *build, const struct gvk *a, const struct gvk *b);
+int gvk_legacy_compare(const struct gvk *a, const struct gvk *b);
 
 /* Path pieces between slashes, `\/` unescaped, empty leading piece dropped. */
 size_t path_split(struct arena *arena, struct view path, char separator, struct view **ret_segments);

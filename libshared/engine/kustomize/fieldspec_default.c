@@ -239,7 +239,7 @@ static void add_table(struct build *build, struct spec_list *list, const struct 
 
 const struct configuration *configuration_default(struct build *build)
 {
-        struct configuration raw = { 0 }, *configuration = build->defaults;
+        struct configuration *configuration = build->defaults;
 
         if (configuration)
                 return configuration;
@@ -254,15 +254,12 @@ const struct configuration *configuration_default(struct build *build)
         add_table(build, &configuration->images, image_rows);
         add_table(build, &configuration->replicas, replica_rows);
         add_table(build, &configuration->var_reference, variable_rows);
-        raw.name_reference.items = arena_array(build->arena, 1, sizeof(*raw.name_reference.items));
-        raw.name_reference.count = raw.name_reference.capacity = 1;
         for (size_t i = 0; i < sizeof(reference_rows) / sizeof(reference_rows[0]); i++) {
-                struct name_reference *reference = &raw.name_reference.items[0];
+                struct gvk referral = parse_kind(build, view_of(reference_rows[i].referral));
 
-                *reference = (struct name_reference){ .referral = parse_kind(build, view_of(reference_rows[i].referral)) };
-                add_rows(build, &reference->referrers, reference_rows[i].kinds, reference_rows[i].paths, false);
-                /* Distinct rows never conflict. */
-                (void)configuration_merge(build, configuration, &raw);
+                add_rows(build, &configuration_reference(build, configuration, &referral)->referrers, reference_rows[i].kinds,
+                         reference_rows[i].paths, false);
         }
+        configuration_sort(configuration);
         return configuration;
 }

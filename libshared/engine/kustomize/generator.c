@@ -1,6 +1,6 @@
 #include "engine/kustomize/generator.h"
 
-#include <openssl/evp.h>
+#include "data/digest.h"
 
 #include <string.h>
 
@@ -279,22 +279,18 @@ static int hashed_json(struct build *build, const struct node *object, struct bu
 int content_hash(struct build *build, const struct node *object, char ret_hash[CONTENT_HASH])
 {
         static const char from[] = "013ae", to[] = "ghkmt";
-        unsigned char digest[EVP_MAX_MD_SIZE];
-        struct buffer text = BUFFER_NULL, hex = BUFFER_NULL;
-        unsigned length = 0;
+        struct buffer text = BUFFER_NULL;
+        char digest[DIGEST_TEXT];
         int r = hashed_json(build, object, &text);
 
-        if (r == 0 && !EVP_Digest(buffer_string(&text), text.length, digest, &length, EVP_sha256(), NULL))
-                r = error_set(build->error, ERROR_INTERNAL, "SHA-256 is not available");
         if (r == 0) {
-                buffer_add_hex(&hex, digest, length);
-                memcpy(ret_hash, buffer_string(&hex), CONTENT_HASH - 1);
+                digest_of(DIGEST_SHA256, buffer_view(&text), digest);
+                memcpy(ret_hash, digest + strlen("sha256:"), CONTENT_HASH - 1);
                 ret_hash[CONTENT_HASH - 1] = '\0';
                 for (char *c = ret_hash; *c; c++)
                         if (strchr(from, *c))
                                 *c = to[strchr(from, *c) - from];
         }
         buffer_release(&text);
-        buffer_release(&hex);
         return r;
 }

@@ -44,22 +44,32 @@ static int default_rank(struct view kind)
         return 0;
 }
 
-static struct view gvk_key(struct build *build, const struct gvk *gvk)
+/* `group_version_kind`, with marks for what is empty. */
+static struct view gvk_key(const struct gvk *gvk, char *text, size_t room)
 {
-        struct view group = gvk->group.length ? gvk->group : VIEW("~G");
-        struct view version = gvk->version.length ? gvk->version : VIEW("~V");
-        struct view kind = gvk->kind.length ? gvk->kind : VIEW("~K");
+        const struct view pieces[] = {
+                gvk->group.length ? gvk->group : VIEW("~G"), VIEW("_"), gvk->version.length ? gvk->version : VIEW("~V"), VIEW("_"),
+                gvk->kind.length ? gvk->kind : VIEW("~K"),
+        };
+        size_t length = 0;
 
-        return view_of(arena_printf(build->arena, "%.*s_%.*s_%.*s", VIEW_ARGS(group), VIEW_ARGS(version), VIEW_ARGS(kind)));
+        for (size_t i = 0; i < COUNT(pieces); i++) {
+                size_t part = pieces[i].length < room - length ? pieces[i].length : room - length;
+
+                memcpy(text + length, pieces[i].data, part);
+                length += part;
+        }
+        return (struct view){ text, length };
 }
 
-int gvk_legacy_compare(struct build *build, const struct gvk *a, const struct gvk *b)
+int gvk_legacy_compare(const struct gvk *a, const struct gvk *b)
 {
         int rank_a = default_rank(a->kind), rank_b = default_rank(b->kind), r;
+        char text_a[512], text_b[512];
 
         if (rank_a != rank_b)
                 return rank_a < rank_b ? -1 : 1;
-        r = view_compare(gvk_key(build, a), gvk_key(build, b));
+        r = view_compare(gvk_key(a, text_a, sizeof(text_a)), gvk_key(b, text_b, sizeof(text_b)));
         return r < 0 ? -1 : r > 0;
 }
 
@@ -127,11 +137,12 @@ static void sort_legacy(struct build *build, const struct node *legacy, struct r
 
         for (size_t i = 0; i < list->count; i++) {
                 struct resource_id id = resource_current(&build->identity, list->items[i]);
+                char key[512];
 
                 items[i].resource = list->items[i];
                 items[i].rank = legacy ? list_rank(node_get_of(legacy, "orderFirst"), node_get_of(legacy, "orderLast"), id.gvk.kind)
                                        : default_rank(id.gvk.kind);
-                items[i].gvk = gvk_key(build, &id.gvk);
+                items[i].gvk = arena_view(build->arena, gvk_key(&id.gvk, key, sizeof(key)));
                 items[i].id = sort_id(build, &id);
                 items[i].bare_namespace = view_is(id.gvk.kind, "Namespace") && id.gvk.group.length == 0;
         }
