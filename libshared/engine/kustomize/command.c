@@ -106,17 +106,23 @@ static void add_part(struct buffer *name, struct view part)
 /* One file each, named after the resource; the namespace only where several occur. */
 static int write_files(const char *directory, struct arena *arena, const struct kustomize_output *output, struct error *error)
 {
+        struct view first = VIEW_NULL;
         bool namespaces = false;
 
-        for (size_t i = 1; i < output->count; i++)
-                namespaces |= !view_equal(output->resources[i].namespace, output->resources[0].namespace);
+        for (size_t i = 0; i < output->count; i++) {
+                struct view namespace = output->resources[i].effective_namespace;
+
+                if (first.length == 0)
+                        first = namespace;
+                namespaces |= namespace.length && !view_equal(namespace, first);
+        }
         for (size_t i = 0; i < output->count; i++) {
                 const struct kustomize_resource *resource = &output->resources[i];
                 cleanup(buffer_release) struct buffer name = BUFFER_NULL;
                 cleanup(buffer_release) struct buffer text = BUFFER_NULL;
 
                 if (namespaces)
-                        add_part(&name, resource->namespace);
+                        add_part(&name, resource->effective_namespace);
                 add_part(&name, resource->api_version);
                 add_part(&name, resource->kind);
                 add_part(&name, resource->name);

@@ -158,12 +158,14 @@ static void fill_output(struct build *build, const struct resource_list *list, s
         for (size_t i = 0; i < list->count; i++) {
                 const struct resource *resource = list->items[i];
                 const struct node *api_version = node_get_of(resource->node, "apiVersion");
+                struct resource_id id = resource_current(&build->identity, resource);
 
                 ret->resources[i] = (struct kustomize_resource){
                         .api_version = api_version && api_version->kind == NODE_SCALAR ? node_text(api_version) : VIEW_NULL,
                         .kind = resource_kind(resource),
                         .name = resource_name(resource),
                         .namespace = resource_namespace(resource),
+                        .effective_namespace = resource_id_cluster_scoped(&id) ? VIEW_NULL : id.effective,
                         .node = resource->node,
                 };
         }

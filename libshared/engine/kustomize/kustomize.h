@@ -67,8 +67,9 @@ struct kustomize_resource {
         struct view api_version;
         struct view kind;
         struct view name;
-        struct view namespace; /* empty if it has none */
-        struct node *node;     /* finished: internal annotations removed, annotation values are strings */
+        struct view namespace;           /* empty if it has none */
+        struct view effective_namespace; /* "default" for none; empty if the kind is known to be cluster-scoped */
+        struct node *node;               /* finished: internal annotations removed, annotation values are strings */
 };
 
 struct kustomize_output {

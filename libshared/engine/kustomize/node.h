@@ -61,7 +61,7 @@ struct node {
         bool explicit_tag;
         uint32_t line;     /* in its file, from 1; 0: made here */
         uint32_t count;    /* entries, items, or bytes of text */
-        uint32_t capacity; /* entries or items */
+        uint32_t capacity; /* entries or items; of a scalar that was read: where its source begins, in code points */
         union {
                 const char *text; /* terminated; may hold NUL bytes */
                 struct node_entry *entries;

@@ -146,6 +146,7 @@ static struct node *make_scalar(struct parse *p, const yaml_event_t *event)
                 kind = TAG_STRING;
         node = node_scalar(p->arena, kind, style, text);
         node->explicit_tag = explicit_tag;
+        node->capacity = (uint32_t)event->start_mark.index;
         node->line = (uint32_t)event->start_mark.line + 1;
         return node;
 }

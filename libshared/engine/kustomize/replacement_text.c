@@ -70,11 +70,77 @@ static int print_json(struct build *build, const struct node *document, struct v
         return r;
 }
 
+static bool is_json(struct view text)
+{
+        text = view_trim(text);
+        return text.length && (text.data[0] == '{' || text.data[0] == '[');
+}
+
+static size_t byte_of(struct view text, size_t code_points)
+{
+        size_t at = 0;
+
+        while (code_points-- > 0 && at < text.length) {
+                size_t width = utf8_next(text, at, NULL);
+
+                at += width ? width : 1;
+        }
+        return at;
+}
+
+/* Where a scalar's source ends; 0 if it is none that stands on one line. */
+static size_t end_of(struct view text, size_t start, const struct node *old)
+{
+        char quote = old->style == STYLE_SINGLE ? '\'' : '"';
+
+        if (old->explicit_tag || old->style == STYLE_LITERAL || old->style == STYLE_FOLDED)
+                return 0;
+        if (old->style == STYLE_PLAIN)
+                return view_starts(view_slice(text, start, SIZE_MAX), node_text(old)) ? start + old->count : 0;
+        for (size_t i = start + 1; i < text.length && text.data[i] != '\n'; i++) {
+                if (quote == '"' && text.data[i] == '\\')
+                        i++;
+                else if (quote == '\'' && view_starts(view_slice(text, i, 2), VIEW("''")))
+                        i++;
+                else if (text.data[i] == quote)
+                        return i + 1;
+        }
+        return 0;
+}
+
+/*
+ * Puts scalars in the place of what they were, and leaves the rest of the text, its comments above all, as it is. `old` are the nodes as
+ * they were read, in the order of the text. False if one of them was not there, or takes up more than one line.
+ */
+static bool splice(struct build *build, struct view text, const struct node *old, struct node *const *now, size_t count,
+                   struct buffer *out)
+{
+        struct error ignored = ERROR_NULL;
+        size_t done = 0;
+
+        for (size_t i = 0; i < count; i++) {
+                size_t start = byte_of(text, old[i].capacity), end = end_of(text, start, &old[i]);
+                struct buffer scalar = BUFFER_NULL;
+
+                if (now[i]->kind != NODE_SCALAR || old[i].line == 0 || end == 0 || start < done ||
+                    emit_yaml(&scalar, build->arena, now[i], EMIT_IN_ORDER, &ignored) < 0 ||
+                    view_find(view_trim(buffer_view(&scalar)), '\n', 0) >= 0) {
+                        buffer_release(&scalar);
+                        error_release(&ignored);
+                        return false;
+                }
+                buffer_add_view(out, view_slice(text, done, start - done));
+                buffer_add_view(out, view_trim(buffer_view(&scalar)));
+                buffer_release(&scalar);
+                done = end;
+        }
+        buffer_add_view(out, view_slice(text, done, SIZE_MAX));
+        return true;
+}
+
 static int print_text(struct build *build, const struct node *document, struct view original, struct buffer *out)
 {
-        struct view trimmed = view_trim(original);
-
-        if (trimmed.length && (trimmed.data[0] == '{' || trimmed.data[0] == '['))
+        if (is_json(original))
                 return print_json(build, document, original, out);
         return emit_yaml(out, build->arena, document, EMIT_IN_ORDER, build->error);
 }
@@ -97,16 +163,28 @@ int replacement_text_set(struct build *build, struct node *object, struct path_p
             replacement_path_match(build, document, (struct path_pieces){ path.items + depth, path.count - depth }, create,
                                    &found) == 0 &&
             found.count > 0) {
+                struct node *old = arena_array(build->arena, found.count, sizeof(*old));
+                struct view original = node_text(scalar);
+
                 for (size_t i = 0; i < found.count; i++) {
+                        old[i] = *found.items[i];
                         if (found.items[i]->kind == NODE_SCALAR)
                                 field_set_text(build->arena, found.items[i],
                                                value->kind == NODE_SCALAR ? node_text(value) : VIEW_NULL, found.items[i]->tag);
                         else
                                 *found.items[i] = *node_copy(build->arena, value);
                 }
-                if (print_text(build, document, node_text(scalar), &text) == 0) {
+                /* Only a text with comments is worth the care: the others come out in the reference's own layout. */
+                if (is_json(original) || view_find(original, '#', 0) < 0 ||
+                    !splice(build, original, old, found.items, found.count, &text)) {
+                        buffer_clear(&text);
+                        r = print_text(build, document, original, &text);
+                }
+                if (r == 0) {
                         field_set_text(build->arena, scalar, view_trim(buffer_view(&text)), scalar->tag);
                         r = 1;
+                } else {
+                        r = 0;
                 }
         }
         build->error = error;
