@@ -126,9 +126,9 @@ static void stopped(struct runtime *runtime)
 
 static int command(int argc, char **argv)
 {
-        if (strcmp(argv[0], "build") == 0)
-                return kustomize_command(argc - 1, argv + 1);
-        fprintf(stderr, "Error: unknown command \"%s\": there is build\n", argv[0]);
+        if (strcmp(argv[1], "build") == 0)
+                return kustomize_command(argc - 2, argv + 2);
+        fprintf(stderr, "Error: unknown command \"%s\": there is build\n", argv[1]);
         return 2;
 }
 
