@@ -2,6 +2,9 @@
  * An entry is in the list from the moment somebody wants it. While it is loading, one thread downloads and the others sleep on their wake handles;
  * when it ends, all are woken: they take the tree, or try themselves if the download failed. The list is short (one entry per source and
  * revision in use), so it is searched.
+ *
+ * Trees that nobody uses are removed when others come and go, and by a timer: it starts a thread, because removing files may take long and the io thread
+ * must not wait.
  */
 #include "artifact.h"
 
@@ -25,7 +28,7 @@
 #include <sys/mman.h>
 
 #define PREFIX         "kustomization-"
-#define IDLE_MS        60000
+#define IDLE_MS        5000
 #define IDLE_LIMIT     16
 #define WAITERS_LIMIT  1024
 #define DOWNLOAD_LIMIT (4ull << 30)
@@ -60,6 +63,9 @@ struct artifact_cache {
         struct artifact_options options;
         pthread_mutex_t lock;
         struct artifact *entries;
+        struct io_timer timer; /* the io thread's */
+        pthread_cond_t swept;
+        bool sweeping;
 };
 
 static void remove_tree(struct artifact *artifact)
@@ -74,13 +80,70 @@ static void remove_tree(struct artifact *artifact)
         free(artifact);
 }
 
+static struct artifact *take_idle(struct artifact_cache *cache);
+static void drop(struct artifact *list);
+
+static void *sweep_main(void *argument)
+{
+        struct artifact_cache *cache = argument;
+        struct artifact *idle;
+
+        pthread_mutex_lock(&cache->lock);
+        idle = take_idle(cache);
+        pthread_mutex_unlock(&cache->lock);
+        drop(idle);
+        pthread_mutex_lock(&cache->lock);
+        cache->sweeping = false;
+        pthread_cond_broadcast(&cache->swept);
+        pthread_mutex_unlock(&cache->lock);
+        return NULL;
+}
+
+/* On the io thread. */
+static void on_timer(void *argument)
+{
+        struct artifact_cache *cache = argument;
+        pthread_t thread;
+        bool start;
+
+        pthread_mutex_lock(&cache->lock);
+        start = !cache->sweeping;
+        cache->sweeping = true;
+        pthread_mutex_unlock(&cache->lock);
+        if (!start)
+                return;
+        if (pthread_create(&thread, NULL, sweep_main, cache) == 0) {
+                pthread_detach(thread);
+                return;
+        }
+        pthread_mutex_lock(&cache->lock);
+        cache->sweeping = false; /* the next release tries again */
+        pthread_mutex_unlock(&cache->lock);
+}
+
+static void arm_timer(void *argument)
+{
+        struct artifact_cache *cache = argument;
+
+        io_timer_set(cache->io, &cache->timer, clock_now_ms() + IDLE_MS + 100);
+}
+
+static void disarm_timer(void *argument)
+{
+        struct artifact_cache *cache = argument;
+
+        io_timer_cancel(cache->io, &cache->timer);
+}
+
 struct artifact_cache *artifact_cache_new(struct io *io, const struct artifact_options *options)
 {
         struct artifact_cache *cache = memory_zero(1, sizeof(*cache));
 
         cache->io = io;
         cache->options = *options;
+        cache->timer = (struct io_timer){ .fn = on_timer, .argument = cache };
         pthread_mutex_init(&cache->lock, NULL);
+        pthread_cond_init(&cache->swept, NULL);
         folder_sweep(PREFIX);
         return cache;
 }
@@ -89,12 +152,18 @@ void artifact_cache_free(struct artifact_cache **cache)
 {
         if (!*cache)
                 return;
+        io_run_wait((*cache)->io, disarm_timer, *cache);
+        pthread_mutex_lock(&(*cache)->lock);
+        while ((*cache)->sweeping)
+                pthread_cond_wait(&(*cache)->swept, &(*cache)->lock);
+        pthread_mutex_unlock(&(*cache)->lock);
         while ((*cache)->entries) {
                 struct artifact *artifact = (*cache)->entries;
 
                 (*cache)->entries = artifact->next;
                 remove_tree(artifact);
         }
+        pthread_cond_destroy(&(*cache)->swept);
         pthread_mutex_destroy(&(*cache)->lock);
         free(*cache);
         *cache = NULL;
@@ -370,8 +439,10 @@ int artifact_acquire(struct context *ctx, struct artifact_cache *cache, const ch
 
         pthread_mutex_lock(&cache->lock);
         artifact->state = r == 0 ? READY : FAILED;
-        if (r != 0)
+        if (r != 0) {
                 artifact->users--;
+                io_run(cache->io, arm_timer, cache);
+        }
         wake_all(artifact);
         pthread_mutex_unlock(&cache->lock);
         if (r == 0)
@@ -388,8 +459,10 @@ void artifact_release(struct artifact **artifact)
                 return;
         cache = (*artifact)->cache;
         pthread_mutex_lock(&cache->lock);
-        if (--(*artifact)->users == 0)
+        if (--(*artifact)->users == 0) {
                 (*artifact)->idle_since_ms = clock_now_ms();
+                io_run(cache->io, arm_timer, cache);
+        }
         idle = take_idle(cache);
         pthread_mutex_unlock(&cache->lock);
         drop(idle);

@@ -1,7 +1,7 @@
 /*
  * artifact: what a source published, downloaded, verified and unpacked, once for all Kustomizations that build from it.
  *
- * The cache holds one read-only directory tree per digest. A tree that nobody uses is kept for a minute, in case another Kustomization of the same source
+ * The cache holds one read-only directory tree per digest. A tree that nobody uses is kept for some seconds, in case another Kustomization of the same source
  * comes along, and then removed.
  *
  * Safe from any thread. While one thread downloads an artifact, others that want the same one wait for it.
