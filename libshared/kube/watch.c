@@ -28,6 +28,7 @@
 #define BACKOFF_MS       800
 #define BACKOFF_LIMIT_MS 30000
 #define BACKOFF_RESET_MS 120000
+#define AWAY_LIMIT_MS    5000  /* a server that cannot be reached is back from one moment to the next, and a try costs it nothing */
 #define MISSING_RETRY_MS 10000 /* a CRD may be installed any moment */
 #define REPORT_MS        10000
 #define SILENT_STREAM_MS 30000 /* a server that ignores sendInitialEvents never marks their end */
@@ -242,17 +243,18 @@ static void start_over(struct watch *watch)
 /* A failure: waits, then resumes or starts over. */
 static void pause_for(struct watch *watch, bool resume, const struct error *error)
 {
-        int64_t instant = now(watch), delay = BACKOFF_MS;
+        bool away = error && error->kind == ERROR_UNAVAILABLE && error->http_status == 0;
+        int64_t instant = now(watch), delay = BACKOFF_MS, limit = away ? AWAY_LIMIT_MS : BACKOFF_LIMIT_MS;
 
         close_stream(watch);
         frames_reset(&watch->frames);
         buffer_release(&watch->page);
         if (instant - watch->failed_ms > BACKOFF_RESET_MS)
                 watch->failures = 0;
-        for (unsigned i = 0; i < watch->failures && delay < BACKOFF_LIMIT_MS; i++)
+        for (unsigned i = 0; i < watch->failures && delay < limit; i++)
                 delay *= 2;
-        if (delay > BACKOFF_LIMIT_MS)
-                delay = BACKOFF_LIMIT_MS;
+        if (delay > limit)
+                delay = limit;
         delay += (int64_t)((double)delay * watch->ops->random(watch->ops_data));
         if (error && error->kind == ERROR_NOT_FOUND && delay > MISSING_RETRY_MS)
                 delay = MISSING_RETRY_MS;
