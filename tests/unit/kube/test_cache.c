@@ -222,6 +222,8 @@ static void *read_all(void *argument)
                 for (size_t i = 0; i < list.count; i++)
                         if (list.items[i]->text.data[list.items[i]->text.length - 1] != '}')
                                 return (void *)1;
+                if (one && one->text.data[one->text.length - 1] != '}')
+                        return (void *)1;
         }
         return NULL;
 }
