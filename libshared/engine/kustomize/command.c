@@ -1,4 +1,7 @@
 #include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/job.h"
+#include "base/memory.h"
 #include "engine/kustomize/kustomize.h"
 
 #include <ctype.h>
@@ -88,8 +91,6 @@ static int write_all(const char *path, struct view text)
                 r = -1;
         if (file && (path ? fclose(file) : fflush(file)) != 0)
                 r = -1;
-        if (r < 0)
-                fprintf(stderr, "Error: %s: %s\n", path ? path : "standard output", strerror(errno));
         return r;
 }
 
@@ -103,8 +104,40 @@ static void add_part(struct buffer *name, struct view part)
                 buffer_add_char(name, part.data[i] == '/' ? '_' : (char)tolower((unsigned char)part.data[i]));
 }
 
+/* What a build is asked for; a job gets it as its input, with the directory behind it. */
+struct request {
+        enum kustomize_order order;
+        enum kustomize_restriction restriction;
+        bool managed_by_label;
+        bool files; /* a text for each resource, else one of all */
+};
+
+/* The answer is a row of records: a name ("" for the one text) and a text, each with its length before it. */
+static void add_record(struct buffer *records, struct view name, struct view text)
+{
+        uint64_t lengths[2] = { name.length, text.length };
+
+        buffer_add(records, lengths, sizeof(lengths));
+        buffer_add_view(records, name);
+        buffer_add_view(records, text);
+}
+
+static bool next_record(struct view *records, struct view *ret_name, struct view *ret_text)
+{
+        uint64_t lengths[2];
+
+        if (records->length < sizeof(lengths))
+                return false;
+        memcpy(lengths, records->data, sizeof(lengths));
+        *records = view_slice(*records, sizeof(lengths), SIZE_MAX);
+        *ret_name = view_slice(*records, 0, lengths[0]);
+        *ret_text = view_slice(*records, lengths[0], lengths[1]);
+        *records = view_slice(*records, lengths[0] + lengths[1], SIZE_MAX);
+        return true;
+}
+
 /* One file each, named after the resource; the namespace only where several occur. */
-static int write_files(const char *directory, struct arena *arena, const struct kustomize_output *output, struct error *error)
+static int add_files(struct buffer *records, struct arena *arena, const struct kustomize_output *output, struct error *error)
 {
         struct view first = VIEW_NULL;
         bool namespaces = false;
@@ -126,53 +159,122 @@ static int write_files(const char *directory, struct arena *arena, const struct 
                 add_part(&name, resource->api_version);
                 add_part(&name, resource->kind);
                 add_part(&name, resource->name);
+                buffer_add_string(&name, ".yaml");
                 TRY(emit_yaml(&text, arena, resource->node, 0, error));
-                if (write_all(arena_printf(arena, "%s/%s.yaml", directory, buffer_string(&name)), buffer_view(&text)) < 0)
-                        return error_set(error, ERROR_INTERNAL, "the output could not be written");
+                add_record(records, buffer_view(&name), buffer_view(&text));
         }
         return 0;
 }
 
-static int run(const struct command *command, struct arena *arena, struct error *error)
+static int build(const struct request *request, int root, const char *directory, struct buffer *records, struct error *error)
 {
+        const struct kustomize_options options = {
+                .order = request->order,
+                .restriction = request->restriction,
+                .managed_by_label = request->managed_by_label,
+                .warn = print_warning,
+        };
+        const struct kustomize_tree tree = { .root = root, .root_path = "" };
         cleanup(buffer_release) struct buffer text = BUFFER_NULL;
-        cleanup(close_descriptor) int root = -1;
-        struct kustomize_tree tree = { .root_path = "" };
+        cleanup(arena_free) struct arena *arena = arena_new();
         struct kustomize_output output;
+
+        TRY(kustomize_build(arena, &tree, directory[1] ? directory + 1 : ".", &options, &output, error));
+        if (request->files)
+                return add_files(records, arena, &output, error);
+        TRY(kustomize_emit(&text, arena, &output, error));
+        add_record(records, VIEW_NULL, buffer_view(&text));
+        return 0;
+}
+
+static int build_job(struct job *job, struct error *error)
+{
+        cleanup(buffer_release) struct buffer records = BUFFER_NULL;
+        cleanup(free_string) char *directory = NULL;
+        struct request request;
+
+        memcpy(&request, job->input.data, sizeof(request));
+        directory = memory_string_n(job->input.data + sizeof(request), job->input.length - sizeof(request));
+        TRY(build(&request, job->descriptors[0], directory, &records, error));
+        return job_write(job, buffer_view(&records), error);
+}
+
+static int write_records(const char *output, bool files, struct view records, struct error *error)
+{
+        struct view name, text;
+
+        while (next_record(&records, &name, &text)) {
+                cleanup(free_string) char *path = files ? memory_printf("%s/%.*s", output, VIEW_ARGS(name)) : NULL;
+
+                if (write_all(files ? path : output, text) < 0)
+                        return error_set_errno(error, errno, "write %s", files ? path : output ? output : "standard output");
+        }
+        return 0;
+}
+
+/* In the sandbox that the controller builds in: nothing but reading, no network, bounded memory. */
+static int run_job(const struct request *request, int root, const char *directory, const char *output, struct error *error)
+{
+        const struct job_limits limits = { .deadline_ms = 600000,
+                                           .memory_bytes = (uint64_t)4 << 30,
+                                           .output_bytes = (uint64_t)1 << 30 };
+        const struct job_descriptor descriptor = { root, JOB_READ };
+        const struct job_grant grant = { .descriptors = &descriptor, .descriptor_count = 1 };
+        cleanup(job_result_release) struct job_result result = JOB_RESULT_NULL;
+        cleanup(buffer_release) struct buffer input = BUFFER_NULL;
+        struct context context;
+        int r;
+
+        buffer_add(&input, request, sizeof(*request));
+        buffer_add_string(&input, directory);
+        context_open(&context, NULL, CLOCK_NEVER);
+        r = job_run(&context, build_job, buffer_view(&input), &limits, &grant, &result, error);
+        context_close(&context);
+        return r == 0 ? write_records(output, request->files, result.output, error) : -1;
+}
+
+static int run(const struct command *command, struct error *error)
+{
+        cleanup(close_descriptor) int root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        cleanup(buffer_release) struct buffer records = BUFFER_NULL;
+        struct request request = {
+                .order = command->options.order,
+                .restriction = command->options.restriction,
+                .managed_by_label = command->options.managed_by_label,
+        };
         char directory[PATH_MAX];
         struct stat status;
 
-        if (!realpath(command->directory, directory))
-                return error_set(error, ERROR_NOT_FOUND,
-                                 "must build at directory: not a valid directory: evalsymlink failure on '%s' : %s",
-                                 command->directory, strerror(errno));
-        root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (root < 0)
                 return error_set_errno(error, errno, "open /");
-        tree.root = root;
-        TRY(kustomize_build(arena, &tree, directory[1] ? directory + 1 : ".", &command->options, &output, error));
-        if (command->output && stat(command->output, &status) == 0 && S_ISDIR(status.st_mode))
-                return write_files(command->output, arena, &output, error);
-        TRY(kustomize_emit(&text, arena, &output, error));
-        if (write_all(command->output, buffer_view(&text)) < 0)
-                return error_set(error, ERROR_INTERNAL, "the output could not be written");
-        return 0;
+        if (!realpath(command->directory, directory)) {
+                int number = errno;
+                bool absolute = command->directory[0] == '/' || !getcwd(directory, sizeof(directory));
+
+                return error_set(error, ERROR_NOT_FOUND,
+                                 "must build at directory: not a valid directory: evalsymlink failure on '%s' : lstat %s%s%s: %s",
+                                 command->directory, absolute ? "" : directory, absolute ? "" : "/", command->directory,
+                                 number == ENOENT ? "no such file or directory" : strerror(number));
+        }
+        request.files = command->output && stat(command->output, &status) == 0 && S_ISDIR(status.st_mode);
+        if (job_server_alive())
+                return run_job(&request, root, directory, command->output, error);
+        TRY(build(&request, root, directory, &records, error));
+        return write_records(command->output, request.files, buffer_view(&records), error);
 }
 
 int kustomize_command(int argument_count, char **arguments)
 {
         const char *label = getenv("KUSTOMIZE_ENABLE_MANAGEDBY_LABEL");
-        struct command command = { .options = { .warn = print_warning } };
         cleanup(error_release) struct error error = ERROR_NULL;
-        cleanup(arena_free) struct arena *arena = NULL;
+        struct command command = { .directory = NULL };
 
         command.options.managed_by_label = label && strcmp(label, "on") == 0;
         if (parse(argument_count, arguments, &command) < 0)
                 return 1;
         if (!command.directory)
                 command.directory = ".";
-        arena = arena_new();
-        if (run(&command, arena, &error) == 0)
+        if (run(&command, &error) == 0)
                 return 0;
         fprintf(stderr, "Error: %s\n", error_message(&error));
         return 1;

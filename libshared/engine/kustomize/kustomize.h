@@ -93,6 +93,6 @@ int kustomize_emit(struct buffer *buffer, struct arena *arena, const struct kust
 /*
  * The subcommand `build DIR [-o FILE|DIR] [--reorder legacy|none] [--load-restrictor LoadRestrictionsRootOnly|LoadRestrictionsNone]
  * [--enable-managedby-label]`: arguments without the word build. Prints to standard output; failures and warnings to standard error.
- * Returns the exit status.
+ * Returns the exit status. Where the fork server runs (base/job.h) the build is a sandboxed job, as in the controller.
  */
 int kustomize_command(int argument_count, char **arguments);
