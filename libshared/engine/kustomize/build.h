@@ -21,6 +21,7 @@ struct build {
         bool schema_used;               /* the built-in schema has been looked at: openapi.path only adds to it from then on */
         bool schema_set;                /* an openapi field has been seen: the first one stays */
         bool metadata;                  /* buildMetadata of the top file: origins are kept */
+        const struct node *merging;     /* the object that a strategic merge changes, for warnings */
         struct error *error;            /* where every function of this build reports */
 };
 

@@ -67,6 +67,16 @@ static int wrong_kind(struct build *build, enum node_kind expected, const struct
         return -1;
 }
 
+/* The reference loses elements in some corners of its lists; we do the same, and say so. */
+static void warn_list(struct build *build, const struct schema_field *field, const char *what)
+{
+        struct resource object = { .node = (struct node *)(uintptr_t)build->merging };
+        struct resource_id id = resource_current(&build->identity, &object);
+
+        build_warn(build, "# Warning: strategic merge into %s: list '%s': %s", resource_id_text(build->arena, &id), field->name,
+                   what);
+}
+
 static enum directive directive_named(struct view text)
 {
         if (view_is(text, "delete"))
@@ -231,6 +241,17 @@ static void add_tuples(struct tuple_list *list, const struct node *source, const
         }
 }
 
+static bool has_repeats(struct build *build, const struct node *source, const struct key_set *keys)
+{
+        struct tuple_list own = { NULL, 0 };
+
+        if (!node_is_list(source) || source->count < 2)
+                return false;
+        own.items = arena_array(build->arena, source->count, sizeof(*own.items));
+        add_tuples(&own, source, keys);
+        return own.count < source->count;
+}
+
 /* Tuples that agree somewhere and differ only where one has nothing become one. */
 static void unite_tuples(struct tuple_list *list)
 {
@@ -296,11 +317,13 @@ static void complete_element(struct build *build, struct node *element, const st
 }
 
 /* Step 4: the rest of the destination behind what the patch names. */
-static int append_rest(struct build *build, struct node *target, const struct node *rest, const struct key_set *keys)
+static int append_rest(struct build *build, const struct schema_field *field, struct node *target, const struct node *rest,
+                       const struct key_set *keys)
 {
         for (uint32_t i = 0; i < rest->count; i++) {
                 struct node *item = rest->items[i];
                 struct tuple tuple = { .count = 0 };
+                uint32_t before = target->count, own;
 
                 if (keys->count == 0 || keys->names[0].length == 0) {
                         static const struct key_set primitive = { { { "", 0 } }, 1 };
@@ -319,9 +342,14 @@ static int append_rest(struct build *build, struct node *target, const struct no
                         else
                                 node_append(build->arena, target, item);
                 }
+                own = target->count - before;
                 if (keys->count > 1)
                         TRY(set_element(build, target, keys, &tuple, NULL));
+                if (own > 0 && keys->count > 1 && target->count < before)
+                        warn_list(build, field, "an element of the patch is lost beside one that has not all the keys");
                 TRY(set_element(build, target, keys, &tuple, item));
+                if (tuple.count == 0 && target->count < before + own)
+                        warn_list(build, field, "an element without key takes those before it away");
         }
         return 0;
 }
@@ -336,6 +364,8 @@ static int merge_elements(struct build *build, struct node *dest, struct node *p
 
         add_tuples(&tuples, patch, keys);
         add_tuples(&tuples, dest, keys);
+        if (has_repeats(build, dest, keys))
+                warn_list(build, field, "elements of the same key become one");
         if (keys->count > 1)
                 unite_tuples(&tuples);
         for (size_t i = 0; i < tuples.count; i++) {
@@ -343,21 +373,28 @@ static int merge_elements(struct build *build, struct node *dest, struct node *p
                 struct tuple valid, used;
                 struct key_set used_keys;
                 struct merged value;
+                struct node *other;
+                uint32_t before;
 
                 restrict_keys(&tuples, &tuples.items[i], keys, &valid_keys, &valid);
                 single.items = &valid;
                 restrict_keys(&single, &valid, &valid_keys, &used_keys, &used);
-                TRY(merge(build, find_element(dest, &used_keys, &used), find_element(patch, &used_keys, &used), field->type, NULL,
-                          &value));
+                other = find_element(patch, &used_keys, &used);
+                if (node_text_is(node_get_of(other, "$patch"), "replace"))
+                        warn_list(build, field, "$patch: replace on an element changes nothing");
+                TRY(merge(build, find_element(dest, &used_keys, &used), other, field->type, NULL, &value));
                 if (node_is_null(value.node) || (value.node->kind == NODE_MAP && value.node->count == 0)) {
+                        before = dest->count;
                         TRY(set_element(build, dest, &valid_keys, &valid, NULL));
+                        if (!other && !value.node && dest->count < before)
+                                warn_list(build, field, "an element without key takes others away");
                         continue;
                 }
                 complete_element(build, value.node, &valid_keys, &valid);
                 TRY(set_element(build, target, &valid_keys, &valid, value.node));
         }
         if (tuples.count > 0)
-                TRY(append_rest(build, target, dest, &valid_keys));
+                TRY(append_rest(build, field, target, dest, &valid_keys));
         *ret = (struct merged){ tuples.count > 0 ? target : dest, false };
         return 0;
 }
@@ -532,6 +569,7 @@ int merge_patch(struct build *build, struct node *object, struct node *patch, bo
         struct merged result;
 
         build->schema_used = true;
+        build->merging = object;
         TRY(merge(build, object, patch, NULL, NULL, &result));
         *ret_deleted = !result.node;
         return 0;

@@ -249,12 +249,57 @@ static void transformers(void **state)
         RUN(cases);
 }
 
+static void keep_line(void *user, const char *line)
+{
+        struct buffer *lines = user;
+
+        buffer_printf(lines, "%s\n", line);
+}
+
+/* Where the reference loses elements without a word, so do we, but with one. */
+static void warnings(void **state)
+{
+        static const struct {
+                const char *patch;
+                const char *warning;
+        } cases[] = {
+                { "[{image: x}]", "list 'containers': an element without key takes others away" },
+                { "[{name: a, $patch: replace, image: z}]", "list 'containers': $patch: replace on an element changes nothing" },
+                { "[{name: a, ports: [{containerPort: 80, protocol: UDP}]}]",
+                  "list 'ports': an element of the patch is lost beside one that has not all the keys" },
+                { "[{name: a, env: [{name: X, value: z}]}]", "list 'env': elements of the same key become one" },
+        };
+
+        (void)state;
+        for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+                cleanup(buffer_release) struct buffer lines = BUFFER_NULL;
+                cleanup(buffer_release) struct buffer patch = BUFFER_NULL;
+                struct build_case c = {
+                        .name = cases[i].patch,
+                        .files = { { "kustomization.yaml", "resources: [a.yaml]\npatches: [{path: p.yaml}]\n" },
+                                   { "a.yaml",
+                                     "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: a, ports: "
+                                     "[{containerPort: 80, name: http}], env: [{name: X, value: x}, {name: X, value: y}]}, {name: "
+                                     "b}]}\n" },
+                                   { "p.yaml", NULL } },
+                        .options = { .warn = keep_line, .user = &lines },
+                };
+
+                buffer_printf(&patch, "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: %s}\n", cases[i].patch);
+                c.files[2].text = buffer_string(&patch);
+                run_case(&c);
+                if (!strstr(buffer_string(&lines), cases[i].warning) ||
+                    !strstr(buffer_string(&lines), "# Warning: strategic merge into Pod.v1.[noGrp]/p.[noNs]: "))
+                        fail_msg("%s: wanted '%s', got '%s'", cases[i].patch, cases[i].warning, buffer_string(&lines));
+        }
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(kustomization_files), cmocka_unit_test(resources),
                 cmocka_unit_test(generators),          cmocka_unit_test(patches),
-                cmocka_unit_test(transformers),
+                cmocka_unit_test(transformers),        cmocka_unit_test(warnings),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
