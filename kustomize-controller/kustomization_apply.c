@@ -143,7 +143,7 @@ static void report_drift(struct run *run)
         if (!owners_take_drift(kustomize.owners, run->namespace, run->name, &lines, &gone) || !run->changed)
                 return;
         rest = buffer_view(&gone);
-        while (view_split(&rest, '\n', &id))
+        while (rest.length && view_split(&rest, '\n', &id))
                 buffer_printf(&lines, "%s%.*s %s", lines.length ? "\n" : "", VIEW_ARGS(id), what_became_of(run, id));
         run_event(run, EVENT_NORMAL, run->revision, run->origin_revision, false, "Drift corrected:\n%s", buffer_string(&lines));
 }

@@ -232,6 +232,16 @@ void owners_forget(struct owners *owners, const char *namespace, const char *nam
         owner_free(owner);
 }
 
+static bool has_line(struct view lines, struct view line)
+{
+        struct view piece;
+
+        while (lines.length && view_split(&lines, '\n', &piece))
+                if (view_equal(piece, line))
+                        return true;
+        return false;
+}
+
 int64_t owners_drifted(struct owners *owners, const char *namespace, const char *name, const char *line, bool gone)
 {
         int64_t now = clock_now_ms(), pause;
@@ -241,9 +251,12 @@ int64_t owners_drifted(struct owners *owners, const char *namespace, const char 
         pthread_mutex_lock(&owners->lock);
         owner = get(owners, namespace, name, true);
         lines = gone ? &owner->gone : &owner->drift;
-        if (lines->length)
-                buffer_add_char(lines, '\n');
-        buffer_add_string(lines, line);
+        /* Each further write to an edited object, by whomever, shows the same edit again. */
+        if (!has_line(buffer_view(lines), view_of(line))) {
+                if (lines->length)
+                        buffer_add_char(lines, '\n');
+                buffer_add_string(lines, line);
+        }
         if (now - owner->window_start_ms > FIGHT_WINDOW_MS) {
                 owner->window_start_ms = now;
                 owner->corrections = 0;

@@ -55,7 +55,8 @@ def test_edit_is_undone(space, patch, field):
         o = space.get("Deployment", "web")
         return seen and image(o) == image(good) and o["spec"]["replicas"] == 0 and o["metadata"]["labels"] == good["metadata"]["labels"]
     until(back, 10, "the edit undone")
-    said_who(space, "" if field == "labels" else "kubectl-edit", "Drift corrected", "web", field)
+    lines = said_who(space, "" if field == "labels" else "kubectl-edit", "Drift corrected", "web", field)["message"].splitlines()
+    assert lines[0] == "Drift corrected:" and len(set(lines)) == len(lines) and all(line.startswith("Deployment/") for line in lines[1:]), lines
     assert space.condition("Kustomization")["status"] == "True"
 
 
