@@ -19,6 +19,7 @@ struct parse {
         struct arena *arena;
         struct reader_budget *budget;
         enum scalar_rules rules;
+        uint32_t lines_before;
         struct anchor *anchors;
         size_t anchor_count;
         size_t anchor_capacity;
@@ -147,7 +148,7 @@ static struct node *make_scalar(struct parse *p, const yaml_event_t *event)
         node = node_scalar(p->arena, kind, style, text);
         node->explicit_tag = explicit_tag;
         node->capacity = (uint32_t)event->start_mark.index;
-        node->line = (uint32_t)event->start_mark.line + 1;
+        node->line = p->lines_before + (uint32_t)event->start_mark.line + 1;
         return node;
 }
 
@@ -300,7 +301,7 @@ static int read_node(struct parse *p, const yaml_event_t *event, unsigned depth,
                 node->style = event->data.mapping_start.style == YAML_FLOW_MAPPING_STYLE ? STYLE_FLOW : STYLE_PLAIN;
                 name = event->data.mapping_start.anchor;
         }
-        node->line = (uint32_t)event->start_mark.line + 1;
+        node->line = p->lines_before + (uint32_t)event->start_mark.line + 1;
         add_anchor(p, name, node);
         anchor = p->anchor_count;
         if (node->kind == NODE_LIST)
@@ -339,7 +340,10 @@ int reader_document(const struct reader *reader, enum scalar_rules rules, struct
                     struct error *error)
 {
         struct reader_budget own = { READER_NODES, UINT64_MAX };
-        struct parse p = { .arena = reader->arena, .budget = reader->budget ? reader->budget : &own, .rules = rules };
+        struct parse p = { .arena = reader->arena,
+                           .budget = reader->budget ? reader->budget : &own,
+                           .rules = rules,
+                           .lines_before = reader->lines_before };
         struct node *node = NULL;
         int r;
 

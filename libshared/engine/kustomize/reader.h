@@ -20,6 +20,7 @@ struct reader_budget {
 struct reader {
         struct arena *arena;
         struct reader_budget *budget; /* NULL: READER_NODES nodes for this text alone */
+        uint32_t lines_before;        /* what the lines of nodes count from: lines in front of a text that is part of a file */
 };
 
 #define READER_NODES 20000000

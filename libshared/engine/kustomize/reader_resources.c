@@ -138,8 +138,9 @@ static bool is_wrapper(const struct node *object)
 
 static int read_parts(const struct reader *reader, struct view text, struct node_array *ret, struct error *error)
 {
+        struct reader part_reader = *reader;
         bool only = true, last = false;
-        size_t at = 0;
+        size_t at = 0, counted = 0;
         int r;
 
         for (;;) {
@@ -150,7 +151,9 @@ static int read_parts(const struct reader *reader, struct view text, struct node
                 if (r != 0)
                         return r < 0 ? r : 0;
                 only = only && last;
-                TRY(reader_document(reader, SCALAR_RESOURCES, part, &object, error));
+                for (; text.data + counted < part.data; counted++)
+                        part_reader.lines_before += text.data[counted] == '\n';
+                TRY(reader_document(&part_reader, SCALAR_RESOURCES, part, &object, error));
                 if (node_is_null(object))
                         continue;
                 if (only && is_wrapper(object)) {
