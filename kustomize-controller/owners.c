@@ -111,13 +111,13 @@ static struct owner *get(struct owners *owners, const char *namespace, const cha
 }
 
 void owners_remember(struct owners *owners, const char *namespace, const char *name, const uint8_t inputs[OWNER_INPUTS],
-                     size_t objects)
+                     size_t objects, size_t skipped)
 {
         struct owner *owner;
 
         pthread_mutex_lock(&owners->lock);
         owner = get(owners, namespace, name, true);
-        owner->successful = true;
+        owner->successful = skipped == 0;
         memcpy(owner->inputs, inputs, OWNER_INPUTS);
         owner->objects = objects;
         pthread_mutex_unlock(&owners->lock);

@@ -24,9 +24,12 @@ struct watch_pool;
 struct owners *owners_new(struct watch_pool *pool);
 void owners_free(struct owners **owners);
 
-/* The last successful run had these inputs and applied so many objects. */
+/*
+ * The last successful run had these inputs, applied so many objects and left `skipped` of what it wanted alone. Nobody watches those: when they are to be
+ * applied again, or are gone, only asking tells. So a run that skipped any counts as none.
+ */
 void owners_remember(struct owners *owners, const char *namespace, const char *name, const uint8_t inputs[OWNER_INPUTS],
-                     size_t objects);
+                     size_t objects, size_t skipped);
 /* True if the last run was successful with these inputs. */
 bool owners_recall(struct owners *owners, const char *namespace, const char *name, const uint8_t inputs[OWNER_INPUTS],
                    size_t *ret_objects);
