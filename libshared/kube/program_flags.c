@@ -180,8 +180,21 @@ static int check_proxy(const struct runtime_flags *flags, struct error *error)
         return 0;
 }
 
+static int check_log(const struct runtime_flags *flags, struct error *error)
+{
+        enum log_level level;
+
+        if (log_level_parse(flags->log_level, &level) < 0)
+                return error_set(error, ERROR_INVALID, "--log-level must be trace, debug, info or error, not '%s'",
+                                 flags->log_level);
+        if (strcmp(flags->log_encoding, "json") != 0 && strcmp(flags->log_encoding, "console") != 0)
+                return error_set(error, ERROR_INVALID, "--log-encoding must be json or console, not '%s'", flags->log_encoding);
+        return 0;
+}
+
 int program_flags_check(const struct program *program, const struct runtime_flags *flags, struct error *error)
 {
+        TRY(check_log(flags, error));
         if (flags->interval_jitter_percentage < 0 || flags->interval_jitter_percentage >= 100)
                 return error_set(error, ERROR_INVALID,
                                  "the interval jitter percentage must be a non-negative value and less than 100");

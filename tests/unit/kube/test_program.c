@@ -400,6 +400,8 @@ static void wrong_arguments_have_their_exit_status(void **state)
                 { "--feature-gates=Nope=true", 1 },
                 { "--interval-jitter-percentage=100", 1 },
                 { "--watch-label-selector=a in (", 1 },
+                { "--log-level=loud", 1 },
+                { "--log-encoding=xml", 1 },
                 { "--health-addr=nowhere", 1 },
                 { "--help", 0 },
         };
