@@ -353,6 +353,8 @@ bool run_unchanged(struct run *run)
                 return false; /* these objects are not ours to watch */
         if (!owners_recall(kustomize.owners, run->namespace, run->name, run->inputs, &objects))
                 return false;
+        if ((run->status.inventory ? run->status.inventory->entries.count : 0) != objects)
+                return false; /* somebody changed the list of what is ours: it is written anew */
         run_report_watches(run);
         if (!drift_owner_quiet(kustomize.drift, run->namespace, run->name, run_recheck_ms(run), clock_now_ms(), &seen, &current))
                 return false;
