@@ -7,10 +7,14 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "data/scan.h"
+#include "epoch.h"
 #include "run.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+
+#define VERSION_PERIOD_MS (10 * 60 * INT64_C(1000))
 
 /* ---- indexes of the cache of Kustomizations ---- */
 
@@ -179,6 +183,57 @@ static void secret_changed(struct controller *controller, const struct cache_eve
         config_changed(controller, event, "Secret");
 }
 
+/* ---- the server itself ---- */
+
+static _Atomic uint64_t epochs; /* counted on: the table's entries remember theirs */
+
+static void server_changed(void)
+{
+        if (kustomize.drift)
+                drift_epoch(kustomize.drift, NULL, ++epochs);
+}
+
+void run_server_version(struct context *ctx, struct run *run)
+{
+        static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+        static struct epoch_version version;
+        static _Atomic int64_t next_ms;
+        cleanup(error_release) struct error ignored = ERROR_NULL; /* the next one asks again */
+        cleanup(buffer_release) struct buffer answer = BUFFER_NULL;
+        int64_t now = clock_now_ms(), due = next_ms;
+        bool changed;
+
+        if (!kustomize.drift || now < due || !atomic_compare_exchange_strong(&next_ms, &due, now + VERSION_PERIOD_MS) ||
+            kube_get_path(ctx, run->reconcile->runtime->client, "/version", &answer, &ignored) < 0)
+                return;
+        pthread_mutex_lock(&lock);
+        changed = epoch_version_changed(&version, buffer_view(&answer));
+        pthread_mutex_unlock(&lock);
+        if (changed)
+                server_changed();
+}
+
+static void admission_changed(struct controller *controller, const struct cache_event *event)
+{
+        (void)controller;
+        if (epoch_admission_changed(event))
+                server_changed();
+}
+
+static void renew_defined(void *data, const struct kube_resource *resource)
+{
+        if (epoch_defines(data, resource))
+                drift_epoch(kustomize.drift, resource, ++epochs);
+}
+
+/* Only kinds that are watched are ever taken as verified. */
+static void definition_changed(struct controller *controller, const struct cache_event *event)
+{
+        (void)controller;
+        if (kustomize.drift && epoch_definition_changed(event))
+                watch_pool_each(kustomize.watches, renew_defined, (void *)(uintptr_t)event->new->name);
+}
+
 const char *config_selector; /* set by main.c once the flags are read */
 
 static const struct controller_watch watches[] = {
@@ -218,6 +273,46 @@ static const struct controller_watch watches[] = {
           .label_selector = &config_selector,
           .unless_gate = "DisableConfigWatchers",
           .map = secret_changed },
+        { .group = "admissionregistration.k8s.io",
+          .version = "v1",
+          .kind = "ValidatingWebhookConfiguration",
+          .plural = "validatingwebhookconfigurations",
+          .cluster_scoped = true,
+          .metadata_only = true,
+          .optional = true,
+          .map = admission_changed },
+        { .group = "admissionregistration.k8s.io",
+          .version = "v1",
+          .kind = "MutatingWebhookConfiguration",
+          .plural = "mutatingwebhookconfigurations",
+          .cluster_scoped = true,
+          .metadata_only = true,
+          .optional = true,
+          .map = admission_changed },
+        { .group = "admissionregistration.k8s.io",
+          .version = "v1",
+          .kind = "ValidatingAdmissionPolicy",
+          .plural = "validatingadmissionpolicies",
+          .cluster_scoped = true,
+          .metadata_only = true,
+          .optional = true,
+          .map = admission_changed },
+        { .group = "admissionregistration.k8s.io",
+          .version = "v1",
+          .kind = "ValidatingAdmissionPolicyBinding",
+          .plural = "validatingadmissionpolicybindings",
+          .cluster_scoped = true,
+          .metadata_only = true,
+          .optional = true,
+          .map = admission_changed },
+        { .group = "apiextensions.k8s.io",
+          .version = "v1",
+          .kind = "CustomResourceDefinition",
+          .plural = "customresourcedefinitions",
+          .cluster_scoped = true,
+          .metadata_only = true,
+          .optional = true,
+          .map = definition_changed },
 };
 
 static void removed(struct controller *controller, const struct cache_object *object)

@@ -157,6 +157,8 @@ int run_finalize(struct context *ctx, struct run *run, struct error *error);
 
 /* Those whose dependencies were waiting for this one. */
 void wake_dependents(struct run *run);
+/* Asks for the server's version every ten minutes: with another one everything is verified anew. */
+void run_server_version(struct context *ctx, struct run *run);
 /* The drift table's wake. */
 void wake_owner(void *data, const char *owner_namespace, const char *owner_name, const struct drift_report *report);
 /* The watch pool's handler. */

@@ -69,8 +69,9 @@ struct cache *runtime_cache(const struct runtime *runtime, const char *group, co
 
 /* Another kind whose events concern this controller's objects. */
 struct controller_watch {
-        const char *group, *version, *kind, *plural; /* namespaced */
-        bool metadata_only;                          /* ConfigMaps, Secrets */
+        const char *group, *version, *kind, *plural;
+        bool cluster_scoped;
+        bool metadata_only; /* ConfigMaps, Secrets: the cache holds headers, which have no keys for an index */
         const char *const *
                 label_selector; /* points at the flag's value; NULL: none. A kind of the program's own has --watch-label-selector. */
         const char *gate, *unless_gate; /* only if that feature gate is on / off */

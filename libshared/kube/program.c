@@ -122,7 +122,7 @@ static struct source *source_of(struct program_state *state, const struct kube_r
                 .label_selector = label_selector,
                 .metadata_only = metadata_only,
                 .optional = optional,
-                .cache = cache_new(CACHE_OBJECTS),
+                .cache = cache_new(metadata_only ? CACHE_HEADERS : CACHE_OBJECTS),
         };
         return source;
 }
@@ -174,7 +174,8 @@ static void open_controllers(struct program_state *state)
                                 continue;
                         listen_to(state,
                                   source_of(state,
-                                            kube_resource_intern(watch->group, watch->version, watch->kind, watch->plural, true),
+                                            kube_resource_intern(watch->group, watch->version, watch->kind, watch->plural,
+                                                                 !watch->cluster_scoped),
                                             watch->metadata_only, watch->label_selector ? *watch->label_selector : NULL,
                                             watch->optional),
                                   controller, watch, watch->indexes, watch->index_count);
@@ -636,7 +637,7 @@ int program_main(int argc, char **argv, const struct program *program)
                 return r < 0 ? EXIT_USAGE : 0;
         }
         if (log_level_parse(state.flags.log_level, &level) < 0)
-                level = LOG_INFO;
+                level = LOG_INFO; /* to say so: the check below ends it */
         log_setup(level, strcmp(state.flags.log_encoding, "console") == 0);
         if (program_flags_check(program, &state.flags, &error) < 0 || job_server_start(program->prepare_jobs, &error) < 0) {
                 setup_error(&error, "unable to start manager");

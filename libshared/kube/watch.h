@@ -72,5 +72,7 @@ struct watch *watch_pool_use(struct watch_pool *pool, const struct kube_resource
 void watch_pool_release(struct watch_pool *pool, const struct kube_resource *resource);
 /* The cache of headers of a resource that is in use; NULL if it is not. */
 struct cache *watch_pool_cache(struct watch_pool *pool, const struct kube_resource *resource);
+/* Calls fn with the lock held for the resource of each watch that runs. */
+void watch_pool_each(struct watch_pool *pool, void (*fn)(void *data, const struct kube_resource *resource), void *data);
 /* How many watches run. */
 unsigned watch_pool_count(struct watch_pool *pool);

@@ -155,6 +155,14 @@ struct cache *watch_pool_cache(struct watch_pool *pool, const struct kube_resour
         return pooled ? pooled->cache : NULL;
 }
 
+void watch_pool_each(struct watch_pool *pool, void (*fn)(void *data, const struct kube_resource *resource), void *data)
+{
+        pthread_mutex_lock(&pool->lock);
+        for (struct pooled *pooled = pool->first; pooled; pooled = pooled->next)
+                fn(data, pooled->resource);
+        pthread_mutex_unlock(&pool->lock);
+}
+
 unsigned watch_pool_count(struct watch_pool *pool)
 {
         unsigned count = 0;
