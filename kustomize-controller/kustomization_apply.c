@@ -121,6 +121,24 @@ static void log_changes(struct run *run)
         log_line(LOG_INFO, NULL, &run->reconcile->log, &fields, NULL, "server-side apply completed");
 }
 
+/* Flux's typed structs lose such fields in silence; here it is said which. */
+static void report_unknown(struct run *run)
+{
+        cleanup(buffer_release) struct buffer lines = BUFFER_NULL;
+
+        for (size_t i = 0; i < run->changes.count; i++) {
+                if (!run->changes.items[i].unknown)
+                        continue;
+                buffer_add_string(&lines, lines.length ? "\n" : "");
+                object_id_describe(&run->changes.items[i].object, &lines);
+                buffer_printf(&lines, " fields left out, not declared in schema: %s", run->changes.items[i].unknown);
+        }
+        if (!lines.length)
+                return;
+        log_info(&run->reconcile->log, "%s", buffer_string(&lines));
+        run_event(run, EVENT_WARNING, run->revision, run->origin_revision, false, "%s", buffer_string(&lines));
+}
+
 /* What left the watch was deleted if it had to be made anew; else it only lost the labels that say whose it is. */
 static const char *what_became_of(const struct run *run, struct view id)
 {
@@ -176,6 +194,7 @@ int run_apply(struct context *ctx, struct run *run, struct error *error)
         run->changed = text.length > 0;
         if (run->changed)
                 run_event(run, EVENT_NORMAL, run->revision, run->origin_revision, false, "%s", buffer_string(&text));
+        report_unknown(run);
         report_drift(run);
         set_inventory(run, &now);
         return 0;

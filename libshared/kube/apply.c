@@ -164,7 +164,7 @@ static bool failed(const struct apply_item *item)
         return item->error.kind != ERROR_NONE;
 }
 
-static void add_change(struct apply_changes *changes, const struct apply_item *item)
+static void add_change(struct apply_changes *changes, const struct apply_item *item, struct arena *arena)
 {
         bool job = !strcmp(item->id.kind, "Job") && !strcmp(item->id.group, "batch");
 
@@ -172,6 +172,7 @@ static void add_change(struct apply_changes *changes, const struct apply_item *i
                 .object = item->id,
                 .action = item->action,
                 .status = item->status,
+                .unknown = item->unknown.length ? arena_string_n(arena, item->unknown.data, item->unknown.length) : NULL,
                 .finishes = job && SCAN_PATH(item->object->text, "spec", "ttlSecondsAfterFinished").data,
         };
 }
@@ -227,8 +228,8 @@ static size_t rank_end(const struct staged *stage, size_t from, size_t count)
         return end;
 }
 
-static int write_stage(const struct apply_settings *settings, struct staged *stage, size_t count, struct apply_changes *changes,
-                       struct error *error)
+static int write_stage(const struct apply_settings *settings, struct staged *stage, size_t count, struct arena *arena,
+                       struct apply_changes *changes, struct error *error)
 {
         size_t from, end, i;
 
@@ -241,7 +242,7 @@ static int write_stage(const struct apply_settings *settings, struct staged *sta
                         bad = bad || failed(stage[i].item);
                 for (i = from; i < end; i++)
                         if (stage[i].item->written || !failed(stage[i].item))
-                                add_change(changes, stage[i].item);
+                                add_change(changes, stage[i].item, arena);
                 if (bad)
                         return report(stage + from, end - from, changes, error);
         }
@@ -281,7 +282,7 @@ static int apply_stage(struct apply_run *run, struct staged *stage, size_t count
 
         parallel_each(settings->parallel, concurrency_of(settings), count, try_one, stage);
         TRY(report(stage, count, changes, error));
-        TRY(write_stage(settings, stage, count, changes, error));
+        TRY(write_stage(settings, stage, count, arena, changes, error));
         for (i = 0; i < count; i++)
                 run->definitions = run->definitions || !strcmp(stage[i].item->id.kind, "CustomResourceDefinition");
         return stage[0].stage < 2 ? await_stage(run->context, settings, changes, before, arena, error) : 0;

@@ -85,7 +85,9 @@ struct apply_change {
         struct object_id object; /* as the server names it: a cluster-scoped object has no namespace */
         enum apply_action action;
         enum kstatus status; /* as last seen; KSTATUS_UNKNOWN: not seen */
-        bool finishes;       /* a Job with ttlSecondsAfterFinished: gone is done */
+        const char
+                *unknown; /* fields that were left out because the schema has none of that name: ".spec.a, .spec.b"; NULL: none */
+        bool finishes;    /* a Job with ttlSecondsAfterFinished: gone is done */
 };
 
 struct apply_changes {

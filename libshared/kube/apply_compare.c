@@ -234,7 +234,7 @@ static bool remove_path(struct json *object, struct view path)
         return false;
 }
 
-bool apply_prune_unknown(const char *message, struct json *payload)
+bool apply_prune_unknown(const char *message, struct json *payload, struct buffer *removed_paths)
 {
         const char *at = message;
         bool removed = false;
@@ -244,7 +244,10 @@ bool apply_prune_unknown(const char *message, struct json *payload)
 
                 while (start > message && start[-1] != ' ' && start[-1] != '\n' && start[-1] != '\t')
                         start--;
-                removed = remove_path(payload, (struct view){ start, (size_t)(at - start) }) || removed;
+                if (remove_path(payload, (struct view){ start, (size_t)(at - start) })) {
+                        buffer_printf(removed_paths, "%s%.*s", removed_paths->length ? ", " : "", (int)(at - start), start);
+                        removed = true;
+                }
                 at += strlen(UNKNOWN_FIELD);
         }
         return removed;

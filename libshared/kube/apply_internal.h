@@ -39,6 +39,7 @@ struct apply_item {
         struct steering desired;
         uint8_t wanted[DRIFT_HASH];
         struct buffer payload;       /* what is sent in place of the object's text; empty: the text itself */
+        struct buffer unknown;       /* paths that the payload has lost because the schema has no such field */
         struct json *metadata_patch; /* JSON patch of the live object before it is applied; NULL: none */
         struct drift_digest live;    /* of the live object; resource_version 0: it is not there */
         char uid[40];
@@ -67,8 +68,8 @@ bool apply_differs(struct json *live, struct json *tried);
  */
 int apply_metadata_patch(const struct apply_run *run, const struct json *live, bool merge, const char *api_version,
                          struct json **ret_patch, struct error *error);
-/* Removes what the API server's schema does not know from the payload, by the words of its error. False if the error is about something else. */
-bool apply_prune_unknown(const char *message, struct json *payload);
+/* Removes what the API server's schema does not know from the payload, by the words of its error; their paths are added to *removed, separated by ", ". False if the error is about something else. */
+bool apply_prune_unknown(const char *message, struct json *payload, struct buffer *removed);
 
 /* ---- apply_ignore.c ---- */
 

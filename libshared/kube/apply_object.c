@@ -42,6 +42,7 @@ static void trial_release(struct trial *trial)
 void apply_item_release(struct apply_item *item)
 {
         buffer_release(&item->payload);
+        buffer_release(&item->unknown);
         json_free(&item->metadata_patch);
         error_release(&item->error);
 }
@@ -154,7 +155,7 @@ static bool forget_unknown_fields(struct apply_item *item, const struct error *e
         cleanup(buffer_release) struct buffer text = BUFFER_NULL;
 
         if (!built_in(item->id.group) || json_parse(payload_of(item), &payload, &ignored) != 0 ||
-            !apply_prune_unknown(error_message(error), payload))
+            !apply_prune_unknown(error_message(error), payload, &item->unknown))
                 return false;
         json_print(payload, &text);
         buffer_clear(&item->payload);

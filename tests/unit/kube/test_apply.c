@@ -262,6 +262,9 @@ static const char *run(const struct apply_settings *settings, const char *const 
                 apply_changes_print(&changes, true, &text);
         else
                 buffer_add_string(&text, error_message(&error));
+        for (i = 0; i < changes.count; i++)
+                if (changes.items[i].unknown)
+                        buffer_printf(&text, ", left out: %s", changes.items[i].unknown);
         return arena_string(arena, buffer_string(&text));
 }
 
@@ -481,7 +484,8 @@ static void unknown_fields_of_built_in_kinds_are_left_out(void **state)
                         "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"namespace\":\"ns\",\"name\":\"a\"," LABELS
                         "},\"data\":{\"a\":\"b\"},\"unknown\":1}",
                         false),
-                "APPLY configmaps/ns/a dry\nAPPLY configmaps/ns/a dry\nAPPLY configmaps/ns/a\n-> ConfigMap/ns/a created");
+                "APPLY configmaps/ns/a dry\nAPPLY configmaps/ns/a dry\nAPPLY configmaps/ns/a\n-> ConfigMap/ns/a created, left out: "
+                ".unknown");
 }
 
 static void ignored_paths_keep_what_is_there(void **state)
