@@ -3,7 +3,7 @@
 #   make                release binaries into build/bin
 #   make test           everything: unit tests (plain and sanitized), end to end on a real control plane
 #   make demo           a throw-away cluster kept equal to a Git repository
-#   make bench          figures, beside those of the reference
+#   make bench          figures, beside those of the reference; BENCH='--count 1000' for the slope
 #   make install        into DESTDIR/PREFIX/bin
 #   make check-headers  every header alone, under the strictest flags
 #   make manifests      manifests/install.yaml and crds.yaml from their sources

@@ -109,6 +109,8 @@ FIGURES = [
     ("cold source", "cold start to ready, source-controller", "ms", 100, 30, 105),
     ("cold kustomize", "cold start to ready, kustomize-controller", "ms", 100, 30, 105),
 ]
+# What the floor took for 200 on the machine where the bounds were set.
+FLOOR_SECONDS = 2.7
 # Where another number of objects changes what is asked.
 AT_1000 = {"install": (40, 25, 165), "unchanged": (7.5, 2.5, None), "push": (40, 25, None), "drift": (25, 10, None), "peak": (60, 30, 258)}
 
@@ -339,6 +341,8 @@ class Bench:
                 continue
             verdict = "" if must is None else "aim" if value <= aim else "ok" if value <= must else "OVER"
             floors = f"{value / self.floor_seconds:.1f}" if unit == "s" else ""
+            if verdict == "OVER" and floors and value / self.floor_seconds <= must / (FLOOR_SECONDS * self.count / 200):
+                verdict = "ok in floors: this machine is slower or busy"
             print(f"{what:58}{number(value):>7} {unit:3}{floors:>7}  {number(must):>6} {number(aim):>6} {number(flux):>9}  {verdict}")
         print("\nrequests each, by verb and resource:")
         for phase in self.phases:
