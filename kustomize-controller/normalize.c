@@ -155,7 +155,7 @@ static void move_string_data(struct arena *arena, struct node *secret)
 
 static void complete_builtin(struct arena *arena, struct node *object, struct view group, struct view kind)
 {
-        struct node *spec = node_get_of(object, "spec");
+        struct node *spec;
 
         if (!group.length) {
                 if (view_is(kind, "Secret")) {

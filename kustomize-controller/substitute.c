@@ -145,7 +145,7 @@ static bool to_number(struct view text, int64_t *ret_value)
 
 static int add_part(struct reader *r, struct buffer *output, struct view value, const struct view *arguments, size_t count)
 {
-        int64_t size = (int64_t)value.length, position, length, end;
+        int64_t size = (int64_t)value.length, position, length = 0, end;
 
         if (!to_number(arguments[0], &position)) {
                 buffer_add_view(output, value);
@@ -478,11 +478,16 @@ static int evaluate(struct reader *r, struct view name, enum operator operator, 
         return apply(r, operator, variable ? variable->value : VIEW(""), views, count, output);
 }
 
+static void arguments_release(struct buffer (*arguments)[ARGUMENT_LIMIT])
+{
+        for (size_t i = 0; i < ARGUMENT_LIMIT; i++)
+                buffer_release(&(*arguments)[i]);
+}
+
 /* Behind "${". */
 static int read_function(struct reader *r, struct buffer *output)
 {
-        cleanup(buffer_release) struct buffer first = BUFFER_NULL, second = BUFFER_NULL;
-        struct buffer arguments[ARGUMENT_LIMIT] = { BUFFER_NULL, BUFFER_NULL };
+        cleanup(arguments_release) struct buffer arguments[ARGUMENT_LIMIT] = { BUFFER_NULL, BUFFER_NULL };
         enum operator operator= VALUE;
         size_t count = 0;
         struct view name;
@@ -503,8 +508,6 @@ static int read_function(struct reader *r, struct buffer *output)
         r->depth--;
         if (result == 0 && r->evaluate)
                 result = evaluate(r, name, operator, arguments, count, output);
-        first = arguments[0];
-        second = arguments[1];
         return result;
 }
 
