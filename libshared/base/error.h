@@ -58,3 +58,13 @@ const char *error_message(const struct error *error);
                 if (try_result_ != 0)                                                                                              \
                         return try_result_;                                                                                        \
         } while (0)
+
+/* The analyzer looks at one file at a time: it is told here what these return. */
+#if defined(__clang_analyzer__) && !defined(ERROR_IMPLEMENTATION)
+#define error_set(...)        (error_set(__VA_ARGS__), -1)
+#define error_set_reason(...) (error_set_reason(__VA_ARGS__), -1)
+#define error_set_errno(...)  (error_set_errno(__VA_ARGS__), -1)
+#define error_wrap(...)       (error_wrap(__VA_ARGS__), -1)
+#define error_reason(...)     (error_reason(__VA_ARGS__), -1)
+#define error_move(...)       (error_move(__VA_ARGS__), -1)
+#endif
