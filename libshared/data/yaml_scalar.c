@@ -121,7 +121,7 @@ static size_t skip_digits(struct view text, size_t at)
 /* [-+]?(\.d+|d+(\.d*)?)([eE][-+]?d+)? */
 static bool is_float(struct view text)
 {
-        size_t at = text.length && (text.data[0] == '-' || text.data[0] == '+'), from = at, end = skip_digits(text, at);
+        size_t at = text.length && (text.data[0] == '-' || text.data[0] == '+'), from, end = skip_digits(text, at);
         bool whole = end > at;
 
         at = end;
