@@ -120,16 +120,22 @@ bool object_id_same(const struct object_id *a, const struct object_id *b)
                !strcmp(a->group, b->group);
 }
 
-static int compare_identity(const void *a, const void *b)
+static int compare_names(const void *a, const void *b)
 {
         const struct object_id *left = *(const struct object_id *const *)a, *right = *(const struct object_id *const *)b;
         int r = strcmp(left->name, right->name);
 
         if (r == 0)
-                r = strcmp(left->namespace, right->namespace);
-        if (r == 0)
                 r = strcmp(left->kind, right->kind);
         return r ? r : strcmp(left->group, right->group);
+}
+
+static int compare_identity(const void *a, const void *b)
+{
+        const struct object_id *left = *(const struct object_id *const *)a, *right = *(const struct object_id *const *)b;
+        int r = compare_names(a, b);
+
+        return r ? r : strcmp(left->namespace, right->namespace);
 }
 
 /* Pointers to the items, sorted for compare_identity. */
@@ -145,24 +151,43 @@ static const struct object_id **sorted(const struct inventory *inventory, struct
         return index;
 }
 
-struct inventory inventory_difference(const struct inventory *old, const struct inventory *now, struct arena *arena)
+static bool has(const struct object_id **index, size_t count, const struct object_id *item)
+{
+        return count && bsearch(&item, index, count, sizeof(*index), compare_identity);
+}
+
+/* The same object, or the same but for a namespace that only one of them has. */
+static bool has_unscoped(const struct object_id **index, size_t count, const struct object_id *item)
+{
+        struct object_id unscoped = *item;
+
+        unscoped.namespace = "";
+        if (!*item->namespace)
+                return count && bsearch(&item, index, count, sizeof(*index), compare_names);
+        return has(index, count, item) || has(index, count, &unscoped);
+}
+
+static struct inventory difference(const struct inventory *old, const struct inventory *now, struct arena *arena,
+                                   bool (*is_in)(const struct object_id **index, size_t count, const struct object_id *item))
 {
         const struct object_id **index = sorted(now, arena);
-        struct inventory difference = { .items = arena_array(arena, old->count, sizeof(*difference.items)) };
+        struct inventory missing = { .items = arena_array(arena, old->count, sizeof(*missing.items)) };
         size_t i;
 
-        for (i = 0; i < old->count; i++) {
-                const struct object_id *item = &old->items[i];
+        for (i = 0; i < old->count; i++)
+                if (!is_in(index, now->count, &old->items[i]))
+                        missing.items[missing.count++] = old->items[i];
+        return missing;
+}
 
-                if (!now->count || !bsearch(&item, index, now->count, sizeof(*index), compare_identity))
-                        difference.items[difference.count++] = *item;
-        }
-        return difference;
+struct inventory inventory_difference(const struct inventory *old, const struct inventory *now, struct arena *arena)
+{
+        return difference(old, now, arena, has_unscoped);
 }
 
 struct inventory inventory_union(const struct inventory *a, const struct inventory *b, struct arena *arena)
 {
-        struct inventory more = inventory_difference(b, a, arena);
+        struct inventory more = difference(b, a, arena, has);
         struct inventory both = { .items = arena_array(arena, a->count + more.count, sizeof(*both.items)) };
 
         if (a->count)

@@ -39,7 +39,10 @@ int inventory_decode(const struct json *inventory, struct arena *arena, struct i
 struct json *inventory_encode(const struct inventory *inventory);
 
 bool object_id_same(const struct object_id *a, const struct object_id *b);
-/* Those of `old` that are not in `now`, in the order of `old`. The items stay where they are. */
+/*
+ * Those of `old` that are not in `now`, in the order of `old`. The items stay where they are. A namespace that only one of two entries has does not
+ * tell them apart: an object of the cluster may have been recorded with the namespace of its manifest, and what is in `now` must not be deleted.
+ */
 struct inventory inventory_difference(const struct inventory *old, const struct inventory *now, struct arena *arena);
 /* Those of `a`, then those of `b` that are not in it. */
 struct inventory inventory_union(const struct inventory *a, const struct inventory *b, struct arena *arena);

@@ -79,6 +79,31 @@ static void versions_do_not_count(void **state)
         assert_int_equal(result.count, 0);
 }
 
+static void an_object_of_the_cluster_has_no_namespace(void **state)
+{
+        static const struct {
+                const char *old, *now;
+                size_t stale, both;
+        } cases[] = {
+                { "ns", "", 0, 2 }, { "", "ns", 0, 2 }, { "ns", "ns", 0, 1 }, { "", "", 0, 1 }, { "other", "ns", 1, 2 },
+        };
+        cleanup(arena_free) struct arena *arena = arena_new();
+        size_t i;
+
+        (void)state;
+        for (i = 0; i < COUNT(cases); i++) {
+                struct object_id old[] = { { "example.org", "v1", "Tenant", cases[i].old, "a" } };
+                struct object_id now[] = { { "example.org", "v1", "Other", "z", "a" },
+                                           { "example.org", "v1", "Tenant", "zz", "a" },
+                                           { "example.org", "v1", "Tenant", cases[i].now, "a" },
+                                           { "example.org", "v1", "Tenant", "", "b" } };
+                struct inventory left = { old, 1 }, right = { now, 4 }, one = { now + 2, 1 };
+
+                assert_int_equal(inventory_difference(&left, &right, arena).count, cases[i].stale);
+                assert_int_equal(inventory_union(&left, &one, arena).count, cases[i].both);
+        }
+}
+
 static void order_of_kinds(void **state)
 {
         static const struct object_id ordered[] = {
@@ -108,9 +133,8 @@ static void order_of_kinds(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(ids_go_both_ways),
-                cmocka_unit_test(what_is_no_id_is_refused),
-                cmocka_unit_test(versions_do_not_count),
+                cmocka_unit_test(ids_go_both_ways),      cmocka_unit_test(what_is_no_id_is_refused),
+                cmocka_unit_test(versions_do_not_count), cmocka_unit_test(an_object_of_the_cluster_has_no_namespace),
                 cmocka_unit_test(order_of_kinds),
         };
 
