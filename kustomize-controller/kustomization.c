@@ -54,6 +54,7 @@ static int run_begin(struct run *run, struct reconcile *reconcile, struct error 
         run->resource = kube_resource_intern(KUSTOMIZATION_GROUP, "v1", "Kustomization", "kustomizations", true);
         object_patch_begin(&run->patch, reconcile->runtime->client, run->resource, STATUS_MANAGER, owned_conditions, run->object);
         TRY(kind_decode(&kustomization_kind, run->object, run->arena, &run->spec, &run->status, error));
+        run->was_ready = condition_ready(run->object);
         run->timeout_ns = timeout_of(&run->spec);
         run->retry_ns = run->spec.retry_interval ? *run->spec.retry_interval : run->spec.interval;
         return 0;

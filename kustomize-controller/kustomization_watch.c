@@ -332,15 +332,21 @@ struct controller kustomization_controller = { .kind = &kustomization_kind,
 
 /* ---- dependents ---- */
 
+/*
+ * The cache lags: one that has just found this Kustomization unfinished may not show it yet. So whenever something changed here all dependents
+ * are woken (one that runs now runs once more), and otherwise those that are known to wait.
+ */
 void wake_dependents(struct run *run)
 {
         struct controller *controller = run->reconcile->controller;
+        const char *applied = run->status.last_applied_revision;
+        bool news = !run->was_ready || !applied || !run->revision || strcmp(applied, run->revision) != 0;
         cleanup(cache_list_release) struct cache_list list = CACHE_LIST_NULL;
 
         cache_find(controller_cache(controller), "dependency", arena_printf(run->arena, "%s/%s", run->namespace, run->name), &list);
         for (size_t i = 0; i < list.count; i++)
-                if (view_is(scan_string(scan_get(condition_of(list.items[i], CONDITION_READY), "reason")),
-                            REASON_DEPENDENCY_NOT_READY))
+                if (news || view_is(scan_string(scan_get(condition_of(list.items[i], CONDITION_READY), "reason")),
+                                    REASON_DEPENDENCY_NOT_READY))
                         controller_enqueue(controller, list.items[i]->namespace, list.items[i]->name, QUEUE_PRIORITY_NORMAL);
 }
 

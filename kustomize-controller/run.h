@@ -78,6 +78,7 @@ struct run {
         const char *namespace, *name;
         struct kustomization_spec spec;
         struct kustomization_status status; /* as it was at the beginning */
+        bool was_ready;
         struct object_patch patch;
         struct kube_client *client;           /* of what is applied: impersonating if need be; owned */
         const struct kube_resource *resource; /* of Kustomizations */
