@@ -32,6 +32,21 @@ def test_unsupported_field_is_refused_by_name(space, git_server, field):
     assert not find_condition(o, "Stalled") and not find_condition(o, "FetchFailed")
 
 
+def test_include_that_is_gone_is_not_missed(space):
+    """A condition that Flux left behind must not keep the object from being ready."""
+    repository = space.repository(FILES)
+    space.source(repository)
+    o = space.ready("GitRepository")
+    left = {"type": "IncludeUnavailable", "status": "True", "reason": "NotFound", "message": "gone", "lastTransitionTime": "2026-01-01T00:00:00Z",
+            "observedGeneration": 1}
+    status, answer = space.kube.call("PATCH", space.kube.path("GitRepository", space.name, "app") + "/status",
+                                     {"status": {"conditions": o["status"]["conditions"] + [left]}}, "application/merge-patch+json")
+    assert status == 200, answer
+    space.reconcile("GitRepository")
+    space.kube.wait("GitRepository", "app", space.name, lambda o: not find_condition(o, "IncludeUnavailable"))
+    space.ready("GitRepository")
+
+
 def test_service_account_is_refused_by_name(space):
     space.source(space.repository(FILES), provider="azure", serviceAccountName="robot")
     o = space.kube.wait_condition("GitRepository", "app", space.name, "True", type="Stalled")
