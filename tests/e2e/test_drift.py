@@ -125,6 +125,19 @@ def test_annotation_that_switches_it_off(space):
     space.patch("ConfigMap", "a", {"metadata": {"annotations": {"kustomize.toolkit.fluxcd.io/reconcile": "disabled"}}, "data": {"k": "changed"}}, manager="kubectl-edit")
     space.ready("Kustomization", handled=space.reconcile("Kustomization"))
     assert space.get("ConfigMap", "a")["data"]["k"] == "changed"
+    space.patch("ConfigMap", "a", {"metadata": {"annotations": {"kustomize.toolkit.fluxcd.io/reconcile": None}}}, manager="kubectl-edit")
+    space.ready("Kustomization", handled=space.reconcile("Kustomization"))
+    assert space.get("ConfigMap", "a")["data"]["k"] == "one"
+
+
+def test_object_made_once_is_made_again(space):
+    """ssa: IfNotPresent: what is left alone while it is there comes back when it is gone."""
+    files = {"a.yaml": FILES["a.yaml"].replace("  name: a\n", "  name: a\n  annotations:\n    kustomize.toolkit.fluxcd.io/ssa: IfNotPresent\n")}
+    space.deploy(files, targetNamespace=space.name)
+    space.ready("Kustomization", handled=space.reconcile("Kustomization"))   # finds it there
+    space.kube.delete("ConfigMap", "a", space.name)
+    space.reconcile("Kustomization")
+    space.kube.wait("ConfigMap", "a", space.name, lambda o: o and o["data"]["k"] == "one")
 
 
 def test_edit_while_the_controller_is_away(own_stack, space_in):
