@@ -98,7 +98,7 @@ $(foreach c,$(CONTROLLERS),$(eval $(call controller_rules,$(c))))
 ifeq ($(MODE),release)
 $(BUILD)/bin/%: $(OBJECTS)/bin/%
 	@mkdir -p $(@D)
-	$(Q)cp $< $@
+	$(Q)cp --remove-destination $< $@
 endif
 
 # Unit tests: one program per room, linked with the library (and the controller whose folder they are named after).

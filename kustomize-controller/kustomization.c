@@ -278,8 +278,11 @@ int kustomization_reconcile(struct context *ctx, struct reconcile *reconcile, st
 
         r = run_begin(&run, reconcile, error);
         context_open(&work, reconcile->runtime->context, r < 0 ? CLOCK_NEVER : clock_now_ms() + run.timeout_ns / NANOSECONDS_MS);
-        if (r < 0) {
+        if (r < 0) { /* nothing is applied and nothing deleted by a specification that cannot be read */
+                run_stalled(&run, REASON_INVALID_SPEC, true, "%s", error_message(error));
                 reconcile->terminal = true;
+                if (run_end(&run, &failure) < 0)
+                        error_wrap(error, "%s", error_message(&failure));
                 return -1;
         }
         if (json_path(run.object, "metadata", "deletionTimestamp", NULL))

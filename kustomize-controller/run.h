@@ -40,6 +40,7 @@
 #define REASON_HEALTH_CHECK_FAILED      "HealthCheckFailed"
 #define REASON_HEALTH_CHECK_CANCELED    "HealthCheckCanceled"
 #define REASON_UNSUPPORTED              "UnsupportedField"
+#define REASON_INVALID_SPEC             "InvalidSpec"
 
 /* The process's own; set up by main.c before the first run. */
 struct kustomize {
