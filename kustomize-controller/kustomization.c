@@ -293,7 +293,8 @@ int kustomization_reconcile(struct context *ctx, struct reconcile *reconcile, st
             context_cause(ctx) == CONTEXT_SUPERSEDED)
                 superseded(&run);
         else if (r < 0 && failure.kind == ERROR_CANCELLED)
-                return error_move(error, &failure); /* the process ends or is no leader any more: nothing is to be said */
+                /* The process ends or is no leader any more: nothing failed, but what was applied until now must be in the inventory. */
+                return run_end(&run, error) < 0 ? -1 : error_move(error, &failure);
         else if (r < 0 && !run.revision)
                 return run_end(&run, error) < 0 ? -1 : error_move(error, &failure); /* of the API: retried with back-off */
         else if (r < 0)

@@ -156,8 +156,12 @@ static int check_dependency(struct context *ctx, struct run *run, const struct d
                 return 0;
         }
         source = json_path(dependency, "spec", "sourceRef", NULL);
-        source_namespace = json_string(json_get(source, "namespace"), namespace);
-        own_namespace = run->spec.source_ref->namespace ? run->spec.source_ref->namespace : run->namespace;
+        source_namespace = json_string(json_get(source, "namespace"), "");
+        if (!*source_namespace)
+                source_namespace = namespace;
+        own_namespace = run->spec.source_ref->namespace ? run->spec.source_ref->namespace : "";
+        if (!*own_namespace)
+                own_namespace = run->namespace;
         if (same_text(json_string(json_get(source, "name"), ""), run->spec.source_ref->name) &&
             same_text(json_string(json_get(source, "kind"), ""), run->spec.source_ref->kind) &&
             same_text(source_namespace, own_namespace) &&
