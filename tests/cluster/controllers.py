@@ -6,7 +6,7 @@ import urllib.request
 import yaml
 
 from cluster.cluster import http_get
-from cluster.kube import parse_metrics
+from cluster.kube import ApiError, parse_metrics
 from cluster.process import free_port, until
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -142,6 +142,14 @@ class Stack:
         return self
 
 
+def serves(kube, kind):
+    try:
+        kube.list(kind)
+    except ApiError:
+        return False
+    return True
+
+
 def install(kube):
     """What a user installs, but for the pods: no kubelet runs them, so the Deployments are scaled to none."""
     with open(f"{ROOT}/manifests/install.yaml") as f:
@@ -154,6 +162,6 @@ def install(kube):
     for o in objects:
         if o["kind"] == "CustomResourceDefinition":
             kube.wait_condition("CustomResourceDefinition", o["metadata"]["name"], None, type="Established", current=False)
-            # Established comes a second before the storage is there; until then whoever asks is told to come back later.
-            kube.list(o["spec"]["names"]["kind"])
+            # Established comes a second before the storage is there, and sometimes before discovery knows of it.
+            until(lambda kind=o["spec"]["names"]["kind"]: serves(kube, kind), 30, f"the server serves {o['metadata']['name']}")
     kube.apply([o for o in objects if o["kind"] not in first], manager="install")
