@@ -2,6 +2,7 @@
 #
 #   make                release binaries into build/bin
 #   make test           everything: unit tests (plain and sanitized), end to end on a real control plane
+#   make soak           ten minutes of random kills
 #   make demo           a throw-away cluster kept equal to a Git repository
 #   make bench          figures, beside those of the reference; BENCH='--count 1000' for the slope
 #   make install        into DESTDIR/PREFIX/bin
@@ -57,7 +58,7 @@ PACKAGE_LIBS  := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lpthread -l
 # A dry -n run and a missing library both end here, with the line that helps.
 ifneq ($(filter-out format help,$(or $(MAKECMDGOALS),all)),)
 ifneq ($(shell pkg-config --atleast-version=1.8 libgit2 2>/dev/null && pkg-config --exists $(PACKAGES) 2>/dev/null && echo yes),yes)
-ifeq ($(filter deps test demo bench fuzz,$(MAKECMDGOALS)),)
+ifeq ($(filter deps test soak demo bench fuzz,$(MAKECMDGOALS)),)
 $(error weir's libraries are not all there: run 'make deps', or as root: tests/packages.sh)
 endif
 endif
