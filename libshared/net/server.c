@@ -326,10 +326,13 @@ void server_stop(struct server **server, int64_t drain_ms)
         if (s->daemon) {
                 int socket = MHD_quiesce_daemon(s->daemon);
 
+                /* Refuses from now on; closed only when the daemon's thread, which may still look at it, has ended. */
                 if (socket >= 0)
-                        close(socket);
+                        shutdown(socket, SHUT_RDWR);
                 wait_idle(s, drain_ms);
                 MHD_stop_daemon(s->daemon);
+                if (socket >= 0)
+                        close(socket);
         }
         pthread_cond_destroy(&s->idle);
         pthread_mutex_destroy(&s->lock);
