@@ -20,7 +20,6 @@
 #define SECOND_NS       INT64_C(1000000000)
 #define MINIMUM_TIMEOUT (30 * SECOND_NS)
 #define FINAL_WRITE_MS  5000
-#define NANOSECONDS_MS  1000000
 
 static const char *const owned_conditions[] = { CONDITION_READY, CONDITION_RECONCILING, CONDITION_STALLED, CONDITION_HEALTHY,
                                                 NULL };

@@ -8,8 +8,6 @@
 
 #include <string.h>
 
-#define NANOSECONDS_MS 1000000
-
 void run_client(struct run *run)
 {
         const struct runtime *runtime = run->reconcile->runtime;

@@ -11,8 +11,6 @@
 
 #include <string.h>
 
-#define NANOSECONDS_MS 1000000
-
 static bool policy_is(const struct run *run, const char *policy)
 {
         return run->spec.deletion_policy && strcmp(run->spec.deletion_policy, policy) == 0;

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NANOSECONDS_MS 1000000
 /* Without any event at all, everything is asked about again after so long. */
 #define RECHECK_MS        (6 * 60 * 60 * INT64_C(1000))
 #define RECHECK_INTERVALS 10

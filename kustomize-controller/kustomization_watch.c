@@ -236,6 +236,13 @@ static void definition_changed(struct controller *controller, const struct cache
 
 const char *config_selector; /* set by main.c once the flags are read */
 
+/* What decides about every write: a change of one has everything verified anew. */
+#define ADMISSION(kind_, plural_)                                                                                                  \
+        {                                                                                                                          \
+                .group = "admissionregistration.k8s.io", .version = "v1", .kind = (kind_), .plural = (plural_),                    \
+                .cluster_scoped = true, .metadata_only = true, .optional = true, .map = admission_changed                          \
+        }
+
 static const struct controller_watch watches[] = {
         { .group = SOURCE_GROUP,
           .version = "v1",
@@ -273,38 +280,10 @@ static const struct controller_watch watches[] = {
           .label_selector = &config_selector,
           .unless_gate = "DisableConfigWatchers",
           .map = secret_changed },
-        { .group = "admissionregistration.k8s.io",
-          .version = "v1",
-          .kind = "ValidatingWebhookConfiguration",
-          .plural = "validatingwebhookconfigurations",
-          .cluster_scoped = true,
-          .metadata_only = true,
-          .optional = true,
-          .map = admission_changed },
-        { .group = "admissionregistration.k8s.io",
-          .version = "v1",
-          .kind = "MutatingWebhookConfiguration",
-          .plural = "mutatingwebhookconfigurations",
-          .cluster_scoped = true,
-          .metadata_only = true,
-          .optional = true,
-          .map = admission_changed },
-        { .group = "admissionregistration.k8s.io",
-          .version = "v1",
-          .kind = "ValidatingAdmissionPolicy",
-          .plural = "validatingadmissionpolicies",
-          .cluster_scoped = true,
-          .metadata_only = true,
-          .optional = true,
-          .map = admission_changed },
-        { .group = "admissionregistration.k8s.io",
-          .version = "v1",
-          .kind = "ValidatingAdmissionPolicyBinding",
-          .plural = "validatingadmissionpolicybindings",
-          .cluster_scoped = true,
-          .metadata_only = true,
-          .optional = true,
-          .map = admission_changed },
+        ADMISSION("ValidatingWebhookConfiguration", "validatingwebhookconfigurations"),
+        ADMISSION("MutatingWebhookConfiguration", "mutatingwebhookconfigurations"),
+        ADMISSION("ValidatingAdmissionPolicy", "validatingadmissionpolicies"),
+        ADMISSION("ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings"),
         { .group = "apiextensions.k8s.io",
           .version = "v1",
           .kind = "CustomResourceDefinition",
