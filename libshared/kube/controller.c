@@ -92,9 +92,10 @@ void controller_enqueue(struct controller *controller, const char *namespace, co
 void controller_enqueue_for(struct controller *controller, const char *namespace, const char *name, int priority, const char *kind,
                             const struct cache_object *trigger)
 {
-        queue_add(controller->state->queue, namespace, name, priority);
+        /* In this order: the run that the event itself begins is not to be ended by it. */
         if (controller->state->supersede)
                 supersede(controller->state, namespace, name, kind, trigger);
+        queue_add(controller->state->queue, namespace, name, priority);
 }
 
 void controller_event(struct controller *controller, const struct cache_event *event)

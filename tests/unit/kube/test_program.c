@@ -55,6 +55,8 @@ static int reconcile(struct context *ctx, struct reconcile *run, struct error *e
         atomic_fetch_add(&shared->runs, 1);
         if (strcmp(mode, "wait") == 0) {
                 r = context_sleep(ctx, 20000, error);
+        } else if (strcmp(mode, "moment") == 0) {
+                r = context_sleep(ctx, 10, error);
         } else if (strcmp(mode, "stubborn") == 0) {
                 struct context deaf;
 
@@ -525,6 +527,24 @@ static void a_change_supersedes_the_run_if_the_gate_says_so(void **state)
         assert_int_equal(end(&process), 0);
 }
 
+/* Two threads are in it: the one that brings the event, and the idle worker that the event wakes. */
+static void a_change_does_not_supersede_the_run_that_it_begins(void **state)
+{
+        struct process process;
+
+        (void)state;
+        set_thing(1, "", "once");
+        begin(&process, (const char *const[]){ "--feature-gates=Supersede=true", NULL });
+        for (int i = 1; i <= 50; i++) {
+                assert_true(reaches(&shared->ended, i));
+                set_thing(i + 1, "", "moment");
+        }
+        assert_true(reaches(&shared->ended, 51));
+        assert_int_equal(shared->superseded, 0);
+        kill(process.pid, SIGTERM);
+        assert_int_equal(end(&process), 0);
+}
+
 int main(void)
 {
         static const struct CMUnitTest tests[] = {
@@ -535,6 +555,7 @@ int main(void)
                 cmocka_unit_test(a_run_that_honours_its_token_ends_at_once),
                 cmocka_unit_test(a_run_that_does_not_is_left_behind),
                 cmocka_unit_test(a_change_supersedes_the_run_if_the_gate_says_so),
+                cmocka_unit_test(a_change_does_not_supersede_the_run_that_it_begins),
         };
 
         shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
