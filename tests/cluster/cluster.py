@@ -41,6 +41,12 @@ def tool(name):
     return tools([name])[0]
 
 
+def flux_tool(name):
+    """The path of one of Flux's own programs: flux, source-controller, kustomize-controller."""
+    folder = subprocess.run([f"{HERE}/build-flux", name], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+    return os.path.join(folder, name)
+
+
 def http_get(port, path, token=None, https=True):
     """(status, body) of one GET on loopback; (0, b"") while nobody answers."""
     try:
