@@ -1,0 +1,365 @@
+"""The unmodified flux command line against our controllers: what a user types, what it prints, and its exit status."""
+import json
+import os
+import re
+import subprocess
+import time
+
+import pytest
+import yaml
+
+from cluster.cluster import flux_tool
+from cluster.controllers import NAMESPACE
+from cluster.process import until
+from peers.kubelet import Kubelet
+
+APP = """\
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: web
+spec:
+  replicas: 0
+  selector:
+    matchLabels: {app: web}
+  template:
+    metadata:
+      labels: {app: web}
+    spec:
+      containers:
+      - name: web
+        image: example.com/web:1
+        env: [{name: COLOR, value: "${color}"}, {name: SIZE, value: "${size}"}]
+"""
+SERVICE = "apiVersion: v1\nkind: Service\nmetadata:\n  name: web\nspec:\n  ports: [{port: 80}]\n"
+SETTINGS = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: settings\ndata: {k: %s}\n"
+
+
+class Flux:
+    """flux with the kubeconfig of somebody, in a namespace. Each command returns what was printed, on either stream."""
+
+    def __init__(self, space, kubeconfig, folder):
+        # A dead proxy: nothing that it looks for outside of the cluster is found, or waited for.
+        self.environment = {"PATH": os.environ["PATH"], "HOME": folder, "KUBECONFIG": kubeconfig, "HTTPS_PROXY": "http://127.0.0.1:1"}
+        self.program, self.namespace, self.folder = flux_tool("flux"), space.name, folder
+
+    def __call__(self, command, exit=0, seconds=60, namespace=None):
+        arguments = [self.program, *command.split(), f"--namespace={namespace or self.namespace}"]
+        done = subprocess.run(arguments, env=self.environment, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True, timeout=seconds)
+        assert done.returncode == exit, f"flux {command}: exit status {done.returncode}\n{done.stdout}"
+        return done.stdout
+
+    def table(self, command):
+        """The rows of a table, as dictionaries by column."""
+        lines = [[cell.strip() for cell in line.split("\t")] for line in self(command).splitlines() if line.strip()]
+        return [dict(zip(lines[0], line)) for line in lines[1:]]
+
+
+@pytest.fixture
+def flux(space, tmp_path):
+    """As an administrator of the test's namespace, who has the cluster's own role admin there and nothing elsewhere."""
+    space.apply([{"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "ada"}},
+                 {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "ada"},
+                  "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "admin"},
+                  "subjects": [{"kind": "ServiceAccount", "name": "ada", "namespace": space.name}]}])
+    return Flux(space, space.stack.plane.write_kubeconfig(f"kubeconfig-{space.name}", space.kube.token_of(space.name, "ada")), str(tmp_path))
+
+
+@pytest.fixture
+def admin(space, tmp_path):
+    """As one who may do everything."""
+    return Flux(space, space.stack.plane.admin, str(tmp_path))
+
+
+@pytest.fixture
+def app(space):
+    """A Deployment and a Service, applied with variables from a ConfigMap; returns the repository."""
+    space.apply([{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "vars"}, "data": {"color": "blue"}}])
+    return space.deploy({"deploy/web.yaml": APP, "deploy/svc.yaml": SERVICE}, path="./deploy", targetNamespace=space.name, wait=True,
+                        postBuild={"substitute": {"size": "xl"}, "substituteFrom": [{"kind": "ConfigMap", "name": "vars"}]})
+
+
+def short(revision):
+    return f"main@sha1:{revision[:8]}"
+
+
+def full(revision):
+    return f"main@sha1:{revision}"
+
+
+# -- looking
+
+def test_get(app, flux):
+    revision = app.head()
+    source = {"NAME": "app", "REVISION": short(revision), "SUSPENDED": "False", "READY": "True", "MESSAGE": f"stored artifact for revision '{short(revision)}'"}
+    applied = {"NAME": "app", "REVISION": short(revision), "SUSPENDED": "False", "READY": "True", "MESSAGE": f"Applied revision: {short(revision)}"}
+    assert flux.table("get sources git") == [source]
+    assert flux.table("get kustomizations app") == [applied]
+    assert flux.table("get kustomizations --status-selector ready=true") == [applied]
+    assert flux("get kustomizations --status-selector ready=false --no-header").strip() == ""
+    assert "✗ Kustomization object 'nope' not found" in flux("get kustomizations nope", exit=1)
+
+
+def test_get_of_everything(app, space, flux, admin):
+    everything = flux("get all")
+    assert re.search(r"^gitrepository/app\s.*\bTrue\s", everything, re.M) and re.search(r"^kustomization/app\s.*\bTrue\s", everything, re.M)
+    assert [row["REVISION"] for row in admin.table("get kustomizations --all-namespaces") if row["NAMESPACE"] == space.name] == [short(app.head())]
+
+
+def test_get_waits_for_changes(app, space, flux):
+    """get --watch prints a row for each change, until it is ended."""
+    command = [flux.program, "get", "kustomizations", "--watch", "--namespace", space.name]
+    with subprocess.Popen(command, env=flux.environment, stdout=subprocess.PIPE, text=True) as watch:
+        try:
+            assert short(app.head()) in watch.stdout.readline() + watch.stdout.readline()
+            revision = space.push(app, {"deploy/svc.yaml": SERVICE.replace("80", "81")})
+            assert any(f"Applied revision: {short(revision)}" in line for line in watch.stdout)
+        finally:
+            watch.kill()
+
+
+def test_tree(app, space, flux):
+    """What is in the inventory, and what belongs to those: with an inner Kustomization, and with what Kubernetes made."""
+    assert flux("tree kustomization app").split("\n")[:3] == [f"Kustomization/{space.name}/app", f"├── Service/{space.name}/web", f"└── Deployment/{space.name}/web"]
+    assert flux("tree kustomization app --compact").strip() == f"Kustomization/{space.name}/app"
+    inner = yaml.safe_dump({"apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization", "metadata": {"name": "inner"}, "spec": {
+        "interval": "1h", "prune": True, "path": "./inner", "targetNamespace": space.name, "sourceRef": {"kind": "GitRepository", "name": "app"}}})
+    revision = space.push(app, {"deploy/inner.yaml": inner, "inner/settings.yaml": SETTINGS % "v"})
+    space.ready("Kustomization", revision=revision)
+    space.ready("Kustomization", "inner", revision=revision)
+    assert flux("tree kustomization app --compact").split("\n")[:2] == [f"Kustomization/{space.name}/app", f"└── Kustomization/{space.name}/inner"]
+    assert f"    └── ConfigMap/{space.name}/settings" in flux("tree kustomization app")
+    tree = json.loads(flux("tree kustomization app --output json"))
+    assert tree["resource"]["GroupKind"] == {"Group": "kustomize.toolkit.fluxcd.io", "Kind": "Kustomization"}
+    assert [r["resource"]["GroupKind"]["Kind"] for r in tree["resources"]] == ["Service", "Deployment", "Kustomization"]
+
+
+def test_trace(app, space, flux):
+    """From an applied object to the commit."""
+    for what in ("deployment web", "web --kind Service --api-version v1"):
+        text = flux(f"trace {what}")
+        fields = re.findall(r"^(\w+): +(.*)$", text, re.M)
+        assert ("Status", "Managed by Flux") in fields and ("Kustomization", "app") in fields and ("GitRepository", "app") in fields
+        assert ("Path", "./deploy") in fields and ("Target", space.name) in fields and ("Branch", "main") in fields and ("URL", app.url) in fields
+        assert fields.count(("Revision", full(app.head()))) == 2 and ("Message", f"Applied revision: {full(app.head())}") in fields
+        assert sum(value.startswith("Last reconciled at ") for _, value in fields) == 2
+    space.apply(SETTINGS % "v")
+    assert "object not managed by Flux" in flux("trace configmap settings")
+
+
+def test_events(app, space, flux):
+    space.wait_event("Kustomization", "ReconciliationSucceeded")
+    found = flux("events")
+    assert re.search(r"Normal\s+NewArtifact\s+GitRepository/app\s+stored artifact for commit 'change'", found)
+    assert re.search(rf"Normal\s+Progressing\s+Kustomization/app\s+Service/{space.name}/web created", found)
+    about = flux("events --for Kustomization/app")
+    assert re.search(r"Normal\s+ReconciliationSucceeded\s+Kustomization/app\s+Reconciliation finished in \S+, next run in 1h0m0s", about)
+    assert "Warning" not in flux("events --types Warning")
+    space.push(app, {"deploy/svc.yaml": "kind: [\n"})
+    space.not_ready("Kustomization", reason="BuildFailed")
+    space.wait_event("Kustomization", "BuildFailed")
+    assert re.search(r"Warning\s+BuildFailed\s+Kustomization/app", flux("events --types Warning"))
+
+
+def test_stats(app, space, flux):
+    rows = {row["RECONCILERS"]: row for row in flux.table("stats")}
+    size = space.get("GitRepository")["status"]["artifact"]["size"]
+    assert rows["GitRepository"] == {"RECONCILERS": "GitRepository", "RUNNING": "1", "FAILING": "0", "SUSPENDED": "0", "STORAGE": f"{size} B"}
+    assert [rows["Kustomization"][column] for column in ("RUNNING", "FAILING", "SUSPENDED")] == ["1", "0", "0"]
+    space.push(app, {"deploy/svc.yaml": "kind: [\n"})
+    space.not_ready("Kustomization", reason="BuildFailed")
+    flux("suspend source git app")
+    rows = {row["RECONCILERS"]: row for row in flux.table("stats")}
+    assert [rows["Kustomization"][column] for column in ("RUNNING", "FAILING", "SUSPENDED")] == ["1", "1", "0"]
+    assert rows["GitRepository"]["SUSPENDED"] == "1"
+
+
+def test_debug(app, flux):
+    assert flux("debug kustomization app --show-vars") == "color=blue\nsize=xl\n"
+    status = yaml.safe_load(flux("debug kustomization app --show-status"))
+    assert status["lastAppliedRevision"] == full(app.head()) and status["inventory"]["entries"][1]["id"].endswith("_web_apps_Deployment")
+    assert {c["type"]: c["status"] for c in status["conditions"]} == {"Ready": "True", "Healthy": "True"}
+    history = yaml.safe_load(flux("debug kustomization app --show-history"))
+    assert history[0]["lastReconciledStatus"] == "ReconciliationSucceeded" and history[0]["metadata"] == {"revision": full(app.head())}
+
+
+def test_export(app, space, flux):
+    o = yaml.safe_load(flux("export kustomization app"))
+    assert o["kind"] == "Kustomization" and "status" not in o and "finalizers" not in o["metadata"]
+    assert o["spec"] == {"interval": "1h0m0s", "path": "./deploy", "prune": True, "wait": True, "targetNamespace": space.name, "sourceRef": {"kind": "GitRepository", "name": "app"},
+                         "postBuild": {"substitute": {"size": "xl"}, "substituteFrom": [{"kind": "ConfigMap", "name": "vars"}]}}
+    o = yaml.safe_load(flux("export source git --all"))
+    assert o["spec"] == {"interval": "1h0m0s", "ref": {"branch": "main"}, "timeout": "1m0s", "url": app.url}
+
+
+def test_check_and_version(stack, space, admin):
+    text = admin("check", namespace=NAMESPACE)
+    for line in ("✔ kustomize-controller: deployment ready", "✔ source-controller: deployment ready", "✔ gitrepositories.source.toolkit.fluxcd.io/v1",
+                 "✔ kustomizations.kustomize.toolkit.fluxcd.io/v1", "✔ all checks passed"):
+        assert line in text
+    version = yaml.safe_load(admin("version", namespace=NAMESPACE))
+    image = space.kube.get("Deployment", "source-controller", NAMESPACE)["spec"]["template"]["spec"]["containers"][0]["image"]
+    assert version["source-controller"] == version["kustomize-controller"] == image.rpartition(":")[2]
+
+
+# -- acting
+
+def test_create(space, flux):
+    """The way in that the README shows: each command waits until it is done."""
+    repository = space.repository({"deploy/settings.yaml": SETTINGS % "v"})
+    revision = full(repository.head())
+    assert f"✔ fetched revision: {revision}" in flux(f"create source git app --url={repository.url} --branch=main --interval=1m")
+    text = flux(f"create kustomization app --source=GitRepository/app --path=./deploy --prune --wait --interval=10m --target-namespace={space.name}")
+    assert f"✔ applied revision {revision}" in text
+    assert space.get("ConfigMap", "settings")["data"] == {"k": "v"}
+
+
+def test_reconcile(app, space, flux):
+    """It ends when the request was handled: what it prints is what is there by then."""
+    revision = app.commit({"deploy/svc.yaml": SERVICE.replace("80", "81")})
+    assert flux("reconcile source git app").splitlines() == [
+        f"► annotating GitRepository app in {space.name} namespace", "✔ GitRepository annotated", "◎ waiting for GitRepository reconciliation",
+        f"✔ fetched revision {full(revision)}"]
+    assert flux("reconcile kustomization app").splitlines() == [
+        f"► annotating Kustomization app in {space.name} namespace", "✔ Kustomization annotated", "◎ waiting for Kustomization reconciliation",
+        f"✔ applied revision {full(revision)}"]
+    assert space.get("Service", "web")["spec"]["ports"][0]["port"] == 81
+    o = space.get("Kustomization")
+    assert o["status"]["lastHandledReconcileAt"] == o["metadata"]["annotations"]["reconcile.fluxcd.io/requestedAt"]
+
+
+def test_reconcile_with_source(app, space, flux):
+    revision = app.commit({"deploy/svc.yaml": SERVICE.replace("80", "81")})
+    lines = flux("reconcile kustomization app --with-source").splitlines()
+    assert f"✔ fetched revision {full(revision)}" in lines and lines[-1] == f"✔ applied revision {full(revision)}"
+    assert space.get("Service", "web")["spec"]["ports"][0]["port"] == 81
+
+
+def test_reconcile_that_fails(app, space, flux):
+    """A failure that is tried again is waited for, and then said; one that is not is said at once."""
+    space.push(app, {"deploy/svc.yaml": "kind: [\n"})
+    space.not_ready("Kustomization", reason="BuildFailed")
+    assert "✗ context deadline exceeded" in flux("reconcile kustomization app --timeout=3s", exit=1)
+    space.spec("Kustomization", decryption={"provider": "sops"})
+    start = time.monotonic()
+    assert "✗ " in flux("reconcile kustomization app --timeout=40s", exit=1)
+    assert time.monotonic() - start < 20
+
+
+def test_suspend_and_resume(app, space, flux):
+    assert flux("suspend kustomization app").splitlines() == [f"► suspending kustomization app in {space.name} namespace", "✔ kustomization suspended"]
+    assert flux.table("get kustomizations")[0]["SUSPENDED"] == "True"
+    assert "✗ resource is suspended" in flux("reconcile kustomization app", exit=1)
+    assert flux("suspend source git app").splitlines()[-1] == "✔ source git suspended"
+    revision = app.commit({"deploy/svc.yaml": SERVICE.replace("80", "81")})
+    assert flux("resume source git app").splitlines() == [
+        f"► resuming source git app in {space.name} namespace", "✔ source git resumed", "◎ waiting for GitRepository reconciliation",
+        "✔ GitRepository app reconciliation completed", f"✔ fetched revision {full(revision)}"]
+    assert space.get("Service", "web")["spec"]["ports"][0]["port"] == 80
+    assert flux("resume kustomization app").splitlines() == [
+        f"► resuming kustomization app in {space.name} namespace", "✔ kustomization resumed", "◎ waiting for Kustomization reconciliation",
+        "✔ Kustomization app reconciliation completed", f"✔ applied revision {full(revision)}"]
+    assert space.get("Service", "web")["spec"]["ports"][0]["port"] == 81
+    assert flux.table("get kustomizations")[0]["SUSPENDED"] == "False"
+
+
+def test_suspend_and_resume_of_all(app, space, flux):
+    space.kustomization("more", path="./deploy", namePrefix="more-", postBuild={"substitute": {"size": "s", "color": "red"}}, targetNamespace=space.name)
+    space.ready("Kustomization", "more")
+    assert flux("suspend kustomization --all").count("✔ kustomization suspended") == 2
+    assert {row["SUSPENDED"] for row in flux.table("get kustomizations")} == {"True"}
+    text = flux("resume kustomization --all --wait")
+    assert "✔ Kustomization app reconciliation completed" in text and "✔ Kustomization more reconciliation completed" in text
+
+
+def test_delete(app, space, flux):
+    """The command deletes; what was applied goes with it, and the source with its artifact."""
+    assert flux("delete kustomization app -s").splitlines() == [f"► deleting kustomization app in {space.name} namespace", "✔ kustomization deleted"]
+    space.gone("Kustomization")
+    space.gone("Deployment", "web")
+    assert flux("delete source git app --silent").splitlines()[-1] == "✔ source git deleted"
+    space.gone("GitRepository")
+    assert "not found" in flux("delete kustomization app -s", exit=1)
+
+
+# -- the working tree against the cluster
+
+def test_build(app, space, flux):
+    objects = [o for o in yaml.safe_load_all(flux(f"build kustomization app --path {app.work}/deploy")) if o]
+    assert sorted(o["kind"] for o in objects) == ["Deployment", "Service"]
+    for o in objects:
+        assert o["metadata"]["labels"] == {"kustomize.toolkit.fluxcd.io/name": "app", "kustomize.toolkit.fluxcd.io/namespace": space.name}
+        live = space.get(o["kind"], "web")
+        assert live["metadata"]["labels"] == o["metadata"]["labels"]
+        if o["kind"] == "Deployment":
+            assert o["spec"]["template"]["spec"]["containers"][0]["env"] == live["spec"]["template"]["spec"]["containers"][0]["env"] == [
+                {"name": "COLOR", "value": "blue"}, {"name": "SIZE", "value": "xl"}]
+
+
+def test_diff(app, space, flux):
+    """Nothing to say, exit status 0; drift, exit status 1, and the cluster is as it was."""
+    command = f"diff kustomization app --path {app.work}/deploy --progress-bar=false"
+    assert flux(command) == ""
+    app.commit({"deploy/web.yaml": APP.replace("web:1", "web:2"), "deploy/settings.yaml": SETTINGS % "v"}, delete=["deploy/svc.yaml"], push=False)
+    text = flux(command, exit=1)
+    assert f"► Deployment/{space.name}/web drifted" in text and "- example.com/web:1\n+ example.com/web:2" in text.replace("  ", "")
+    assert f"► ConfigMap/{space.name}/settings created" in text and f"► Service/{space.name}/web deleted" in text
+    assert "identified at least one change, exiting with non-zero exit code" in text
+    assert space.get("ConfigMap", "settings") is None and space.get("Service", "web") is not None
+
+
+# -- logs
+
+@pytest.fixture(scope="module")
+def kubelet(stack, authority):
+    """Pods of the controllers, whose logs are those of our processes."""
+    kubelet = Kubelet(stack.kube, authority.issue("kubelet"))
+    for name, controller in stack.controllers.items():
+        kubelet.run(stack.kube.get("Deployment", name, NAMESPACE), controller.process.log)
+    yield kubelet
+    kubelet.close()
+
+
+LINE = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) (debug|info|error) (\w*)(?:/([\w-]+)\.([\w-]+))? - (.*?) *$")
+
+
+def lines(text):
+    """(level, kind, name, namespace, message) of each line; there is nothing else in it."""
+    found = [LINE.match(line) for line in text.splitlines()]
+    assert all(found), text
+    return [match.groups()[1:] for match in found]
+
+
+def test_logs(app, space, admin, kubelet):
+    """By kind, name, level and age; the messages are those of the objects' own history."""
+    here = space.name
+    found = lines(admin("logs --kind=Kustomization --name=app"))
+    assert ("info", "Kustomization", "app", here, "server-side apply completed") in found and all(line[1:4] == ("Kustomization", "app", here) for line in found)
+    assert [line for line in lines(admin("logs --kind=GitRepository")) if line[4] == "stored artifact for commit 'change'"] == [
+        ("info", "GitRepository", "app", here, "stored artifact for commit 'change'")]
+    assert lines(admin("logs --name=nope")) == [] and lines(admin("logs --level=error")) == []
+    space.push(app, {"deploy/svc.yaml": "kind: [\n"})
+    space.not_ready("Kustomization", reason="BuildFailed")
+    failures = until(lambda: lines(admin("logs --level=error --since=1m")), 10, "the failure in the log")
+    assert all(line[:4] == ("error", "Kustomization", "app", here) for line in failures)
+    assert re.match(r"Reconciliation failed after \S+, next try in \S+ .+", failures[0][4])
+    assert len(lines(admin("logs --tail=1 --all-namespaces"))) <= 2
+    assert any("sinceSeconds=60" in path for path in kubelet.requests) and any("tailLines=1" in path for path in kubelet.requests)
+    everybody = lines(admin("logs --all-namespaces"))
+    assert {line[1] for line in everybody if line[3] == here} == {"Kustomization", "GitRepository"}
+
+
+def test_logs_of_the_last_second_only(app, space, admin, kubelet):
+    until(lambda: lines(admin("logs")) and not lines(admin("logs --since=1s")), 20, "a second in which nothing happened")
+
+
+def test_logs_that_are_followed(app, space, admin, kubelet):
+    command = [admin.program, "logs", "--follow", "--kind=Kustomization", "--namespace", space.name]
+    with subprocess.Popen(command, env=admin.environment, stdout=subprocess.PIPE, text=True) as follow:
+        try:
+            assert f"Kustomization/app.{space.name}" in follow.stdout.readline()
+            space.push(app, {"deploy/svc.yaml": "kind: [\n"})
+            assert any(" error " in line and "Reconciliation failed after" in line for line in follow.stdout)
+        finally:
+            follow.kill()
