@@ -151,21 +151,24 @@ void buffer_add_base64(struct buffer *buffer, struct view bytes)
         }
 }
 
+/* From '+' to 'z'. A table: a Secret or a bundle of certificates has hundreds of thousands of these. */
+static const signed char base64_digits[] = {
+        62, -1, -1, -1, 63, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, -1, -1, -1, -1, -1, -1, -1, 0,  1,  2,  3,  4,
+        5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, -1, -1, -1, -1, -1, -1,
+        26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51,
+};
+
 static int base64_digit(char c)
 {
-        if (c >= 'A' && c <= 'Z')
-                return c - 'A';
-        if (c >= 'a' && c <= 'z')
-                return c - 'a' + 26;
-        if (c >= '0' && c <= '9')
-                return c - '0' + 52;
-        return c == '+' ? 62 : c == '/' ? 63 : -1;
+        return c >= '+' && c <= 'z' ? base64_digits[c - '+'] : -1;
 }
 
 int buffer_add_base64_decoded(struct buffer *buffer, struct view text)
 {
+        char bytes[768]; /* collected, so that the buffer is asked now and then */
         uint32_t group = 0;
         unsigned digits = 0, padding = 0;
+        size_t count = 0;
 
         for (size_t i = 0; i < text.length; i++) {
                 char c = text.data[i];
@@ -183,15 +186,21 @@ int buffer_add_base64_decoded(struct buffer *buffer, struct view text)
                         return -1;
                 group = group << 6 | (uint32_t)digit;
                 if (++digits == 4) {
-                        char bytes[3] = { (char)(group >> 16), (char)(group >> 8), (char)group };
-
-                        buffer_add(buffer, bytes, 3);
+                        bytes[count++] = (char)(group >> 16);
+                        bytes[count++] = (char)(group >> 8);
+                        bytes[count++] = (char)group;
+                        if (count == sizeof(bytes)) {
+                                buffer_add(buffer, bytes, count);
+                                count = 0;
+                        }
                         digits = 0;
                         group = 0;
                 }
         }
         if ((digits || padding) && digits + padding != 4)
                 return -1;
+        if (count > 0)
+                buffer_add(buffer, bytes, count);
         if (digits == 2) {
                 buffer_add_char(buffer, (char)(group >> 4));
         } else if (digits == 3) {
