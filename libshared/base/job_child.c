@@ -154,6 +154,22 @@ static void rules_optional(struct rules *rules, const char *const *paths, size_t
         }
 }
 
+/* Where certificates are instead of in the places above. */
+static void rules_certificates(struct rules *rules)
+{
+        const char *file = getenv("SSL_CERT_FILE"), *directories = getenv("SSL_CERT_DIR");
+        struct view rest = view_of(directories), path;
+
+        if (file)
+                rules_optional(rules, &file, 1);
+        while (view_split(&rest, ':', &path)) {
+                char *name = memory_string_n(path.data, path.length);
+
+                rules_optional(rules, (const char *const *)&name, 1);
+                free(name);
+        }
+}
+
 static int rules_granted(struct rules *rules, const struct job_request *request, const int *granted, struct error *err)
 {
         const char *entry = request->paths;
@@ -214,8 +230,10 @@ static int sandbox(const struct job_child *child, const int *granted, struct err
         int kept[1 + JOB_DESCRIPTOR_LIMIT];
 
         TRY(rules_granted(&rules, request, granted, err));
-        if (request->network)
+        if (request->network) {
                 rules_optional(&rules, network_paths, sizeof(network_paths) / sizeof(network_paths[0]));
+                rules_certificates(&rules);
+        }
         if (request->processes)
                 rules_optional(&rules, process_paths, sizeof(process_paths) / sizeof(process_paths[0]));
         filter.files = rules.count > 0;

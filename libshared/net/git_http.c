@@ -5,6 +5,7 @@
  * transfer is paused, so a fast server cannot fill the memory.
  */
 #include "net/git_internal.h"
+#include "net/roots.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -74,11 +75,15 @@ static CURLcode add_authorities(CURL *easy, void *tls, void *data)
         const struct git_session *session = data;
         struct view pem = session->request->authorities;
         X509_STORE *store = SSL_CTX_get_cert_store(tls);
-        BIO *memory = BIO_new_mem_buf(pem.data, (int)pem.length);
+        BIO *memory;
         X509 *certificate;
         int count = 0;
 
         (void)easy;
+        roots_trust(store);
+        if (pem.length == 0)
+                return CURLE_OK;
+        memory = BIO_new_mem_buf(pem.data, (int)pem.length);
         while (memory && (certificate = PEM_read_bio_X509(memory, NULL, NULL, NULL))) {
                 count += X509_STORE_add_cert(store, certificate) == 1;
                 X509_free(certificate);
@@ -124,10 +129,13 @@ int git_curl_connection(CURL *easy, struct git_session *session, struct error *e
         curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)(left < CONNECT_MS ? left : CONNECT_MS));
         curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)left);
         curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-        if (session->request->authorities.length > 0) {
-                curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, add_authorities);
-                curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, session);
-        }
+        /* libcurl would make objects of every authority of the system. */
+        curl_easy_setopt(easy, CURLOPT_CAINFO, NULL);
+        curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
+        curl_easy_setopt(easy, CURLOPT_PROXY_CAINFO, NULL);
+        curl_easy_setopt(easy, CURLOPT_PROXY_CAPATH, NULL);
+        curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, add_authorities);
+        curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, session);
         return set_proxy(easy, session, err);
 }
 

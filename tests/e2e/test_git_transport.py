@@ -84,6 +84,22 @@ def test_private_authority(space, tls_git_server, authority):
     space.ready("GitRepository", revision=repository.head())
 
 
+def test_authorities_of_the_system(own_stack, space_in, tls_git_server, authority):
+    """SSL_CERT_FILE, wherever it is; what is written into it later counts without a restart."""
+    stack = own_stack(start=False)
+    bundle = f"{stack.plane.workspace.folder('system')}/bundle.pem"
+    with open(bundle, "w") as f:
+        f.write("# nobody yet\n")
+    stack.source.process.env["SSL_CERT_FILE"] = bundle
+    space = space_in(stack.start())
+    repository = space.repository(FILES)
+    space.source(tls_git_server.url(repository.name))
+    assert "unable to get local issuer certificate" in message(space.not_ready("GitRepository", reason="GitOperationFailed"))
+    with open(bundle, "a") as f:
+        f.write(read(authority.certificate))
+    space.ready("GitRepository", revision=repository.head())
+
+
 def test_mutual_tls(space, git_server, authority, certificate):
     server = GitServer(git_server.folder, certificate, client_ca=authority.certificate)
     own, key = authority.issue(f"client-{space.name}")
