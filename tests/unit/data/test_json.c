@@ -3,24 +3,11 @@
 #include "base/cleanup.h"
 #include "base/memory.h"
 
+#include "../json_test.h"
+
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
-
-static struct json *parsed(const char *text)
-{
-        struct json *json = NULL;
-        struct error error = ERROR_NULL;
-
-        if (json_parse(view_of(text), &json, &error) != 0)
-                fail_msg("%s: %s", text, error_message(&error));
-        return json;
-}
 
 static void accepted_text_prints_the_same(void **state)
 {
@@ -57,7 +44,7 @@ static void accepted_text_prints_the_same(void **state)
 
         (void)state;
         for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-                cleanup(json_free) struct json *json = parsed(cases[i].text);
+                cleanup(json_free) struct json *json = json_of(cases[i].text);
                 cleanup(free_string) char *text = json_text(json);
 
                 assert_non_null(json);
@@ -208,7 +195,7 @@ static void bytes_are_limited(void **state)
 
 static void absent_and_null_differ(void **state)
 {
-        cleanup(json_free) struct json *json = parsed("{\"n\":null,\"l\":[null],\"o\":{\"p\":{\"q\":7}}}");
+        cleanup(json_free) struct json *json = json_of("{\"n\":null,\"l\":[null],\"o\":{\"p\":{\"q\":7}}}");
 
         (void)state;
         assert_int_equal(json_type(json_get(json, "n")), JSON_NULL);
@@ -227,7 +214,7 @@ static void absent_and_null_differ(void **state)
 static void readers_fall_back(void **state)
 {
         cleanup(json_free) struct json *json =
-                parsed("{\"s\":\"a\\u0000b\",\"i\":-3,\"u\":18446744073709551615,\"f\":2.5,\"b\":true}");
+                json_of("{\"s\":\"a\\u0000b\",\"i\":-3,\"u\":18446744073709551615,\"f\":2.5,\"b\":true}");
 
         (void)state;
         assert_true(view_equal(json_view(json_get(json, "s")), (struct view){ "a\0b", 3 }));
@@ -312,7 +299,7 @@ static void equality_is_by_value(void **state)
 
         (void)state;
         for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-                cleanup(json_free) struct json *a = parsed(cases[i].a), *b = parsed(cases[i].b);
+                cleanup(json_free) struct json *a = json_of(cases[i].a), *b = json_of(cases[i].b);
 
                 if (json_equal(a, b) != cases[i].equal || json_equal(b, a) != cases[i].equal)
                         fail_msg("%s and %s", cases[i].a, cases[i].b);
@@ -323,7 +310,7 @@ static void equality_is_by_value(void **state)
 
 static void sorted_print_is_canonical(void **state)
 {
-        cleanup(json_free) struct json *json = parsed("{\"b\":1,\"a\":{\"é\":1,\"z\":[{\"y\":1,\"x\":2}],\"Z\":0},\"\":{}}");
+        cleanup(json_free) struct json *json = json_of("{\"b\":1,\"a\":{\"é\":1,\"z\":[{\"y\":1,\"x\":2}],\"Z\":0},\"\":{}}");
         cleanup(buffer_release) struct buffer buffer = BUFFER_NULL;
 
         (void)state;
@@ -333,7 +320,7 @@ static void sorted_print_is_canonical(void **state)
 
 static void print_honours_the_buffers_limit(void **state)
 {
-        cleanup(json_free) struct json *json = parsed("[1,2,3,4,5,6,7,8,9]");
+        cleanup(json_free) struct json *json = json_of("[1,2,3,4,5,6,7,8,9]");
         cleanup(buffer_release) struct buffer buffer = BUFFER_LIMIT(8);
 
         (void)state;
@@ -343,7 +330,7 @@ static void print_honours_the_buffers_limit(void **state)
 
 static void copies_share_nothing(void **state)
 {
-        cleanup(json_free) struct json *json = parsed("{\"f\":1.50,\"l\":[\"a\\u0000b\",null]}");
+        cleanup(json_free) struct json *json = json_of("{\"f\":1.50,\"l\":[\"a\\u0000b\",null]}");
         struct json *copy = json_copy(json);
         char *text;
 

@@ -3,23 +3,10 @@
 #include "base/cleanup.h"
 #include "base/str.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
+#include "../json_test.h"
+
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
-
-static struct json *parsed(const char *text)
-{
-        struct json *json = NULL;
-        struct error error = ERROR_NULL;
-
-        if (json_parse(view_of(text), &json, &error) != 0)
-                fail_msg("%s: %s", text, error_message(&error));
-        return json;
-}
 
 static void assert_text(const struct json *json, const char *expected)
 {
@@ -55,8 +42,8 @@ static void merge_patch_applies(void **state)
 
         (void)state;
         for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-                cleanup(json_free) struct json *patch = parsed(cases[i].patch);
-                cleanup(json_free) struct json *result = patch_merge_apply(parsed(cases[i].target), patch);
+                cleanup(json_free) struct json *patch = json_of(cases[i].patch);
+                cleanup(json_free) struct json *result = patch_merge_apply(json_of(cases[i].target), patch);
 
                 assert_text(result, cases[i].result);
                 assert_text(patch, cases[i].patch);
@@ -90,7 +77,7 @@ static void merge_patch_is_created(void **state)
 
         (void)state;
         for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-                cleanup(json_free) struct json *before = parsed(cases[i].before), *after = parsed(cases[i].after);
+                cleanup(json_free) struct json *before = json_of(cases[i].before), *after = json_of(cases[i].after);
                 cleanup(json_free) struct json *patch = patch_merge_create(before, after);
 
                 if (cases[i].patch)
@@ -235,7 +222,7 @@ static void json_patch_applies(void **state)
 
         (void)state;
         for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-                cleanup(json_free) struct json *document = parsed(cases[i].document), *operations = parsed(cases[i].operations);
+                cleanup(json_free) struct json *document = json_of(cases[i].document), *operations = json_of(cases[i].operations);
                 cleanup(error_release) struct error error = ERROR_NULL;
 
                 assert_int_equal(patch_json_apply(&document, operations, &error), cases[i].message ? -1 : 0);
@@ -246,13 +233,13 @@ static void json_patch_applies(void **state)
 
 static void copies_that_double_are_stopped(void **state)
 {
-        cleanup(json_free) struct json *document = parsed("{\"a\":[\"x\"]}"), *operations = json_new_array();
+        cleanup(json_free) struct json *document = json_of("{\"a\":[\"x\"]}"), *operations = json_new_array();
         cleanup(error_release) struct error error = ERROR_NULL;
         int i;
 
         (void)state;
         for (i = 0; i < 64; i++)
-                json_append(operations, parsed("{\"op\":\"copy\",\"from\":\"/a\",\"path\":\"/a/-\"}"));
+                json_append(operations, json_of("{\"op\":\"copy\",\"from\":\"/a\",\"path\":\"/a/-\"}"));
         assert_int_equal(patch_json_apply(&document, operations, &error), -1);
         assert_int_equal(error.kind, ERROR_TOO_LARGE);
         assert_text(document, "{\"a\":[\"x\"]}");
@@ -260,15 +247,15 @@ static void copies_that_double_are_stopped(void **state)
 
 static void operations_are_limited(void **state)
 {
-        cleanup(json_free) struct json *document = parsed("{\"a\":1}"), *operations = json_new_array();
+        cleanup(json_free) struct json *document = json_of("{\"a\":1}"), *operations = json_new_array();
         cleanup(error_release) struct error error = ERROR_NULL;
         int i;
 
         (void)state;
         for (i = 0; i < PATCH_OPERATIONS_LIMIT; i++)
-                json_append(operations, parsed("{\"op\":\"test\",\"path\":\"/a\",\"value\":1}"));
+                json_append(operations, json_of("{\"op\":\"test\",\"path\":\"/a\",\"value\":1}"));
         assert_int_equal(patch_json_apply(&document, operations, &error), 0);
-        json_append(operations, parsed("{\"op\":\"test\",\"path\":\"/a\",\"value\":1}"));
+        json_append(operations, json_of("{\"op\":\"test\",\"path\":\"/a\",\"value\":1}"));
         assert_int_equal(patch_json_apply(&document, operations, &error), -1);
         assert_int_equal(error.kind, ERROR_TOO_LARGE);
 }

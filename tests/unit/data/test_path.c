@@ -2,23 +2,10 @@
 
 #include "base/cleanup.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
+#include "../json_test.h"
+
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
-
-static struct json *parsed(const char *text)
-{
-        struct json *json = NULL;
-        struct error error = ERROR_NULL;
-
-        if (json_parse(view_of(text), &json, &error) != 0)
-                fail_msg("%s: %s", text, error_message(&error));
-        return json;
-}
 
 static void get_finds_what_the_rfc_says(void **state)
 {
@@ -52,7 +39,7 @@ static void get_finds_what_the_rfc_says(void **state)
                 { "//", NULL },
                 { "/foo/18446744073709551616", NULL },
         };
-        cleanup(json_free) struct json *json = parsed(document);
+        cleanup(json_free) struct json *json = json_of(document);
         size_t i;
 
         (void)state;
@@ -106,7 +93,7 @@ static void writes_change_one_place(void **state)
 
         (void)state;
         for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-                cleanup(json_free) struct json *json = parsed(cases[i].document), *taken = NULL;
+                cleanup(json_free) struct json *json = json_of(cases[i].document), *taken = NULL;
                 cleanup(error_release) struct error error = ERROR_NULL;
                 struct view pointer = view_of(cases[i].pointer);
                 char *text;

@@ -12,7 +12,7 @@
 #include "data/json.h"
 #include "kube/client.h"
 
-#include "../test.h"
+#include "../json_test.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -134,14 +134,4 @@ static inline int fake_error(struct error *error, int code, const char *reason, 
         error_set_reason(error, kind, reason, "%s", message);
         error->http_status = code;
         return -1;
-}
-
-static inline struct json *fake_json(const char *text)
-{
-        struct json *json = NULL;
-        struct error error = ERROR_NULL;
-
-        if (json_parse(view_of(text), &json, &error) != 0)
-                fail_msg("%s: %s", text, error_message(&error));
-        return json;
 }

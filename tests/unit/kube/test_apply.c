@@ -4,6 +4,7 @@
 #include "kube/meta.h"
 #include "kube/parallel.h"
 
+#include "fake_resources.h"
 #include "fake_server.h"
 
 #include <stdio.h>
@@ -17,46 +18,6 @@ static struct {
         int version;
         const char *refuse_create; /* the temporary object as well */
 } cluster;
-
-static const struct kube_resource resources[] = {
-        { "", "v1", "ConfigMap", "configmaps", "v1", true },
-        { "", "v1", "Namespace", "namespaces", "v1", false },
-        { "apps", "v1", "Deployment", "deployments", "apps/v1", true },
-};
-
-int kube_resource_find(struct context *context, struct kube_client *client, const char *group, const char *version,
-                       const char *kind, const struct kube_resource **ret_resource, struct error *error)
-{
-        size_t i;
-
-        (void)context;
-        (void)client;
-        for (i = 0; i < COUNT(resources); i++)
-                if (!strcmp(resources[i].kind, kind) && !strcmp(resources[i].group, group)) {
-                        *ret_resource = &resources[i];
-                        return 0;
-                }
-        error_set_reason(error, ERROR_NOT_FOUND, "NoKindMatch", "no matches for kind \"%s\" in version \"%s/%s\"", kind, group,
-                         version);
-        return KUBE_NO_MATCH;
-}
-
-void kube_resource_forget(struct kube_client *client, const char *group)
-{
-        (void)client;
-        (void)group;
-}
-
-const struct kube_resource *kube_resource_intern(const char *group, const char *version, const char *kind, const char *plural,
-                                                 bool namespaced)
-{
-        (void)group;
-        (void)version;
-        (void)kind;
-        (void)plural;
-        (void)namespaced;
-        return &resources[0];
-}
 
 static char *path_of(const struct kube_request *request)
 {
@@ -98,7 +59,7 @@ static struct json *applied(const struct json *old, const struct json *body)
                 json_set_string(metadata, "uid", "00000000-0000-0000-0000-000000000001");
         }
         if (!JSON_PATH(object, "metadata", "managedFields"))
-                json_set(metadata, "managedFields", fake_json(OWN_ENTRY));
+                json_set(metadata, "managedFields", json_of(OWN_ENTRY));
         return object;
 }
 
@@ -106,7 +67,7 @@ static int serve_apply(const struct kube_request *request, const char *text, con
                        struct error *error)
 {
         const struct json *old = json_get(cluster.objects, path);
-        cleanup(json_free) struct json *body = fake_json(text);
+        cleanup(json_free) struct json *body = json_of(text);
         cleanup(json_free) struct json *object = applied(old, body);
 
         assert_true(request->force);
@@ -143,7 +104,7 @@ static int serve(const struct kube_request *request, const char *body, struct js
                 *ret_json = json_new_object();
                 return 0;
         case KUBE_PATCH_JSON:
-                json_set(json_get(json_get(cluster.objects, path), "metadata"), "managedFields", fake_json(OWN_ENTRY));
+                json_set(json_get(json_get(cluster.objects, path), "metadata"), "managedFields", json_of(OWN_ENTRY));
                 *ret_json = json_new_object();
                 return 0;
         default:
@@ -225,7 +186,7 @@ static struct apply_settings settings_with_table(void)
 
 static struct apply_object object_of(const char *text)
 {
-        cleanup(json_free) struct json *json = fake_json(text);
+        cleanup(json_free) struct json *json = json_of(text);
 
         return (struct apply_object){
                 .api_version = arena_view(arena, json_view(json_get(json, "apiVersion"))),
@@ -283,7 +244,7 @@ static const struct json *stored(const char *name)
 static void store(const char *name, const char *text)
 {
         cleanup(free_string) char *path = memory_printf("configmaps/ns/%s", name);
-        cleanup(json_free) struct json *body = fake_json(text);
+        cleanup(json_free) struct json *body = json_of(text);
         struct json *object = applied(NULL, body);
 
         if (JSON_PATH(body, "metadata", "managedFields"))
@@ -296,7 +257,7 @@ static void watch_shows(const char *name)
 {
         cleanup(free_string) char *text = json_text(stored(name));
 
-        drift_update(table, &(struct drift_key){ &resources[0], "ns", name }, stored(name) ? DRIFT_SEEN : DRIFT_DELETED,
+        drift_update(table, &(struct drift_key){ &fake_resources[0], "ns", name }, stored(name) ? DRIFT_SEEN : DRIFT_DELETED,
                      stored(name) ? view_of(text) : VIEW_NULL);
 }
 
@@ -331,7 +292,7 @@ static void watched_object_costs_what_changed(void **state)
         (void)state;
         run_one(&settings, MAP("a", "", "{\"a\":\"b\"}"), false);
         watch_shows("a");
-        drift_watch_synced(table, &resources[0], true);
+        drift_watch_synced(table, &fake_resources[0], true);
         assert_string_equal(run_one(&settings, MAP("a", "", "{\"a\":\"b\"}"), true), "-> ConfigMap/ns/a unchanged");
 
         /* A new payload: tried and applied, not read. */

@@ -92,7 +92,7 @@ static int setup(void **state)
 
 static struct json *some_object(void)
 {
-        return fake_json(
+        return json_of(
                 "{\"apiVersion\":\"v1\",\"kind\":\"Thing\",\"metadata\":{\"namespace\":\"ns\",\"name\":\"app\",\"uid\":\"u\","
                 "\"resourceVersion\":\"7\",\"annotations\":{\"event.toolkit.fluxcd.io/env\":\"prod\",\"other\":\"x\"}}}");
 }
@@ -126,7 +126,7 @@ static void same_event_is_counted(void **state)
         assert_int_equal(fake_count(), 3);
         assert_non_null(strstr(fake.requests[1].body, "\"count\":2"));
         assert_non_null(strstr(fake.requests[2].body, "\"count\":3"));
-        body = fake_json(fake.requests[0].body);
+        body = json_of(fake.requests[0].body);
         assert_string_equal(json_string(JSON_PATH(body, "involvedObject", "name"), ""), "app");
         assert_string_equal(json_string(JSON_PATH(body, "metadata", "annotations", "event.toolkit.fluxcd.io/env"), ""), "prod");
         assert_null(JSON_PATH(body, "metadata", "annotations", "other"));
@@ -206,7 +206,7 @@ static void memory_of_events_is_bounded(void **state)
 static void receiver_gets_the_keys_of_flux(void **state)
 {
         cleanup(json_free) struct json *object = some_object();
-        cleanup(json_free) struct json *metadata = fake_json("{\"kustomize.toolkit.fluxcd.io/revision\":\"main@sha1:1\"}");
+        cleanup(json_free) struct json *metadata = json_of("{\"kustomize.toolkit.fluxcd.io/revision\":\"main@sha1:1\"}");
         cleanup(json_free) struct json *body = NULL;
         cleanup(buffer_release) struct buffer keys = BUFFER_NULL;
         struct event_recorder *recorder = started("http://receiver");
@@ -216,7 +216,7 @@ static void receiver_gets_the_keys_of_flux(void **state)
         event_record(recorder, object, EVENT_TRACE, "Quiet", NULL, "not posted");
         event_recorder_stop(&recorder, 5000);
         assert_int_equal(receiver.posts, 1);
-        body = fake_json(receiver.bodies[0]);
+        body = json_of(receiver.bodies[0]);
         JSON_EACH(body, member)
                 buffer_printf(&keys, "%s ", member.key);
         assert_string_equal(buffer_string(&keys),
@@ -268,7 +268,7 @@ static void hanging_receiver_delays_nobody(void **state)
 
 static void object_without_a_namespace_is_refused(void **state)
 {
-        cleanup(json_free) struct json *object = fake_json("{\"kind\":\"Thing\",\"metadata\":{\"name\":\"x\"}}");
+        cleanup(json_free) struct json *object = json_of("{\"kind\":\"Thing\",\"metadata\":{\"name\":\"x\"}}");
         struct event_recorder *recorder = started(NULL);
 
         (void)state;

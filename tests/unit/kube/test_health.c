@@ -2,44 +2,11 @@
 
 #include "kube/parallel.h"
 
+#include "fake_resources.h"
 #include "fake_server.h"
 
 #include <sched.h>
 #include <stdio.h>
-
-static const struct kube_resource resources[] = {
-        { "", "v1", "ConfigMap", "configmaps", "v1", true },
-        { "apps", "v1", "Deployment", "deployments", "apps/v1", true },
-        { "batch", "v1", "Job", "jobs", "batch/v1", true },
-};
-
-int kube_resource_find(struct context *context, struct kube_client *client, const char *group, const char *version,
-                       const char *kind, const struct kube_resource **ret_resource, struct error *error)
-{
-        size_t i;
-
-        (void)context;
-        (void)client;
-        (void)version;
-        for (i = 0; i < COUNT(resources); i++)
-                if (!strcmp(resources[i].kind, kind) && !strcmp(resources[i].group, group)) {
-                        *ret_resource = &resources[i];
-                        return 0;
-                }
-        error_set_reason(error, ERROR_NOT_FOUND, "NoKindMatch", "no matches for kind \"%s\"", kind);
-        return KUBE_NO_MATCH;
-}
-
-const struct kube_resource *kube_resource_intern(const char *group, const char *version, const char *kind, const char *plural,
-                                                 bool namespaced)
-{
-        (void)group;
-        (void)version;
-        (void)kind;
-        (void)plural;
-        (void)namespaced;
-        return &resources[0];
-}
 
 /* Deployments are available from the request on that their name says: "after-3". Names with "missing", "stuck" speak for themselves. */
 static struct json *deployment(const char *name, size_t requests)
@@ -58,9 +25,9 @@ static struct json *deployment(const char *name, size_t requests)
         json_set_string(json_object_at(object, "metadata"), "name", name);
         json_set_string(json_object_at(object, "metadata"), "resourceVersion", "7");
         if (strstr(name, "stuck"))
-                json_set(object, "status", fake_json(stuck));
+                json_set(object, "status", json_of(stuck));
         else if (requests >= after)
-                json_set(object, "status", fake_json(ready));
+                json_set(object, "status", json_of(ready));
         return object;
 }
 

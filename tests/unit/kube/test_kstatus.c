@@ -4,19 +4,9 @@
 #include "base/clock.h"
 #include "data/json.h"
 
-#include "../test.h"
+#include "../json_test.h"
 
 #include <string.h>
-
-static struct json *json_of(const char *text)
-{
-        struct json *json = NULL;
-        struct error error = ERROR_NULL;
-
-        if (json_parse(view_of(text), &json, &error) != 0)
-                fail_msg("%s: %s", text, error_message(&error));
-        return json;
-}
 
 #define CURRENT  KSTATUS_CURRENT
 #define PROGRESS KSTATUS_IN_PROGRESS

@@ -2,22 +2,12 @@
 
 #include "base/cleanup.h"
 
-#include "../test.h"
+#include "../json_test.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 static struct arena *arena;
-
-static struct json *json_of(const char *text)
-{
-        struct json *json = NULL;
-        struct error error = ERROR_NULL;
-
-        if (json_parse(view_of(text), &json, &error) != 0)
-                fail_msg("%s: %s", text, error_message(&error));
-        return json;
-}
 
 static const struct field_set *set_of(const char *text)
 {

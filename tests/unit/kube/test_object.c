@@ -3,14 +3,11 @@
 #include "base/cleanup.h"
 #include "kube/meta.h"
 
+#include "../json_test.h"
+
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 struct wheel {
         const char *name;
@@ -78,16 +75,6 @@ static const struct kind bicycle_kind = {
         .status_initial = "{\"observedGeneration\":-1}",
 };
 
-static struct json *parsed(const char *text)
-{
-        struct json *json = NULL;
-        struct error error = ERROR_NULL;
-
-        if (json_parse(view_of(text), &json, &error) != 0)
-                fail_msg("%s: %s", text, error_message(&error));
-        return json;
-}
-
 static void names_are_camel_case(void **state)
 {
         static const struct {
@@ -112,7 +99,7 @@ static void names_are_camel_case(void **state)
 static void every_type_is_decoded(void **state)
 {
         cleanup(arena_free) struct arena *arena = arena_new();
-        cleanup(json_free) struct json *json = parsed(
+        cleanup(json_free) struct json *json = json_of(
                 "{\"ownerName\":\"Anna\",\"colour\":\"blue\",\"frameNumber\":\"42\",\"builtAt\":\"2026-01-02T03:04:05Z\","
                 "\"modelURL\":\"x\","
                 "\"fast\":false,\"electric\":true,\"gears\":3,\"serviceInterval\":\"1h0m1.5s\",\"lights\":false,\"bells\":0,"
@@ -149,7 +136,7 @@ static void absence_is_visible(void **state)
 {
         cleanup(arena_free) struct arena *arena = arena_new();
         cleanup(json_free) struct json *json =
-                parsed("{\"ownerName\":\"Bo\",\"electric\":false,\"frameNumber\":null,\"gears\":null}");
+                json_of("{\"ownerName\":\"Bo\",\"electric\":false,\"frameNumber\":null,\"gears\":null}");
         cleanup(error_release) struct error error = ERROR_NULL;
         struct bicycle_spec spec;
 
@@ -215,7 +202,7 @@ static void bad_fields_are_named(void **state)
                 buffer_printf(&expected, "Bicycle/garage/b1: %s", cases[i].message);
                 json_set_string(json_object_at(object, "metadata"), "namespace", "garage");
                 json_set_string(json_object_at(object, "metadata"), "name", "b1");
-                json_set(object, "spec", parsed(buffer_string(&text)));
+                json_set(object, "spec", json_of(buffer_string(&text)));
 
                 assert_int_equal(kind_decode(&bicycle_kind, object, arena, &spec, NULL, &error), -1);
                 assert_int_equal(error.kind, ERROR_INVALID);
@@ -241,7 +228,7 @@ static void encoding_leaves_out_what_is_absent(void **state)
         (void)state;
         for (i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
                 cleanup(arena_free) struct arena *arena = arena_new();
-                cleanup(json_free) struct json *json = parsed(texts[i]), *encoded = NULL;
+                cleanup(json_free) struct json *json = json_of(texts[i]), *encoded = NULL;
                 cleanup(error_release) struct error error = ERROR_NULL;
                 cleanup(free_string) char *text = NULL;
                 struct bicycle_spec spec;
@@ -279,7 +266,7 @@ static void absent_status_is_the_initial_one(void **state)
         (void)state;
         for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
                 cleanup(arena_free) struct arena *arena = arena_new();
-                cleanup(json_free) struct json *json = parsed(cases[i].object);
+                cleanup(json_free) struct json *json = json_of(cases[i].object);
                 cleanup(error_release) struct error error = ERROR_NULL;
                 struct bicycle_status status;
 
@@ -331,8 +318,8 @@ static void metadata_is_decoded(void **state)
 {
         cleanup(arena_free) struct arena *arena = arena_new();
         cleanup(json_free) struct json *json =
-                parsed("{\"name\":\"a\",\"namespace\":\"b\",\"generation\":3,\"resourceVersion\":\"77\",\"finalizers\":[\"x\"],"
-                       "\"annotations\":{\"reconcile.fluxcd.io/requestedAt\":\"now\"},\"managedFields\":[{}]}");
+                json_of("{\"name\":\"a\",\"namespace\":\"b\",\"generation\":3,\"resourceVersion\":\"77\",\"finalizers\":[\"x\"],"
+                        "\"annotations\":{\"reconcile.fluxcd.io/requestedAt\":\"now\"},\"managedFields\":[{}]}");
         cleanup(error_release) struct error error = ERROR_NULL;
         struct object_meta meta;
 

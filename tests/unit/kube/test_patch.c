@@ -36,7 +36,7 @@ static int serve(const struct kube_request *request, const char *body, struct js
         }
         assert_int_equal(request->verb, KUBE_PATCH_MERGE);
         assert_string_equal(request->field_manager, "gotk-kustomize-controller");
-        patch = fake_json(body);
+        patch = json_of(body);
         lock = json_string(JSON_PATH(patch, "metadata", "resourceVersion"), NULL);
         metadata = json_get(server.object, "metadata");
         if (lock && strcmp(lock, json_string(json_get(metadata, "resourceVersion"), "")))
@@ -58,7 +58,7 @@ static int setup(void **state)
         server.gone = false;
         server.version = 10;
         json_free(&server.object);
-        server.object = fake_json(OBJECT("10", "}"));
+        server.object = json_of(OBJECT("10", "}"));
         return 0;
 }
 
@@ -155,7 +155,7 @@ static void conditions_of_others(void **state)
 
         (void)state;
         for (i = 0; i < COUNT(cases); i++) {
-                cleanup(json_free) struct json *object = fake_json(OBJECT("9", "}"));
+                cleanup(json_free) struct json *object = json_of(OBJECT("9", "}"));
                 cleanup(object_patch_release) struct object_patch patch = OBJECT_PATCH_NULL;
                 cleanup(error_release) struct error error = ERROR_NULL;
                 cleanup(buffer_release) struct buffer found = BUFFER_NULL;
@@ -165,10 +165,10 @@ static void conditions_of_others(void **state)
 
                 setup(NULL);
                 context_open(&context, NULL, CLOCK_NEVER);
-                json_set(json_object_at(object, "status"), "conditions", fake_json(cases[i].before));
+                json_set(json_object_at(object, "status"), "conditions", json_of(cases[i].before));
                 begin(&patch, object);
-                json_set(json_object_at(object, "status"), "conditions", fake_json(cases[i].after));
-                json_set(json_object_at(server.object, "status"), "conditions", fake_json(cases[i].latest));
+                json_set(json_object_at(object, "status"), "conditions", json_of(cases[i].after));
+                json_set(json_object_at(server.object, "status"), "conditions", json_of(cases[i].latest));
                 if (object_patch_write(&context, &patch, object, &error) != 0)
                         buffer_add_string(&found, error_message(&error));
                 else
@@ -183,7 +183,7 @@ static void conditions_of_others(void **state)
 
 static void foreign_finalizer_survives_ours_being_removed(void **state)
 {
-        cleanup(json_free) struct json *object = fake_json(OBJECT("9", ",\"finalizers\":[\"finalizers.fluxcd.io\"]}"));
+        cleanup(json_free) struct json *object = json_of(OBJECT("9", ",\"finalizers\":[\"finalizers.fluxcd.io\"]}"));
         cleanup(object_patch_release) struct object_patch patch = OBJECT_PATCH_NULL;
         cleanup(error_release) struct error error = ERROR_NULL;
         cleanup(free_string) char *finalizers = NULL;
@@ -192,7 +192,7 @@ static void foreign_finalizer_survives_ours_being_removed(void **state)
         (void)state;
         context_open(&context, NULL, CLOCK_NEVER);
         json_set(json_object_at(server.object, "metadata"), "finalizers",
-                 fake_json("[\"finalizers.fluxcd.io\",\"example.com/other\"]"));
+                 json_of("[\"finalizers.fluxcd.io\",\"example.com/other\"]"));
         begin(&patch, object);
         assert_true(finalizer_remove(object, "finalizers.fluxcd.io"));
         assert_int_equal(object_patch_write(&context, &patch, object, &error), 0);
@@ -203,7 +203,7 @@ static void foreign_finalizer_survives_ours_being_removed(void **state)
 
 static void gone_while_deleting_is_written(void **state)
 {
-        cleanup(json_free) struct json *object = fake_json(OBJECT("9", ",\"deletionTimestamp\":\"2020-01-01T00:00:00Z\"}"));
+        cleanup(json_free) struct json *object = json_of(OBJECT("9", ",\"deletionTimestamp\":\"2020-01-01T00:00:00Z\"}"));
         cleanup(object_patch_release) struct object_patch patch = OBJECT_PATCH_NULL;
         cleanup(error_release) struct error error = ERROR_NULL;
 
