@@ -1,136 +1,8 @@
-#include "../test.h"
+#include "api_server.h"
 
-#include "../fake_server.h"
-
-#include "base/clock.h"
 #include "data/json.h"
-#include "kube/client_private.h"
 
-#include <sys/stat.h>
-
-#define FLOW   "X-Kubernetes-PF-FlowSchema-UID: u\r\n"
 #define STATUS "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"status\":\"Failure\""
-
-static struct io *io;
-static struct fake_identity ca, identity;
-static char directory[] = "/tmp/weir-client-XXXXXX";
-
-/* What the scripted API server saw and does. */
-struct script {
-        const char *headers; /* of every answer */
-        fake_handler *handle;
-        pthread_mutex_t lock;
-        struct buffer log; /* "METHOD target body\n" of everything but pings; under lock */
-        _Atomic int count, pings, failures;
-        char *authorization; /* of the last request; under lock */
-        _Atomic int mode;
-};
-
-static enum fake_next serve(void *data, struct fake_connection *connection, const struct fake_request *request)
-{
-        struct script *script = data;
-
-        if (strcmp(request->target, "/livez/ping") == 0) {
-                script->pings++;
-                fake_write(connection, VIEW("HTTP/1.1 200 OK\r\n"));
-                fake_write(connection, view_of(script->headers));
-                fake_write(connection, VIEW("Content-Length: 2\r\n\r\n"));
-                return FAKE_KEEP;
-        }
-        pthread_mutex_lock(&script->lock);
-        buffer_printf(&script->log, "%s %s %.*s\n", request->method, request->target, VIEW_ARGS(request->body));
-        free(script->authorization);
-        script->authorization = fake_header(request, "Authorization");
-        pthread_mutex_unlock(&script->lock);
-        script->count++;
-        return script->handle(script, connection, request);
-}
-
-struct fixture {
-        struct script script;
-        struct fake_server *server;
-        struct kube_client *client;
-        struct context ctx;
-        struct error err;
-        _Atomic int notices;
-};
-
-static void count_notice(void *data, enum log_level level, const char *message)
-{
-        struct fixture *f = data;
-
-        (void)level, (void)message;
-        f->notices++;
-}
-
-static char *path_of(const char *name)
-{
-        return memory_printf("%s/%s", directory, name);
-}
-
-static void put_file(const char *name, const char *content)
-{
-        cleanup(free_string) char *path = path_of(name);
-        FILE *file = fopen(path, "w");
-
-        fputs(content, file);
-        fclose(file);
-        chmod(path, 0755);
-}
-
-/* A client of a scripted server; `user` is the inside of the kubeconfig's user. */
-static void fixture_open(struct fixture *f, fake_handler *handle, const char *user)
-{
-        struct kube_client_options options = { .user_agent = "test-controller/1 (linux)", .notice = count_notice, .data = f };
-        cleanup(buffer_release) struct buffer encoded = BUFFER_NULL;
-        cleanup(free_string) char *text = NULL;
-        cleanup(free_string) char *file = path_of("kubeconfig");
-        cleanup(kube_config_free) struct kube_config *config = NULL;
-
-        *f = (struct fixture){ .script = { .headers = FLOW, .handle = handle } };
-        pthread_mutex_init(&f->script.lock, NULL);
-        context_open(&f->ctx, NULL, clock_now_ms() + 60000);
-        f->server = fake_start(&identity, NULL, serve, &f->script);
-        buffer_add_base64(&encoded, view_of(ca.certificate_pem));
-        text = memory_printf("current-context: c\ncontexts: [{name: c, context: {cluster: k, user: u}}]\n"
-                             "clusters: [{name: k, cluster: {server: 'https://127.0.0.1:%u', certificate-authority-data: %s}}]\n"
-                             "users: [{name: u, user: {%s}}]\n",
-                             f->server->port, encoded.data, user);
-        put_file("kubeconfig", text);
-        if (kube_config_load_files(file, &config, &f->err) < 0 || kube_client_new(io, &config, &options, &f->client, &f->err) < 0)
-                fail_msg("%s", error_message(&f->err));
-}
-
-static void fixture_close(struct fixture *f)
-{
-        kube_client_release(&f->client);
-        context_close(&f->ctx);
-        error_release(&f->err);
-        fake_stop(&f->server);
-        buffer_release(&f->script.log);
-        free(f->script.authorization);
-        pthread_mutex_destroy(&f->script.lock);
-}
-
-static const struct kube_resource *config_maps(void)
-{
-        return kube_resource_intern("", "v1", "ConfigMap", "configmaps", true);
-}
-
-static int call(struct fixture *f, enum kube_verb verb)
-{
-        struct kube_request request = { .verb = verb, .resource = config_maps(), .name_space = "ns", .name = "n" };
-
-        if (kube_verb_writes(verb) && verb != KUBE_DELETE)
-                request.body = VIEW("{\"a\":1}");
-        return kube_call(&f->ctx, f->client, &request, NULL, &f->err);
-}
-
-static enum fake_next ok(void *data, struct fake_connection *connection, const struct fake_request *request)
-{
-        (void)data, (void)request;
-        return fake_json(connection, "200 OK", "{}");
-}
 
 /* ---- the wire ---- */
 
@@ -485,198 +357,6 @@ static void the_server_limits_or_we_do(void **state)
         }
 }
 
-/* ---- credentials ---- */
-
-static void tokens_rotate(void **state)
-{
-        cleanup(free_string) char *path = path_of("token");
-        cleanup(free_string) char *user = memory_printf("tokenFile: %s", path);
-        cleanup(fixture_close) struct fixture f;
-
-        (void)state;
-        put_file("token", "one\n");
-        fixture_open(&f, ok, user);
-        assert_int_equal(call(&f, KUBE_GET), 0);
-        put_file("token", "two\n");
-        assert_int_equal(call(&f, KUBE_GET), 0);
-        assert_string_equal(f.script.authorization, "Bearer one"); /* not read for every request */
-        f.client->server->token_read_ms -= 50000;
-        assert_int_equal(call(&f, KUBE_GET), 0);
-        assert_string_equal(f.script.authorization, "Bearer two");
-        put_file("token", "");
-        for (int i = 0; i < 3; i++) {
-                f.client->server->token_read_ms -= 50000;
-                assert_int_equal(call(&f, KUBE_GET), 0);
-        }
-        assert_string_equal(f.script.authorization, "Bearer two");
-        assert_int_equal(f.notices, 1);
-}
-
-static enum fake_next want_new(void *data, struct fake_connection *connection, const struct fake_request *request)
-{
-        cleanup(free_string) char *authorization = fake_header(request, "Authorization");
-
-        (void)data;
-        if (strcmp(authorization, "Bearer new") != 0)
-                return fake_answer(connection, "401 Unauthorized", "", "");
-        return fake_json(connection, "200 OK", "{}");
-}
-
-static void a_refused_token_is_read_again(void **state)
-{
-        cleanup(free_string) char *path = path_of("token");
-        cleanup(free_string) char *user = memory_printf("tokenFile: %s", path);
-        cleanup(fixture_close) struct fixture f;
-
-        (void)state;
-        put_file("token", "old");
-        fixture_open(&f, want_new, user);
-        assert_int_equal(call(&f, KUBE_CREATE), -1);
-        assert_int_equal(f.script.count, 1); /* the file is the same: nothing else to try */
-        put_file("token", "new");
-        assert_int_equal(call(&f, KUBE_CREATE), 0);
-        assert_int_equal(f.script.count, 3);
-}
-
-/* Prints the next number as a token each time it runs; $1 is added to the status. */
-static const char plugin[] = "#!/bin/sh\n"
-                             "cd \"$(dirname \"$0\")\"\n"
-                             "n=$(($(cat runs) + 1)); echo $n > runs; echo \"$KUBERNETES_EXEC_INFO $EXTRA\" > info\n"
-                             "ls /proc/$$/fd | wc -l > fds\n"
-                             "expires=$(date -u -d \"+$2 seconds\" +%Y-%m-%dT%H:%M:%S.%NZ)\n"
-                             "echo "
-                             "'{\"kind\":\"ExecCredential\",\"apiVersion\":\"'$1'\",\"status\":{\"token\":\"t'$n'\","
-                             "\"expirationTimestamp\":\"'$expires'\"}}'\n";
-
-static char *exec_user(const char *arguments, const char *rest)
-{
-        return memory_printf(
-                "exec: {apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never, command: ./plugin, args: [%s], "
-                "env: [{name: EXTRA, value: extra}]%s}",
-                arguments, rest);
-}
-
-static int runs(void)
-{
-        cleanup(free_string) char *path = path_of("runs");
-        FILE *file = fopen(path, "r");
-        int count = -1;
-
-        assert_int_equal(fscanf(file, "%d", &count), 1);
-        fclose(file);
-        return count;
-}
-
-static enum fake_next refuse_second(void *data, struct fake_connection *connection, const struct fake_request *request)
-{
-        struct script *script = data;
-        cleanup(free_string) char *authorization = fake_header(request, "Authorization");
-
-        if (script->mode == 1 && strcmp(authorization, "Bearer t2") == 0)
-                return fake_answer(connection, "401 Unauthorized", "", "");
-        return fake_json(connection, "200 OK", "{}");
-}
-
-static void plugins_run_when_they_must(void **state)
-{
-        cleanup(free_string) char *user = exec_user("client.authentication.k8s.io/v1, '2'", ", provideClusterInfo: true");
-        cleanup(free_string) char *info_path = path_of("info");
-        cleanup(fixture_close) struct fixture f;
-        char info[4096] = "";
-        FILE *file;
-
-        (void)state;
-        put_file("plugin", plugin);
-        put_file("runs", "0");
-        fixture_open(&f, refuse_second, user);
-        assert_int_equal(call(&f, KUBE_GET), 0);
-        assert_int_equal(call(&f, KUBE_GET), 0);
-        assert_int_equal(runs(), 1);
-        assert_int_equal(context_sleep(&f.ctx, 2100, &f.err), 0);
-        assert_int_equal(call(&f, KUBE_GET), 0);
-        assert_int_equal(runs(), 2);
-        f.script.mode = 1;
-        assert_int_equal(call(&f, KUBE_CREATE), 0);
-        assert_int_equal(runs(), 3);
-        assert_string_equal(f.script.authorization, "Bearer t3");
-
-        file = fopen(info_path, "r");
-        assert_non_null(fgets(info, sizeof(info), file));
-        fclose(file);
-        assert_non_null(strstr(info, "\"server\":\"https://127.0.0.1:"));
-        assert_non_null(strstr(info, "\"interactive\":false"));
-        assert_non_null(strstr(info, "} extra"));
-}
-
-static void plugins_that_fail_are_named(void **state)
-{
-        static const struct {
-                const char *script, *rest, *message;
-        } cases[] = {
-                { plugin, "",
-                  "exec plugin is configured to use API version client.authentication.k8s.io/v1, plugin returned version wrong" },
-                { "#!/bin/sh\nexit 3\n", "", "failed with exit code 3" },
-                { "#!/bin/sh\nkill -9 $$\n", "", "ended by signal 9" },
-                { "#!/bin/sh\necho secret-text\n", "", "decoding stdout" },
-                { "#!/bin/sh\necho '{\"apiVersion\":\"client.authentication.k8s.io/v1\"}'\n", "",
-                  "exec plugin didn't return a status field" },
-                { "#!/bin/sh\necho '{\"apiVersion\":\"client.authentication.k8s.io/v1\",\"status\":{}}'\n", "",
-                  "exec plugin didn't return a token or cert/key pair" },
-                { "#!/bin/sh\necho '{\"apiVersion\":\"client.authentication.k8s.io/v1\",\"status\":{\"clientKeyData\":\"k\"}}'\n",
-                  "", "exec plugin returned only certificate or key, not both" },
-                { "#!/bin/sh\nhead -c 2000000 /dev/zero\n", "", "its output is larger than 1048576 bytes" },
-                { plugin, ", command: ./absent, installHint: get it", "not found\n\nget it" },
-                { plugin, ", command: weir-no-such-program", "exec: executable weir-no-such-program not found" },
-                { plugin, ", interactiveMode: Always", "standard input is not a terminal" },
-        };
-
-        (void)state;
-        for (size_t i = 0; i < COUNT(cases); i++) {
-                cleanup(free_string) char *user = exec_user("wrong, '60'", cases[i].rest);
-                cleanup(fixture_close) struct fixture f;
-
-                put_file("plugin", cases[i].script);
-                put_file("runs", "0");
-                fixture_open(&f, ok, user);
-                assert_int_equal(call(&f, KUBE_GET), -1);
-                if (!strstr(error_message(&f.err), cases[i].message) ||
-                    strncmp(error_message(&f.err), "getting credentials: ", 21) != 0)
-                        fail_msg("%zu: %s", i, error_message(&f.err));
-                assert_null(strstr(error_message(&f.err), "secret-text"));
-                assert_int_equal(f.script.count, 0);
-        }
-}
-
-/* ---- certificates ---- */
-
-static void a_new_ca_is_taken_when_the_old_one_fails(void **state)
-{
-        cleanup(fake_identity_release) struct fake_identity other = fake_identity("other", NULL, NULL);
-        cleanup(free_string) char *path = path_of("ca.crt");
-        struct kube_client_options options = { .user_agent = "test-controller/1" };
-        cleanup(kube_config_free) struct kube_config *config = NULL;
-        cleanup(kube_client_release) struct kube_client *client = NULL;
-        cleanup(fixture_close) struct fixture f;
-        cleanup(free_string) char *file = path_of("kubeconfig");
-        cleanup(free_string) char *text = NULL;
-
-        (void)state;
-        fixture_open(&f, ok, "token: t");
-        put_file("ca.crt", other.certificate_pem);
-        text = memory_printf("current-context: c\ncontexts: [{name: c, context: {cluster: k, user: u}}]\n"
-                             "clusters: [{name: k, cluster: {server: 'https://127.0.0.1:%u', certificate-authority: %s}}]\n"
-                             "users: [{name: u, user: {token: t}}]\n",
-                             f.server->port, path);
-        put_file("kubeconfig", text);
-        assert_int_equal(kube_config_load_files(file, &config, &f.err), 0);
-        assert_int_equal(kube_client_new(io, &config, &options, &client, &f.err), 0);
-        struct kube_request request = { .verb = KUBE_GET, .resource = config_maps(), .name_space = "ns", .name = "n" };
-        assert_int_equal(kube_call(&f.ctx, client, &request, NULL, &f.err), -1);
-        assert_string_equal(f.err.reason, HTTP_UNVERIFIED);
-        put_file("ca.crt", ca.certificate_pem);
-        assert_int_equal(kube_call(&f.ctx, client, &request, NULL, &f.err), 0);
-}
-
 /* ---- fencing, warnings ---- */
 
 static int64_t until;
@@ -743,44 +423,12 @@ static void *work(void *argument)
 static void workers_share_a_client(void **state)
 {
         cleanup(fixture_close) struct fixture f;
-        pthread_t threads[8];
 
         (void)state;
         fixture_open(&f, ok, "token: t");
-        for (size_t i = 0; i < COUNT(threads); i++)
-                pthread_create(&threads[i], NULL, work, &f);
-        for (size_t i = 0; i < COUNT(threads); i++) {
-                void *result;
-
-                pthread_join(threads[i], &result);
-                assert_null(result);
-        }
+        on_threads(work, &f);
         assert_int_equal(f.script.count, 400);
         assert_int_equal(f.script.pings, 1);
-}
-
-static int prepare(void **state)
-{
-        struct error err = ERROR_NULL;
-
-        (void)state;
-        unsetenv("https_proxy"), unsetenv("HTTPS_PROXY");
-        if (!mkdtemp(directory))
-                return -1;
-        ca = fake_identity("ca", NULL, NULL);
-        identity = fake_identity("server", "IP:127.0.0.1", &ca);
-        return io_start(&io, &err);
-}
-
-static int clean(void **state)
-{
-        cleanup(free_string) char *command = memory_printf("rm -rf %s", directory);
-
-        (void)state;
-        io_stop(&io);
-        fake_identity_release(&ca);
-        fake_identity_release(&identity);
-        return system(command);
 }
 
 int main(void)
@@ -792,15 +440,10 @@ int main(void)
                 cmocka_unit_test(a_cancelled_retry_does_not_wait),
                 cmocka_unit_test(failures_say_what_the_server_said),
                 cmocka_unit_test(the_server_limits_or_we_do),
-                cmocka_unit_test(tokens_rotate),
-                cmocka_unit_test(a_refused_token_is_read_again),
-                cmocka_unit_test(plugins_run_when_they_must),
-                cmocka_unit_test(plugins_that_fail_are_named),
-                cmocka_unit_test(a_new_ca_is_taken_when_the_old_one_fails),
                 cmocka_unit_test(nothing_is_written_without_the_lease),
                 cmocka_unit_test(warnings_are_passed_on_once),
                 cmocka_unit_test(workers_share_a_client),
         };
 
-        return cmocka_run_group_tests(tests, prepare, clean);
+        return cmocka_run_group_tests(tests, api_prepare, api_clean);
 }

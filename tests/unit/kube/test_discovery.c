@@ -1,11 +1,4 @@
-#include "../test.h"
-
-#include "../fake_server.h"
-
-#include "base/clock.h"
-#include "kube/client.h"
-
-static struct io *io;
+#include "api_server.h"
 
 /* An API server that can say what it serves in each of the three ways. */
 enum way {
@@ -14,14 +7,11 @@ enum way {
         LEGACY,
 };
 
-struct api {
+static struct {
         enum way way;
-        _Atomic int requests;
         _Atomic bool has_new; /* a CRD came: kind New in x.io/v1, nothing else says so */
         const char *plural;   /* of it */
-        pthread_mutex_t lock;
-        struct buffer log;
-};
+} api;
 
 #define RESOURCE(kind, plural, scope)                                                                                              \
         "{\"resource\":\"" plural "\",\"responseKind\":{\"group\":\"\",\"version\":\"\",\"kind\":\"" kind "\"},\"scope\":\"" scope \
@@ -67,43 +57,35 @@ static const struct {
         { "/apis/x.io", "{\"name\":\"x.io\",\"versions\":[{\"version\":\"v1\"}],\"preferredVersion\":{\"version\":\"v1\"}}" },
 };
 
-static enum fake_next serve_new(struct api *api, struct fake_connection *connection)
+static enum fake_next serve_new(struct fake_connection *connection)
 {
         cleanup(free_string) char *body =
                 memory_printf("{\"resources\":[{\"name\":\"things\",\"namespaced\":true,\"kind\":\"Thing\"}%s%s%s]}",
-                              api->has_new ? ",{\"name\":\"" : "", api->has_new ? api->plural : "",
-                              api->has_new ? "\",\"namespaced\":true,\"kind\":\"New\"}" : "");
+                              api.has_new ? ",{\"name\":\"" : "", api.has_new ? api.plural : "",
+                              api.has_new ? "\",\"namespaced\":true,\"kind\":\"New\"}" : "");
 
         return fake_json(connection, "200 OK", body);
 }
 
 static enum fake_next serve(void *data, struct fake_connection *connection, const struct fake_request *request)
 {
-        struct api *api = data;
         cleanup(free_string) char *accept = fake_header(request, "Accept");
         const char *path = request->target;
         bool root = strcmp(path, "/api") == 0 || strcmp(path, "/apis") == 0;
 
-        if (strcmp(path, "/livez/ping") == 0) {
-                fake_write(connection, VIEW("HTTP/1.1 200 OK\r\nX-Kubernetes-PF-FlowSchema-UID: u\r\nContent-Length: 2\r\n\r\n"));
-                return FAKE_KEEP;
-        }
-        api->requests++;
-        pthread_mutex_lock(&api->lock);
-        buffer_printf(&api->log, "%s %s\n", request->method, path);
-        pthread_mutex_unlock(&api->lock);
+        (void)data;
         if (strcmp(path, "/apis/x.io/v1") == 0)
-                return serve_new(api, connection);
+                return serve_new(connection);
         if (strcmp(path, "/apis/metrics.k8s.io/v1") == 0)
                 return fake_answer(connection, "503 Service Unavailable", "", "down");
         if (strncmp(path, "/apis/x.io/v1/namespaces/ns/", 28) == 0)
-                return strncmp(path + 28, api->plural, strlen(api->plural)) == 0
+                return strncmp(path + 28, api.plural, strlen(api.plural)) == 0
                                ? fake_json(connection, "200 OK", "{}")
                                : fake_answer(connection, "404 Not Found", "", "404 page not found\n");
-        if (root && api->way != LEGACY && strstr(accept, api->way == V2 ? "v=v2;" : "v=v2beta1;"))
+        if (root && api.way != LEGACY && strstr(accept, api.way == V2 ? "v=v2;" : "v=v2beta1;"))
                 return fake_answer(
                         connection, "200 OK",
-                        api->way == V2
+                        api.way == V2
                                 ? "Content-Type: application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList\r\n"
                                 : "Content-Type: application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList\r\n",
                         strcmp(path, "/api") == 0 ? core_aggregated : groups_aggregated);
@@ -113,41 +95,12 @@ static enum fake_next serve(void *data, struct fake_connection *connection, cons
         return fake_answer(connection, "404 Not Found", "", "404 page not found\n");
 }
 
-struct fixture {
-        struct api api;
-        struct fake_server *server;
-        struct kube_client *client;
-        struct context ctx;
-        struct error err;
-};
-
-static void fixture_open(struct fixture *f, enum way way)
+static void api_open(struct fixture *f, enum way way)
 {
-        struct kube_client_options options = { .user_agent = "test/1" };
-        cleanup(kube_config_free) struct kube_config *config = NULL;
-        struct kube_config_secret_options nothing = { false };
-        cleanup(free_string) char *text = NULL;
-
-        *f = (struct fixture){ .api = { .way = way, .plural = "news" } };
-        pthread_mutex_init(&f->api.lock, NULL);
-        context_open(&f->ctx, NULL, clock_now_ms() + 60000);
-        f->server = fake_start(NULL, NULL, serve, &f->api);
-        text = memory_printf("current-context: c\ncontexts: [{name: c, context: {cluster: k}}]\n"
-                             "clusters: [{name: k, cluster: {server: 'http://127.0.0.1:%u'}}]\n",
-                             f->server->port);
-        if (kube_config_parse_untrusted(view_of(text), &nothing, &config, &f->err) < 0 ||
-            kube_client_new(io, &config, &options, &f->client, &f->err) < 0)
-                fail_msg("%s", error_message(&f->err));
-}
-
-static void fixture_close(struct fixture *f)
-{
-        kube_client_release(&f->client);
-        context_close(&f->ctx);
-        error_release(&f->err);
-        fake_stop(&f->server);
-        buffer_release(&f->api.log);
-        pthread_mutex_destroy(&f->api.lock);
+        api.way = way;
+        api.has_new = false;
+        api.plural = "news";
+        fixture_open(f, serve, "token: t");
 }
 
 static void three_ways_give_one_mapping(void **state)
@@ -176,7 +129,7 @@ static void three_ways_give_one_mapping(void **state)
         for (int way = V2; way <= LEGACY; way++) {
                 cleanup(fixture_close) struct fixture f;
 
-                fixture_open(&f, (enum way)way);
+                api_open(&f, (enum way)way);
                 for (size_t i = 0; i < COUNT(cases); i++) {
                         const struct kube_resource *resource = NULL;
                         int r = kube_resource_find(&f.ctx, f.client, cases[i].group, cases[i].version, cases[i].kind, &resource,
@@ -205,14 +158,14 @@ static void a_crd_that_comes_later_costs_one_request(void **state)
                 const struct kube_resource *resource = NULL, *again = NULL;
                 int before;
 
-                fixture_open(&f, (enum way)way);
+                api_open(&f, (enum way)way);
                 assert_int_equal(kube_resource_find(&f.ctx, f.client, "x.io", "v1", "New", &resource, &f.err), KUBE_NO_MATCH);
-                f.api.has_new = true;
-                before = f.api.requests;
+                api.has_new = true;
+                before = f.script.count;
                 assert_int_equal(kube_resource_find(&f.ctx, f.client, "x.io", "v1", "New", &resource, &f.err), 0);
-                assert_int_equal(f.api.requests - before, 1);
+                assert_int_equal(f.script.count - before, 1);
                 assert_int_equal(kube_resource_find(&f.ctx, f.client, "x.io", "v1", "New", &again, &f.err), 0);
-                assert_int_equal(f.api.requests - before, 1);
+                assert_int_equal(f.script.count - before, 1);
                 assert_ptr_equal(resource, again);
         }
 }
@@ -224,18 +177,18 @@ static void a_renamed_plural_is_found_on_the_way(void **state)
         struct kube_request request = { .verb = KUBE_APPLY, .name_space = "ns", .name = "n", .body = VIEW("{}") };
 
         (void)state;
-        fixture_open(&f, V2);
+        api_open(&f, V2);
         assert_int_equal(kube_resource_find(&f.ctx, f.client, "x.io", "v1", "New", &resource, &f.err), KUBE_NO_MATCH);
-        f.api.has_new = true;
+        api.has_new = true;
         assert_int_equal(kube_resource_find(&f.ctx, f.client, "x.io", "v1", "New", &resource, &f.err), 0);
         request.resource = resource;
         assert_int_equal(kube_call(&f.ctx, f.client, &request, NULL, &f.err), 0);
-        f.api.plural = "newer";
-        buffer_clear(&f.api.log);
+        api.plural = "newer";
+        buffer_clear(&f.script.log);
         assert_int_equal(kube_call(&f.ctx, f.client, &request, NULL, &f.err), 0);
-        assert_string_equal(f.api.log.data, "PATCH /apis/x.io/v1/namespaces/ns/news/n?fieldManager=test&timeout=30s\n"
-                                            "GET /apis/x.io/v1\n"
-                                            "PATCH /apis/x.io/v1/namespaces/ns/newer/n?fieldManager=test&timeout=30s\n");
+        assert_string_equal(f.script.log.data, "PATCH /apis/x.io/v1/namespaces/ns/news/n?fieldManager=test-controller {}\n"
+                                               "GET /apis/x.io/v1 \n"
+                                               "PATCH /apis/x.io/v1/namespaces/ns/newer/n?fieldManager=test-controller {}\n");
         assert_int_equal(kube_resource_find(&f.ctx, f.client, "x.io", "v1", "New", &resource, &f.err), 0);
         assert_string_equal(resource->plural, "newer");
 }
@@ -246,10 +199,10 @@ static void a_forgotten_group_is_read_again(void **state)
         const struct kube_resource *resource = NULL;
 
         (void)state;
-        fixture_open(&f, V2);
+        api_open(&f, V2);
         assert_int_equal(kube_resource_find(&f.ctx, f.client, "x.io", NULL, "Thing", &resource, &f.err), 0);
         kube_resource_forget(f.client, "x.io");
-        f.api.has_new = true;
+        api.has_new = true;
         assert_int_equal(kube_resource_find(&f.ctx, f.client, "x.io", NULL, "New", &resource, &f.err), 0);
         assert_string_equal(resource->plural, "news");
         assert_int_equal(kube_resource_find(&f.ctx, f.client, "apps", NULL, "Deployment", &resource, &f.err), 0);
@@ -273,33 +226,10 @@ static void *find_all(void *argument)
 static void threads_find_at_once(void **state)
 {
         cleanup(fixture_close) struct fixture f;
-        pthread_t threads[8];
 
         (void)state;
-        fixture_open(&f, LEGACY);
-        for (size_t i = 0; i < COUNT(threads); i++)
-                pthread_create(&threads[i], NULL, find_all, &f);
-        for (size_t i = 0; i < COUNT(threads); i++) {
-                void *result;
-
-                pthread_join(threads[i], &result);
-                assert_null(result);
-        }
-}
-
-static int prepare(void **state)
-{
-        struct error err = ERROR_NULL;
-
-        (void)state;
-        return io_start(&io, &err);
-}
-
-static int clean(void **state)
-{
-        (void)state;
-        io_stop(&io);
-        return 0;
+        api_open(&f, LEGACY);
+        on_threads(find_all, &f);
 }
 
 int main(void)
@@ -312,5 +242,5 @@ int main(void)
                 cmocka_unit_test(threads_find_at_once),
         };
 
-        return cmocka_run_group_tests(tests, prepare, clean);
+        return cmocka_run_group_tests(tests, api_prepare, api_clean);
 }
