@@ -52,6 +52,7 @@ struct event_recorder {
         char *controller, *address, *host;
         struct kube_client *client;
         struct io *io;
+        int64_t post_pause_ms;
         struct event_correlator *correlator; /* of the cluster's thread */
         struct queue cluster, posts;
 };
@@ -400,7 +401,7 @@ static void post_event(struct event_recorder *recorder, const struct event *even
         cleanup(json_free) struct json *body = post_body(recorder, event);
         cleanup(buffer_release) struct buffer text = BUFFER_NULL;
         cleanup(error_release) struct error error = ERROR_NULL;
-        int64_t pause_ms = POST_PAUSE_MS;
+        int64_t pause_ms = recorder->post_pause_ms;
         int tries, r;
 
         json_print(body, &text);
@@ -515,6 +516,7 @@ int event_recorder_start(const struct event_settings *settings, struct event_rec
         recorder->host = host_name();
         recorder->client = settings->client;
         recorder->io = settings->io;
+        recorder->post_pause_ms = settings->post_pause_ms ? settings->post_pause_ms : POST_PAUSE_MS;
         recorder->correlator = event_correlator_new();
         queue_open(&recorder->cluster, CLUSTER_QUEUE);
         queue_open(&recorder->posts, POST_QUEUE);

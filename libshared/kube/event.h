@@ -31,6 +31,7 @@ struct event_settings {
         const char *events_address; /* where to POST; NULL or "": nowhere */
         struct kube_client *client;
         struct io *io;
+        int64_t post_pause_ms; /* before a post is tried again, doubled each time; 0: 1 s */
 };
 
 /* Annotations of the object with this prefix are part of every event's metadata. */

@@ -14,6 +14,7 @@ static struct {
         int statuses[8]; /* of the answers, in order; the last one stays */
         int posts;
         bool hang;
+        int64_t at_ms[512];
         char *bodies[512];
 } receiver = { .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
 
@@ -28,8 +29,10 @@ int http_call(struct context *context, struct io *io, const struct http_request 
         at = receiver.posts < 7 ? receiver.posts : 7;
         while (at > 0 && !receiver.statuses[at])
                 at--;
-        if (receiver.posts < 512)
+        if (receiver.posts < 512) {
+                receiver.at_ms[receiver.posts] = clock_now_ms();
                 receiver.bodies[receiver.posts] = memory_string_n(request->body.data, request->body.length);
+        }
         receiver.posts++;
         hang = receiver.hang;
         pthread_cond_broadcast(&receiver.changed);
@@ -99,7 +102,9 @@ static struct json *some_object(void)
 
 static struct event_recorder *started(const char *address)
 {
-        const struct event_settings settings = { .controller = "kustomize-controller", .events_address = address };
+        const struct event_settings settings = { .controller = "kustomize-controller",
+                                                 .events_address = address,
+                                                 .post_pause_ms = 20 };
         struct event_recorder *recorder = NULL;
         struct error error = ERROR_NULL;
 
@@ -230,8 +235,8 @@ static void receiver_gets_the_keys_of_flux(void **state)
 static void answers_decide_about_another_try(void **state)
 {
         static const struct {
-                int status, posts;
-        } cases[] = { { 202, 1 }, { 429, 1 }, { 501, 1 }, { 404, 1 }, { 500, 2 } };
+                int first, then, posts;
+        } cases[] = { { 202, 202, 1 }, { 429, 202, 1 }, { 501, 202, 1 }, { 404, 202, 1 }, { 500, 202, 2 }, { 500, 500, 5 } };
         size_t i;
 
         (void)state;
@@ -240,12 +245,14 @@ static void answers_decide_about_another_try(void **state)
                 struct event_recorder *recorder;
 
                 setup(NULL);
-                receiver.statuses[0] = cases[i].status;
-                receiver.statuses[1] = 202;
+                receiver.statuses[0] = cases[i].first;
+                receiver.statuses[1] = cases[i].then;
                 recorder = started("http://receiver");
                 event_record(recorder, object, EVENT_NORMAL, "R", NULL, "m");
                 event_recorder_stop(&recorder, 5000);
                 assert_int_equal(receiver.posts, cases[i].posts);
+                for (int post = 1; post < receiver.posts; post++)
+                        assert_true(receiver.at_ms[post] - receiver.at_ms[post - 1] >= 20 << (post - 1));
         }
 }
 
