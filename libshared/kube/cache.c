@@ -38,10 +38,24 @@ struct cache_index_table {
         size_t bucket_count, count;
 };
 
+/* What handlers are to be told: created, updated, deleted. Owns its references. */
+struct change {
+        const struct cache_object *old, *new;
+        bool initial;
+};
+
+/* What a list brought that the cache does not have yet. */
+struct stage {
+        struct change *changes;
+        size_t count, capacity;
+};
+
 /* The io thread writes under the lock and reads without it; the others read under it. */
 struct cache {
         pthread_mutex_t lock;
         enum cache_content content;
+        bool staging; /* the io thread's, as the stage */
+        struct stage stage;
         struct entry **buckets;
         size_t bucket_count, count, bytes;
         uint32_t snapshot;
@@ -343,14 +357,28 @@ static void notify(struct cache *cache, struct cache_event *event)
                 cache->handlers[i].handle(cache->handlers[i].data, event);
 }
 
-/* Takes the new object's reference over. */
-static void replace(struct cache *cache, struct entry **at, uint32_t hash, const struct cache_object *object, bool initial,
-                    struct view frame)
+/* Tells of a change and releases its objects. */
+static void tell(struct cache *cache, struct change *change, struct view frame)
 {
-        cleanup(cache_object_release) const struct cache_object *old = NULL;
-        struct entry *entry = *at;
+        if (change->old && change->new &&strcmp(change->old->uid, change->new->uid) != 0) {
+                /* Deleted and made again while nobody looked. */
+                notify(cache, &(struct cache_event){ .old = change->old });
+                cache_object_release(&change->old);
+        }
+        notify(cache, &(struct cache_event){
+                              .old = change->old, .new = change->new, .initial = change->initial && !change->old, .frame = frame });
+        cache_object_release(&change->old);
+        cache_object_release(&change->new);
+}
 
-        pthread_mutex_lock(&cache->lock);
+/* Takes the object's reference over and returns that of the one in its place, or NULL. With the lock held. */
+static const struct cache_object *enter(struct cache *cache, const struct cache_object *object)
+{
+        struct view namespace = view_of(object->namespace), name = view_of(object->name);
+        uint32_t hash = hash_key(namespace, name);
+        struct entry **at = find(cache, hash, namespace, name), *entry = *at;
+        const struct cache_object *old = NULL;
+
         if (entry) {
                 old = entry->object;
                 cache->bytes -= object_size(old);
@@ -366,68 +394,65 @@ static void replace(struct cache *cache, struct entry **at, uint32_t hash, const
         entry->snapshot = cache->snapshot;
         cache->bytes += object_size(object);
         link_keys(cache, entry);
-        pthread_mutex_unlock(&cache->lock);
-        notify(cache, &(struct cache_event){ .old = old, .new = object, .initial = initial && !old, .frame = frame });
+        return old;
 }
 
-static void drop(struct cache *cache, struct entry **at, struct view frame)
+/* Returns the reference of what was there. With the lock held. */
+static const struct cache_object *leave(struct cache *cache, struct entry **at)
 {
         struct entry *entry = *at;
-        cleanup(cache_object_release) const struct cache_object *old = entry->object;
+        const struct cache_object *old = entry->object;
 
-        pthread_mutex_lock(&cache->lock);
         cache->bytes -= object_size(old);
         cache->count--;
         unlink_keys(cache, entry);
         *at = entry->next;
-        pthread_mutex_unlock(&cache->lock);
         free(entry);
-        notify(cache, &(struct cache_event){ .old = old, .frame = frame });
+        return old;
 }
 
-bool cache_put(struct cache *cache, struct view text, bool initial)
-{
-        struct header header;
-        struct entry **at;
-        uint32_t hash;
+/* --- a list that is not complete yet --- */
 
-        if (!header_read(text, &header))
-                return false;
-        hash = hash_key(header.namespace, header.name);
-        at = find(cache, hash, header.namespace, header.name);
-        if (*at && !view_is(header.uid, (*at)->object->uid)) {
-                /* Deleted and made again while nobody looked. */
-                drop(cache, at, VIEW_NULL);
-                at = find(cache, hash, header.namespace, header.name);
+static struct change *stage_add(struct stage *stage)
+{
+        if (stage->count == stage->capacity) {
+                stage->capacity = stage->capacity ? stage->capacity * 2 : 64;
+                stage->changes = memory_resize(stage->changes, stage->capacity, sizeof(*stage->changes));
         }
-        if (*at && view_is(header.resource_version, (*at)->object->resource_version)) {
-                (*at)->snapshot = cache->snapshot;
-                return true;
+        stage->changes[stage->count] = (struct change){ .old = NULL };
+        return &stage->changes[stage->count++];
+}
+
+/* Forgets what the list said about an object. Deletions during a list are rare enough to look through it. */
+static void stage_remove(struct stage *stage, const struct header *header)
+{
+        for (size_t i = 0; i < stage->count; i++) {
+                struct change *change = &stage->changes[i];
+
+                if (change->new &&view_is(header->name, change->new->name) && view_is(header->namespace, change->new->namespace))
+                        cache_object_release(&change->new);
         }
-        replace(cache, at, hash, object_new(&header, text, cache->content), initial, text);
-        return true;
 }
 
-bool cache_delete(struct cache *cache, struct view text)
+static void stage_release(struct stage *stage)
 {
-        struct header header;
-        struct entry **at;
-
-        if (!header_read(text, &header))
-                return false;
-        at = find(cache, hash_key(header.namespace, header.name), header.namespace, header.name);
-        if (*at)
-                drop(cache, at, text);
-        return true;
+        for (size_t i = 0; i < stage->count; i++) {
+                cache_object_release(&stage->changes[i].old);
+                cache_object_release(&stage->changes[i].new);
+        }
+        free(stage->changes);
+        *stage = (struct stage){ .changes = NULL };
 }
 
-void cache_snapshot_begin(struct cache *cache)
+/* The objects of the list take their places, and what was not in it goes; *stage is then what changed. With the lock held. */
+static void stage_swap(struct cache *cache, struct stage *stage)
 {
-        cache->snapshot++;
-}
+        for (size_t i = 0; i < stage->count; i++) {
+                struct change *change = &stage->changes[i];
 
-void cache_snapshot_end(struct cache *cache)
-{
+                if (change->new)
+                        change->old = enter(cache, cache_object_reference(change->new));
+        }
         for (size_t i = 0; i < cache->bucket_count; i++) {
                 struct entry **at = &cache->buckets[i];
 
@@ -435,9 +460,88 @@ void cache_snapshot_end(struct cache *cache)
                         if ((*at)->snapshot == cache->snapshot)
                                 at = &(*at)->next;
                         else
-                                drop(cache, at, VIEW_NULL);
+                                stage_add(stage)->old = leave(cache, at);
                 }
         }
+}
+
+void cache_snapshot_begin(struct cache *cache)
+{
+        cache_snapshot_cancel(cache);
+        cache->snapshot++;
+        cache->staging = cache->content == CACHE_OBJECTS;
+}
+
+void cache_snapshot_cancel(struct cache *cache)
+{
+        stage_release(&cache->stage);
+        cache->staging = false;
+}
+
+void cache_snapshot_end(struct cache *cache)
+{
+        struct stage stage = cache->stage;
+
+        cache->stage = (struct stage){ .changes = NULL };
+        cache->staging = false;
+        pthread_mutex_lock(&cache->lock);
+        stage_swap(cache, &stage);
+        pthread_mutex_unlock(&cache->lock);
+        for (size_t i = 0; i < stage.count; i++)
+                if (stage.changes[i].old || stage.changes[i].new)
+                        tell(cache, &stage.changes[i], VIEW_NULL);
+        stage_release(&stage);
+}
+
+/* --- writing --- */
+
+bool cache_put(struct cache *cache, struct view text, bool initial)
+{
+        struct change change = { .initial = initial };
+        struct header header;
+        struct entry *entry;
+
+        if (!header_read(text, &header))
+                return false;
+        entry = *find(cache, hash_key(header.namespace, header.name), header.namespace, header.name);
+        if (entry && view_is(header.uid, entry->object->uid) && view_is(header.resource_version, entry->object->resource_version)) {
+                entry->snapshot = cache->snapshot;
+                return true;
+        }
+        change.new = object_new(&header, text, cache->content);
+        if (cache->staging) {
+                *stage_add(&cache->stage) = change;
+                return true;
+        }
+        pthread_mutex_lock(&cache->lock);
+        change.old = enter(cache, cache_object_reference(change.new));
+        pthread_mutex_unlock(&cache->lock);
+        tell(cache, &change, text);
+        return true;
+}
+
+bool cache_delete(struct cache *cache, struct view text)
+{
+        struct change change = { .old = NULL };
+        struct header header;
+        struct entry **at;
+
+        if (!header_read(text, &header))
+                return false;
+        at = find(cache, hash_key(header.namespace, header.name), header.namespace, header.name);
+        if (cache->staging) {
+                stage_remove(&cache->stage, &header);
+                if (*at)
+                        (*at)->snapshot = cache->snapshot - 1;
+                return true;
+        }
+        if (!*at)
+                return true;
+        pthread_mutex_lock(&cache->lock);
+        change.old = leave(cache, at);
+        pthread_mutex_unlock(&cache->lock);
+        tell(cache, &change, text);
+        return true;
 }
 
 void cache_free(struct cache **cache)
@@ -447,6 +551,7 @@ void cache_free(struct cache **cache)
         *cache = NULL;
         if (!old)
                 return;
+        cache_snapshot_cancel(old);
         for (size_t i = 0; i < old->bucket_count; i++) {
                 while (old->buckets[i]) {
                         struct entry *entry = old->buckets[i];

@@ -50,8 +50,8 @@ struct cache_event {
                 *new; /* NULL: created, deleted; both: updated. Valid during the call; reference what is to be kept. */
         bool initial; /* was there when the watch started */
         /*
-         * The object's text as the server sent it, with managedFields (of a deletion: its last state). Empty if the deletion was
-         * only noticed by a new list.
+         * The object's text as the server sent it, with managedFields (of a deletion: its last state). Empty if the deletion was only noticed by
+         * a new list, and for all that a new list changes in a cache of objects.
          */
         struct view frame;
 };
@@ -96,11 +96,14 @@ void cache_find(struct cache *cache, const char *index, const char *key, struct 
 bool cache_put(struct cache *cache, struct view text, bool initial);
 bool cache_delete(struct cache *cache, struct view text);
 /*
- * A new list: what is not put between begin and end is deleted at the end. An end that never comes (the list broke off) leaves
- * every object as it was or newer.
+ * A new list: what is put between begin and end takes its place all at once at the end, and what was not put is deleted then; so a reader never sees half a
+ * list. What did not change is not held twice. A list that breaks off is cancelled, and leaves everything as it was.
+ *
+ * A cache of headers takes each object as it comes, because its handlers are there for the frames.
  */
 void cache_snapshot_begin(struct cache *cache);
 void cache_snapshot_end(struct cache *cache);
+void cache_snapshot_cancel(struct cache *cache); /* harmless if none was begun */
 
 /* Decimal numbers of any length: <0, 0, >0. */
 int resource_version_compare(const char *a, const char *b);

@@ -6,8 +6,7 @@
  *   WATCHING  events; an end of it resumes from the last resourceVersion
  *   PAUSED    a failure; the timer goes on with a new list, or resumes
  *
- * A list changes the cache object by object and deletes what is gone at its end. So a list that breaks off leaves no gap, nobody holds two copies of
- * everything, and a handler that needs the text of each object sees it as it comes.
+ * A list takes its place in the cache all at once, at its end (kube/cache.h); one that breaks off leaves no trace.
  */
 #include "kube/watch_private.h"
 
@@ -249,6 +248,7 @@ static void pause_for(struct watch *watch, bool resume, const struct error *erro
         close_stream(watch);
         frames_reset(&watch->frames);
         buffer_release(&watch->page);
+        cache_snapshot_cancel(watch->options.cache);
         if (instant - watch->failed_ms > BACKOFF_RESET_MS)
                 watch->failures = 0;
         for (unsigned i = 0; i < watch->failures && delay < limit; i++)

@@ -160,6 +160,53 @@ static void by_source(const struct cache_object *object_, struct cache_keys *key
         cache_keys_add(keys, view_of(object_->namespace));
 }
 
+/* A reader that looks while a list comes in: it finds the old one, whole, until the new one is. */
+static void a_list_takes_its_place_at_once(void **state)
+{
+        struct cache *cache = cache_new(CACHE_OBJECTS);
+        struct record record = { .frames = 0 };
+
+        (void)state;
+        cache_add_handler(cache, note, &record);
+        cache_snapshot_begin(cache);
+        put(cache, "n", "a", "1", true);
+        put(cache, "n", "b", "2", true);
+        put(cache, "n", "c", "3", true);
+        assert_int_equal(cache_count(cache), 0);
+        assert_string_equal(taken(&record), "");
+        cache_snapshot_end(cache);
+        assert_int_equal(cache_count(cache), 3);
+        assert_string_equal(taken(&record), "+n/a@1! +n/b@2! +n/c@3! ");
+
+        cache_snapshot_begin(cache);
+        put(cache, "n", "a", "1", true);                                 /* as it was */
+        put(cache, "n", "b", "9", true);                                 /* newer */
+        put(cache, "n", "d", "10", true);                                /* made, */
+        put(cache, "n", "e", "11", true);                                /* and made */
+        assert_true(cache_delete(cache, object("n", "e", "12", "")));    /* and deleted meanwhile */
+        assert_true(cache_delete(cache, object("n", "none", "13", ""))); /* never seen */
+        assert_int_equal(cache_count(cache), 3);
+        assert_string_equal(taken(&record), "");
+        cache_snapshot_cancel(cache); /* it broke off */
+        assert_int_equal(cache_count(cache), 3);
+
+        cache_snapshot_begin(cache);
+        put(cache, "n", "a", "1", true);
+        assert_true(cache_delete(cache, object("n", "a", "14", ""))); /* listed, then deleted */
+        put(cache, "n", "b", "9", true);
+        assert_true(cache_put(cache,
+                              VIEW("{\"metadata\":{\"namespace\":\"n\",\"name\":\"c\",\"uid\":\"other\",\"resourceVersion\":"
+                                   "\"15\"}}"),
+                              true));
+        cache_snapshot_end(cache);
+        assert_string_equal(taken(&record), "~n/b@9 -n/c@3 +n/c@15! -n/a@1 ");
+        assert_int_equal(cache_count(cache), 2);
+        put(cache, "n", "f", "16", false);
+        assert_string_equal(taken(&record), "+n/f@16 ");
+        buffer_release(&record.text);
+        cache_free(&cache);
+}
+
 static void indexes_follow_the_objects(void **state)
 {
         static const struct cache_index index = { "source", by_source };
@@ -208,7 +255,26 @@ static void versions_compare_as_numbers(void **state)
 struct readers {
         struct cache *cache;
         _Atomic bool done;
+        pthread_t threads[4];
 };
+
+static void readers_start(struct readers *readers, void *(*read)(void *argument))
+{
+        for (size_t i = 0; i < COUNT(readers->threads); i++)
+                pthread_create(&readers->threads[i], NULL, read, readers);
+}
+
+static void readers_end(struct readers *readers)
+{
+        atomic_store(&readers->done, true);
+        for (size_t i = 0; i < COUNT(readers->threads); i++) {
+                void *result;
+
+                pthread_join(readers->threads[i], &result);
+                assert_null(result);
+        }
+        cache_free(&readers->cache);
+}
 
 static void *read_all(void *argument)
 {
@@ -231,13 +297,10 @@ static void *read_all(void *argument)
 static void readers_see_whole_objects_while_it_changes(void **state)
 {
         struct readers readers = { .cache = cache_new(CACHE_OBJECTS) };
-        pthread_t threads[4];
         char name[16], version[16];
-        void *failed = NULL;
 
         (void)state;
-        for (size_t i = 0; i < COUNT(threads); i++)
-                pthread_create(&threads[i], NULL, read_all, &readers);
+        readers_start(&readers, read_all);
         for (int i = 0; i < 20000; i++) {
                 snprintf(name, sizeof(name), "k%d", i % 50);
                 snprintf(version, sizeof(version), "%d", i);
@@ -246,15 +309,47 @@ static void readers_see_whole_objects_while_it_changes(void **state)
                 else
                         put(readers.cache, "n", name, version, false);
         }
-        atomic_store(&readers.done, true);
-        for (size_t i = 0; i < COUNT(threads); i++) {
-                void *result;
+        readers_end(&readers);
+}
 
-                pthread_join(threads[i], &result);
-                failed = result ? result : failed;
+/* Lists of 100 objects of one generation, each: a reader that sees two generations saw half a list. */
+static void *read_lists(void *argument)
+{
+        struct readers *readers = argument;
+
+        while (!atomic_load(&readers->done)) {
+                cleanup(cache_list_release) struct cache_list list = CACHE_LIST_NULL;
+
+                cache_list(readers->cache, NULL, &list);
+                if (list.count != 0 && list.count != 100)
+                        return (void *)1;
+                for (size_t i = 1; i < list.count; i++)
+                        if (strcmp(list.items[i]->resource_version, list.items[0]->resource_version) != 0)
+                                return (void *)1;
         }
-        assert_null(failed);
-        cache_free(&readers.cache);
+        return NULL;
+}
+
+static void readers_never_see_half_a_list(void **state)
+{
+        struct readers readers = { .cache = cache_new(CACHE_OBJECTS) };
+        char name[16], version[16];
+
+        (void)state;
+        readers_start(&readers, read_lists);
+        for (int round = 1; round <= 100; round++) {
+                snprintf(version, sizeof(version), "%d", round);
+                cache_snapshot_begin(readers.cache);
+                for (int i = 0; i < 100; i++) {
+                        snprintf(name, sizeof(name), "k%d", round * 50 + i);
+                        put(readers.cache, "n", name, version, true);
+                }
+                if (round % 5)
+                        cache_snapshot_end(readers.cache);
+                else
+                        cache_snapshot_cancel(readers.cache);
+        }
+        readers_end(&readers);
 }
 
 int main(void)
@@ -263,9 +358,11 @@ int main(void)
                 cmocka_unit_test(objects_are_packed_without_managed_fields),
                 cmocka_unit_test(what_is_no_object_changes_nothing),
                 cmocka_unit_test(events_say_what_changed),
+                cmocka_unit_test(a_list_takes_its_place_at_once),
                 cmocka_unit_test(indexes_follow_the_objects),
                 cmocka_unit_test(versions_compare_as_numbers),
                 cmocka_unit_test(readers_see_whole_objects_while_it_changes),
+                cmocka_unit_test(readers_never_see_half_a_list),
         };
 
         return cmocka_run_group_tests_name("cache", tests, NULL, NULL);
