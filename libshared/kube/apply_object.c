@@ -416,7 +416,10 @@ static int try_as_watched(struct apply_item *item, const struct drift_live *live
 
         if (live->digest.skip || item->desired.if_not_present)
                 return skip(item);
-        if ((live->digest.foreign && !live->digest.merge) || item->run->rules || item->run->settings->migrate_api_version)
+        if (item->run->rules || item->run->settings->migrate_api_version)
+                return try_by_asking(item, true, error);
+        /* What others hold of something that was accepted before is taken over after it is put right: the sooner that is, the better. */
+        if (live->digest.foreign && !live->digest.merge && !live->verified)
                 return try_by_asking(item, true, error);
         /* What was accepted before need not be tried again; a HorizontalPodAutoscaler's own defaults change with every apply. */
         if (!live->verified || is_kind(item, "autoscaling", "HorizontalPodAutoscaler")) {
@@ -550,6 +553,31 @@ static bool same_as_live(const struct apply_item *item, const struct drift_diges
         return item->live.resource_version && !item->metadata_patch && drift_digest_same(&item->live, answer);
 }
 
+static int write_payload(struct apply_item *item, struct buffer *ret_answer, struct error *error)
+{
+        while (apply_once(item, false, ret_answer, error) != 0) {
+                if (!forget_unknown_fields(item, error))
+                        return apply_error(item, "apply", error);
+                error_release(error);
+        }
+        item->written = true;
+        return 0;
+}
+
+/* Who is taken over still holds something after the apply: that becomes ours, and what of it is not wanted goes with another apply. */
+static int take_over_rest(struct apply_item *item, struct buffer *answer, struct error *error)
+{
+        cleanup(json_free) struct json *object = NULL;
+
+        TRY(json_parse(buffer_view(answer), &object, error));
+        if (apply_metadata_patch(item->run, object, false, NULL, &item->metadata_patch, error) != 0)
+                return apply_error(item, "metadata.managedFields cleanup", error);
+        if (!item->metadata_patch)
+                return 0;
+        TRY(patch_metadata(item, error));
+        return write_payload(item, answer, error);
+}
+
 static int write_item(struct apply_item *item, struct error *error)
 {
         const struct apply_settings *settings = item->run->settings;
@@ -562,19 +590,18 @@ static int write_item(struct apply_item *item, struct error *error)
         }
         if (item->metadata_patch)
                 TRY(patch_metadata(item, error));
-        while (apply_once(item, false, &answer, error) != 0) {
-                if (!forget_unknown_fields(item, error))
-                        return apply_error(item, "apply", error);
-                error_release(error);
-        }
-        item->written = true;
-        TRY(json_parse(buffer_view(&answer), &object, error));
+        TRY(write_payload(item, &answer, error));
         if (settings->drift) {
                 struct drift_digest digest = drift_digest_of(settings->drift, buffer_view(&answer));
 
+                if (digest.foreign && !digest.merge && !item->metadata_patch) {
+                        TRY(take_over_rest(item, &answer, error));
+                        digest = drift_digest_of(settings->drift, buffer_view(&answer));
+                }
                 if (item->action == APPLY_CONFIGURED && same_as_live(item, &digest))
                         item->action = APPLY_UNCHANGED;
         }
+        TRY(json_parse(buffer_view(&answer), &object, error));
         item->status = kstatus_compute(object, clock_wall_us(), NULL);
         remember(item, buffer_view(&answer));
         if (is_kind(item, "apiextensions.k8s.io", "CustomResourceDefinition"))

@@ -73,6 +73,20 @@ def test_added_key_of_an_edit_is_removed(space):
     space.data("a", {"k": "one", "l": "two"}, 10)
 
 
+def test_fields_of_an_edit_are_taken_over(space):
+    """What was verified before is put right by one apply; who edited it holds nothing afterwards, not even what the apply did not want."""
+    deploy(space)
+    edit = {"metadata": {"annotations": {"by-hand": "yes"}}, "spec": {"replicas": 3, "minReadySeconds": 7}}
+    space.patch("Deployment", "web", edit, manager="kubectl-edit")
+
+    def ours():
+        o = space.get("Deployment", "web")
+        managers = {(f["manager"], f["operation"]) for f in o["metadata"]["managedFields"] if f.get("subresource") != "status"}
+        return managers == {("kustomize-controller", "Apply")} and o["spec"]["replicas"] == 0 and "by-hand" not in o["metadata"]["annotations"]
+    until(ours, 10, lambda: f"ours alone: {space.get('Deployment', 'web')['metadata']}")
+    assert "minReadySeconds" not in space.get("Deployment", "web")["spec"]
+
+
 def test_secret_is_restored_and_never_shown(space):
     deploy(space)
     good = space.get("Secret", "s")["data"]
