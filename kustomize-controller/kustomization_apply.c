@@ -308,8 +308,22 @@ static const char *elapsed(struct run *run, int64_t since_ns)
         return arena_string(run->arena, duration_print(clock_now_ns() - since_ns, text));
 }
 
+struct waiting {
+        struct context *ctx;
+        struct run *run;
+};
+
+/* Who waits for long says so; of a short wait the end says enough. */
+static int say_waiting(void *data, struct error *error)
+{
+        struct waiting *waiting = data;
+
+        return run_write(waiting->ctx, waiting->run, error);
+}
+
 static int wait_for(struct context *ctx, struct run *run, const struct health_object *list, size_t count, struct error *error)
 {
+        struct waiting waiting = { ctx, run };
         struct health_settings settings = { .client = run->client,
                                             .parallel = kustomize.parallel,
                                             .concurrency = (unsigned)kustomize.concurrent_ssa,
@@ -317,7 +331,9 @@ static int wait_for(struct context *ctx, struct run *run, const struct health_ob
                                             .owner_name = run->name,
                                             .owner_namespace = run->namespace,
                                             .timeout_ms = run->timeout_ns / NANOSECONDS_MS,
-                                            .fail_fast = !runtime_gate(run->reconcile->runtime, "DisableFailFastBehavior") };
+                                            .fail_fast = !runtime_gate(run->reconcile->runtime, "DisableFailFastBehavior"),
+                                            .lasting = say_waiting,
+                                            .data = &waiting };
         char timeout[DURATION_TEXT];
         const char *message;
         int r;
@@ -331,7 +347,6 @@ static int wait_for(struct context *ctx, struct run *run, const struct health_ob
                                duration_print(run->timeout_ns, timeout));
         condition_mark_reconciling(run->object, REASON_PROGRESSING, "%s", message);
         condition_set(run->object, CONDITION_HEALTHY, CONDITION_UNKNOWN, REASON_PROGRESSING, "%s", message);
-        TRY(run_write(ctx, run, error));
         reconcile_wait_begin(run->reconcile);
         r = health_wait(ctx, &settings, list, count, error);
         reconcile_wait_end(run->reconcile);

@@ -12,6 +12,7 @@
 #define CONCURRENCY    4
 #define PAUSE_FIRST_MS 100
 #define PAUSE_LAST_MS  5000
+#define LASTING_MS     1000
 #define MESSAGE_LIMIT  512
 
 struct pending {
@@ -331,7 +332,9 @@ static int pause_for(const struct wait *wait, uint64_t *sequence, int64_t *pause
 
 static int wait_for(struct wait *wait, struct error *error)
 {
-        int64_t until = clock_now_ms() + wait->settings->timeout_ms, pause_ms = PAUSE_FIRST_MS;
+        int64_t started = clock_now_ms(), until = started + wait->settings->timeout_ms, pause_ms = PAUSE_FIRST_MS;
+        int64_t lasting = started + LASTING_MS;
+        bool told = !wait->settings->lasting;
         uint64_t sequence = 0;
         /* What was seen in progress a moment ago is given a moment. */
         bool look = count_up(wait).unseen > 0;
@@ -350,7 +353,11 @@ static int wait_for(struct wait *wait, struct error *error)
                         return give_up(wait, true, error);
                 if (clock_now_ms() >= until)
                         return give_up(wait, false, error);
-                TRY(pause_for(wait, &sequence, &pause_ms, until, error));
+                if (!told && clock_now_ms() >= lasting) {
+                        told = true;
+                        TRY(wait->settings->lasting(wait->settings->data, error));
+                }
+                TRY(pause_for(wait, &sequence, &pause_ms, told || until < lasting ? until : lasting, error));
         }
 }
 

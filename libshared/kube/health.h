@@ -39,6 +39,8 @@ struct health_settings {
          * The caller's own rule for a kind, before the built-in ones: true if it knows one. May be NULL.
          */
         bool (*evaluate)(void *data, const struct json *object, enum kstatus *ret_status, struct buffer *message);
+        /* Called once, when the wait has lasted for a second: time to say that there is one. -1 ends the wait. May be NULL. */
+        int (*lasting)(void *data, struct error *error);
         void *data;
 };
 

@@ -205,6 +205,38 @@ static void rules_of_the_caller_come_first(void **state)
                             "failed early due to stalled resources: [Deployment/ns/after-0 status: 'Failed': by rule]");
 }
 
+static int count_calls(void *data, struct error *error)
+{
+        (void)error;
+        ++*(int *)data;
+        return 0;
+}
+
+/* After a second, once: who is done before that has nothing to say. */
+static void a_wait_that_lasts_is_said_once(void **state)
+{
+        static const struct {
+                const char *name;
+                int64_t timeout_ms;
+                int calls;
+        } cases[] = { { "short", 300, 0 }, { "long", 2500, 1 } };
+        const struct health_object objects[] = { DEPLOYMENT("after-999") };
+
+        (void)state;
+        for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+                int calls = 0;
+                const struct health_settings settings = { .timeout_ms = cases[i].timeout_ms,
+                                                          .lasting = count_calls,
+                                                          .data = &calls };
+                cleanup(error_release) struct error error = ERROR_NULL;
+
+                assert_int_equal(health_wait(&context, &settings, objects, 1, &error), -1);
+                assert_int_equal(error.kind, ERROR_TIMEOUT);
+                if (calls != cases[i].calls)
+                        fail_msg("%s: said %d times", cases[i].name, calls);
+        }
+}
+
 static void *cancel(void *argument)
 {
         while (fake_count() == 0)
@@ -236,6 +268,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(what_was_seen_current_is_not_read, setup, teardown),
                 cmocka_unit_test_setup_teardown(many_of_one_kind_are_one_list, setup, teardown),
                 cmocka_unit_test_setup_teardown(rules_of_the_caller_come_first, setup, teardown),
+                cmocka_unit_test_setup_teardown(a_wait_that_lasts_is_said_once, setup, teardown),
                 cmocka_unit_test_setup_teardown(cancellation_ends_the_wait, setup, teardown),
         };
 
