@@ -165,9 +165,10 @@ static int rebase_condition(const struct object_patch *patch, const char *type, 
         return 0;
 }
 
-static int rebase_conditions(const struct object_patch *patch, struct json *after, const struct json *latest, struct error *error)
+static int rebase_conditions(const struct object_patch *patch, const struct json *before, struct json *after,
+                             const struct json *latest, struct error *error)
 {
-        const struct json *old = JSON_PATH(patch->before, "status", "conditions"), *new = JSON_PATH(after, "status", "conditions");
+        const struct json *old = JSON_PATH(before, "status", "conditions"), *new = JSON_PATH(after, "status", "conditions");
         cleanup(json_free) struct json *target = json_copy(JSON_PATH(latest, "status", "conditions"));
         cleanup(json_free) struct json *merged = NULL;
         size_t i;
@@ -212,13 +213,13 @@ void object_patch_begin(struct object_patch *patch, struct kube_client *client, 
                 .resource = resource,
                 .field_manager = field_manager,
                 .owned = owned,
-                .before = json_copy(object),
         };
+        json_print(object, &patch->before);
 }
 
 void object_patch_release(struct object_patch *patch)
 {
-        json_free(&patch->before);
+        buffer_release(&patch->before);
 }
 
 /* The parts of an object that this room writes, beside its status. */
@@ -257,14 +258,6 @@ static struct json *difference(const struct json *before, const struct json *aft
         cleanup(json_free) struct json *new = part(after);
 
         return patch_merge_create(old, new);
-}
-
-bool object_patch_needed(const struct object_patch *patch, const struct json *object)
-{
-        cleanup(json_free) struct json *status = difference(patch->before, object, status_of);
-        cleanup(json_free) struct json *body = difference(patch->before, object, body_of);
-
-        return status || body;
 }
 
 static const char *meta(const struct json *object, const char *member)
@@ -307,77 +300,79 @@ static void adopt(struct json *object, const struct json *answer)
                 json_set_integer(metadata, "generation", json_integer(JSON_PATH(answer, "metadata", "generation"), 0));
 }
 
-static int rebase(struct context *context, struct object_patch *patch, struct json *object, struct error *error)
+static int rebase(struct context *context, const struct object_patch *patch, struct json *before, struct json *object,
+                  struct error *error)
 {
         cleanup(json_free) struct json *latest = NULL;
         int64_t pause_ms = CONFLICT_PAUSE_MS + (int64_t)(clock_random() * CONFLICT_PAUSE_MS);
 
         TRY(context_sleep(context, pause_ms, error));
         TRY(kube_get(context, patch->client, patch->resource, meta(object, "namespace"), meta(object, "name"), &latest, error));
-        TRY(rebase_conditions(patch, object, latest, error));
-        rebase_finalizers(patch->before, object, latest);
+        TRY(rebase_conditions(patch, before, object, latest, error));
+        rebase_finalizers(before, object, latest);
 
         /* From here on the difference is to what is there now. */
-        json_set(json_object_at(patch->before, "metadata"), "resourceVersion", json_new_string(meta(latest, "resourceVersion")));
+        json_set(json_object_at(before, "metadata"), "resourceVersion", json_new_string(meta(latest, "resourceVersion")));
         json_set_string(json_object_at(object, "metadata"), "resourceVersion", meta(latest, "resourceVersion"));
         if (JSON_PATH(latest, "status", "conditions"))
-                json_set(json_object_at(patch->before, "status"), "conditions",
-                         json_copy(JSON_PATH(latest, "status", "conditions")));
+                json_set(json_object_at(before, "status"), "conditions", json_copy(JSON_PATH(latest, "status", "conditions")));
         else
-                json_remove(json_get(patch->before, "status"), "conditions");
+                json_remove(json_get(before, "status"), "conditions");
         if (JSON_PATH(latest, "metadata", "finalizers"))
-                json_set(json_object_at(patch->before, "metadata"), "finalizers",
-                         json_copy(JSON_PATH(latest, "metadata", "finalizers")));
+                json_set(json_object_at(before, "metadata"), "finalizers", json_copy(JSON_PATH(latest, "metadata", "finalizers")));
         else
-                json_remove(json_get(patch->before, "metadata"), "finalizers");
+                json_remove(json_get(before, "metadata"), "finalizers");
         return 0;
 }
 
-static int write_part(struct context *context, struct object_patch *patch, struct json *object,
+static int write_part(struct context *context, const struct object_patch *patch, struct json *before, struct json *object,
                       struct json *(*part)(const struct json *object), struct error *error)
 {
         int tries;
 
         for (tries = 1;; tries++) {
-                cleanup(json_free) struct json *body = difference(patch->before, object, part);
+                cleanup(json_free) struct json *body = difference(before, object, part);
                 cleanup(json_free) struct json *answer = NULL;
                 bool lock = locked(body);
 
                 if (!body)
                         return 0;
-                if (lock && meta(patch->before, "resourceVersion")[0])
-                        json_set_string(json_object_at(body, "metadata"), "resourceVersion",
-                                        meta(patch->before, "resourceVersion"));
+                if (lock && meta(before, "resourceVersion")[0])
+                        json_set_string(json_object_at(body, "metadata"), "resourceVersion", meta(before, "resourceVersion"));
                 if (send(context, patch, object, body, &answer, error) == 0) {
                         adopt(object, answer);
-                        adopt(patch->before, answer);
+                        adopt(before, answer);
                         json_free(&body);
                         body = part(object);
                         JSON_EACH(body, member)
                                 if (strcmp(member.key, "metadata"))
-                                        json_set(patch->before, member.key, json_copy(member.value));
+                                        json_set(before, member.key, json_copy(member.value));
                         return 0;
                 }
                 if (error->kind != ERROR_CONFLICT || !lock || tries == CONFLICT_TRIES)
                         return -1;
                 error_release(error);
-                TRY(rebase(context, patch, object, error));
+                TRY(rebase(context, patch, before, object, error));
         }
 }
 
 int object_patch_write(struct context *context, struct object_patch *patch, struct json *object, struct error *error)
 {
         bool deleting = !json_is_null(JSON_PATH(object, "metadata", "deletionTimestamp"));
-        int r = write_part(context, patch, object, status_of, error);
+        cleanup(json_free) struct json *before = NULL;
+        int r;
 
+        TRY(json_parse(buffer_view(&patch->before), &before, error));
+        r = write_part(context, patch, before, object, status_of, error);
         if (r == 0)
-                r = write_part(context, patch, object, body_of, error);
-        if (r != 0) {
-                if (error->kind != ERROR_NOT_FOUND || !deleting)
-                        return -1;
-                error_release(error);
-        }
-        json_free(&patch->before);
-        patch->before = json_copy(object);
+                r = write_part(context, patch, before, object, body_of, error);
+        /* What was written before a failure is not to be sent again. */
+        buffer_clear(&patch->before);
+        json_print(r == 0 ? object : before, &patch->before);
+        if (r == 0)
+                return 0;
+        if (error->kind != ERROR_NOT_FOUND || !deleting)
+                return -1;
+        error_release(error);
         return 0;
 }

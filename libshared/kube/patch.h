@@ -13,6 +13,7 @@
 
 #include "base/context.h"
 #include "base/error.h"
+#include "base/str.h"
 #include "data/json.h"
 
 #include <stdbool.h>
@@ -25,12 +26,12 @@ struct object_patch {
         const struct kube_resource *resource;
         const char *field_manager;
         const char *const *owned; /* condition types that are the run's; ends with NULL */
-        struct json *before;
+        struct buffer before;     /* the object's text: a tree is twenty times as large, and a run may wait for minutes */
 };
 
-#define OBJECT_PATCH_NULL ((struct object_patch){ .before = NULL })
+#define OBJECT_PATCH_NULL ((struct object_patch){ .before = BUFFER_NULL })
 
-/* `object` is copied; the rest is borrowed until object_patch_release. */
+/* `object` is read; the rest is borrowed until object_patch_release. */
 void object_patch_begin(struct object_patch *patch, struct kube_client *client, const struct kube_resource *resource,
                         const char *field_manager, const char *const *owned, const struct json *object);
 void object_patch_release(struct object_patch *patch); /* for cleanup(object_patch_release); OBJECT_PATCH_NULL is fine */
@@ -44,9 +45,6 @@ void object_patch_release(struct object_patch *patch); /* for cleanup(object_pat
  *     The condition "T" was modified by a different process and this caused a merge/ChangeCondition conflict: ...`
  */
 int object_patch_write(struct context *context, struct object_patch *patch, struct json *object, struct error *error);
-
-/* True if a write would send something. */
-bool object_patch_needed(const struct object_patch *patch, const struct json *object);
 
 /* Finalizers of a tree. True if that changed it. */
 bool finalizer_add(struct json *object, const char *finalizer);
