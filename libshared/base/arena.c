@@ -1,5 +1,6 @@
 /*
- * Chunks form a list, newest first. A piece larger than a chunk gets one of its own behind the newest, so that the room left in it is still used.
+ * Chunks form a list, newest first, each twice as large as the one before it, up to a limit: what waits for long with little in it takes little. A
+ * piece that is large beside them gets a chunk of its own behind the newest, so that the room left in that is still used.
  */
 #include "base/arena.h"
 
@@ -11,7 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CHUNK_SIZE (64 * 1024)
+#define CHUNK_FIRST ((size_t)4 << 10)
+#define CHUNK_LAST  ((size_t)64 << 10)
 
 struct chunk {
         struct chunk *next;
@@ -23,6 +25,7 @@ struct chunk {
 struct arena {
         struct chunk *chunks;
         size_t used;
+        size_t last; /* size of the newest chunk that is not one piece's own; 0: there was none */
 };
 
 static struct chunk *chunk_new(size_t size)
@@ -67,7 +70,7 @@ void arena_reset(struct arena *arena)
         struct chunk *keep = NULL;
 
         for (struct chunk **link = &arena->chunks; *link; link = &(*link)->next) {
-                if ((*link)->size == CHUNK_SIZE) {
+                if ((*link)->size == arena->last) {
                         keep = *link;
                         *link = keep->next;
                         break;
@@ -103,9 +106,12 @@ static void *take(struct arena *arena, size_t size)
 
         size = rounded(size);
         if (!chunk || chunk->size - chunk->used < size) {
-                bool own = size > CHUNK_SIZE / 4;
-                struct chunk *fresh = chunk_new(own ? size : CHUNK_SIZE);
+                size_t next = !arena->last ? CHUNK_FIRST : arena->last < CHUNK_LAST ? arena->last * 2 : CHUNK_LAST;
+                bool own = size > next / 4;
+                struct chunk *fresh = chunk_new(own ? size : next);
 
+                if (!own)
+                        arena->last = next;
                 if (own && chunk) {
                         fresh->next = chunk->next;
                         chunk->next = fresh;
