@@ -21,7 +21,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define HOUSEKEEPING_MS    10000
+#define HOUSEKEEPING_MS    2000
+#define BUSY_TICKS         5
 #define SYNC_MS            120000
 #define LOST_GRACE_MS      10000
 #define EXIT_USAGE         2
@@ -479,11 +480,18 @@ static int start(struct program_state *state, struct error *error)
 
 /* --- run and end --- */
 
-/* What runs took goes back to the kernel once they have ended. */
+/* What runs took goes back to the kernel soon after they have ended, and now and then while they go on. */
 static void tidy(struct program_state *state)
 {
-        if (atomic_exchange(&state->working, false))
-                malloc_trim(0);
+        bool working = atomic_exchange(&state->working, false);
+
+        if (!working && !state->busy_ticks)
+                return;
+        state->busy_ticks = working ? state->busy_ticks + 1 : BUSY_TICKS;
+        if (state->busy_ticks < BUSY_TICKS)
+                return;
+        state->busy_ticks = 0;
+        malloc_trim(0);
 }
 
 static void look_around(struct program_state *state)
@@ -606,7 +614,7 @@ static int run(struct program_state *state)
 static void tune_memory(void)
 {
         mallopt(M_ARENA_MAX, 2);
-        mallopt(M_MMAP_THRESHOLD, 128 << 10);
+        mallopt(M_MMAP_THRESHOLD, 32 << 10);
         mallopt(M_TRIM_THRESHOLD, 256 << 10);
 }
 

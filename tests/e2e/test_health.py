@@ -64,3 +64,15 @@ def test_missing_named_object_times_out_by_name(space):
     space.kustomization(targetNamespace=space.name, timeout="30s", healthChecks=[{"apiVersion": "apps/v1", "kind": "Deployment", "name": "absent", "namespace": space.name}])
     o = space.not_ready("Kustomization", reason="HealthCheckFailed", seconds=60)
     assert f"timeout waiting for: [Deployment/{space.name}/absent status: 'NotFound'" in find_condition(o)["message"]
+
+
+def test_those_who_wait_hold_nobody_up(space):
+    """Sixty that wait for what never comes keep no place: the next one is applied at once."""
+    space.source(space.repository({"stuck/web.yaml": deployment(replicas=1), "fine/web.yaml": deployment("fine")}))
+    names = [f"stuck-{i:02}" for i in range(60)]
+    for name in names:
+        space.kustomization(name, targetNamespace=space.name, path="./stuck", nameSuffix=f"-{name}", wait=True, timeout="10m")
+    for name in names:
+        space.kube.wait_condition("Kustomization", name, space.name, "Unknown", seconds=60, type="Healthy", current=False)
+    space.kustomization("fine", targetNamespace=space.name, path="./fine")
+    space.ready("Kustomization", "fine", seconds=10)
