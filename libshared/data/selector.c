@@ -309,32 +309,33 @@ static bool compares(const struct requirement *requirement, struct view value)
         return requirement->operator== GREATER ? theirs > ours : theirs<ours;
 }
 
-static bool holds(const struct requirement *requirement, const struct json *labels)
+static bool holds(const struct requirement *requirement, selector_label *label, const void *labels)
 {
-        const struct json *label = json_get(labels, requirement->key);
+        struct view value = VIEW_NULL;
+        bool found = label(labels, requirement->key, &value);
 
         switch (requirement->operator) {
         case EXISTS:
-                return label;
+                return found;
         case NOT_EXISTS:
-                return !label;
+                return !found;
         case IN:
-                return label && has_value(requirement, json_view(label));
+                return found && has_value(requirement, value);
         case NOT_IN:
-                return !label || !has_value(requirement, json_view(label));
+                return !found || !has_value(requirement, value);
         case GREATER:
         case LESS:
-                return label && compares(requirement, json_view(label));
+                return found && compares(requirement, value);
         }
         return false;
 }
 
-bool selector_matches(const struct selector *selector, const struct json *labels)
+bool selector_matches(const struct selector *selector, selector_label *label, const void *labels)
 {
         size_t i;
 
         for (i = 0; i < selector->count; i++)
-                if (!holds(&selector->requirements[i], labels))
+                if (!holds(&selector->requirements[i], label, labels))
                         return false;
         return true;
 }

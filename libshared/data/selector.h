@@ -8,7 +8,6 @@
 
 #include "base/error.h"
 #include "base/str.h"
-#include "data/json.h"
 
 #include <stdbool.h>
 
@@ -18,5 +17,7 @@ struct selector;
 int selector_parse(struct view text, struct selector **ret_selector, struct error *error);
 void selector_free(struct selector **selector); /* for cleanup(selector_free) */
 
-/* `labels` is an object of strings: metadata.labels, or metadata.annotations. Absent is the empty one. */
-bool selector_matches(const struct selector *selector, const struct json *labels);
+/* Where labels come from: the value of one, true if it is there. `labels` is what selector_matches was given. */
+typedef bool selector_label(const void *labels, const char *key, struct view *ret_value);
+
+bool selector_matches(const struct selector *selector, selector_label *label, const void *labels);

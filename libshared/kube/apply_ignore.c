@@ -5,8 +5,8 @@
 #include "data/json.h"
 #include "data/path.h"
 #include "data/regex.h"
-#include "kube/meta.h"
 #include "data/selector.h"
+#include "kube/meta.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -84,6 +84,14 @@ int apply_rules_new(const struct apply_settings *settings, struct apply_rules **
         return 0;
 }
 
+static bool label_of(const void *labels, const char *key, struct view *ret_value)
+{
+        const struct json *label = json_get(labels, key);
+
+        *ret_value = json_view(label);
+        return label;
+}
+
 static bool selects(const struct rule *rule, const struct json *object)
 {
         struct view api_version = json_view(json_get(object, "apiVersion"));
@@ -103,8 +111,8 @@ static bool selects(const struct rule *rule, const struct json *object)
                 if (rule->patterns[i] && regex_match(rule->patterns[i], texts[i], &ignored) != 0)
                         return false;
         }
-        return (!rule->labels || selector_matches(rule->labels, json_get(metadata, "labels"))) &&
-               (!rule->annotations || selector_matches(rule->annotations, json_get(metadata, "annotations")));
+        return (!rule->labels || selector_matches(rule->labels, label_of, json_get(metadata, "labels"))) &&
+               (!rule->annotations || selector_matches(rule->annotations, label_of, json_get(metadata, "annotations")));
 }
 
 bool apply_rules_match(const struct apply_rules *rules, const struct json *object)

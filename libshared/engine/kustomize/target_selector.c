@@ -1,7 +1,6 @@
 #include "engine/kustomize/target_selector.h"
 
 #include "base/cleanup.h"
-#include "data/json.h"
 
 static int compile(struct build *build, const struct node *config, const char *field, struct regex **ret)
 {
@@ -60,16 +59,23 @@ static int matches_gvk(const struct target_selector *selector, const struct gvk 
         return r > 0 ? matches(selector, selector->kind, gvk->kind) : r;
 }
 
-static bool meets(const struct selector *selector, const struct node *map)
+/* Of a key that is written twice the last one counts. */
+static bool label_of(const void *labels, const char *key, struct view *ret_value)
 {
-        cleanup(json_free) struct json *labels = json_new_object();
+        const struct node *map = labels;
 
-        if (!selector)
-                return true;
-        for (uint32_t i = 0; node_is_map(map) && i < map->count; i++)
-                if (map->entries[i].value->kind == NODE_SCALAR)
-                        json_set(labels, map->entries[i].key->text, json_new_view(node_text(map->entries[i].value)));
-        return selector_matches(selector, labels);
+        for (uint32_t i = node_is_map(map) ? map->count : 0; i-- > 0;) {
+                if (map->entries[i].value->kind == NODE_SCALAR && node_text_is(map->entries[i].key, key)) {
+                        *ret_value = node_text(map->entries[i].value);
+                        return true;
+                }
+        }
+        return false;
+}
+
+static bool meets(const struct selector *selector, const struct node *labels)
+{
+        return !selector || selector_matches(selector, label_of, labels);
 }
 
 int target_selector_matches_metadata(const struct target_selector *selector, const struct resource *resource)

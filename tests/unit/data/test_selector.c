@@ -10,10 +10,24 @@
 
 #include <cmocka.h>
 
+/* Labels are "key=value" texts here; NULL ends them. */
+static bool label_of(const void *labels, const char *key, struct view *ret_value)
+{
+        const char *const *label = labels;
+        size_t length = strlen(key);
+
+        for (; label && *label; label++) {
+                if (strncmp(*label, key, length) == 0 && (*label)[length] == '=') {
+                        *ret_value = view_of(*label + length + 1);
+                        return true;
+                }
+        }
+        return false;
+}
+
 static void selectors_match(void **state)
 {
-        static const char labels[] =
-                "{\"app\":\"web\",\"tier\":\"front\",\"size\":\"5\",\"example.com/key\":\"\",\"in\":\"notin\"}";
+        static const char *const labels[] = { "app=web", "tier=front", "size=5", "example.com/key=", "in=notin", NULL };
         static const struct {
                 const char *selector;
                 bool match, match_nothing; /* on the labels above; on none */
@@ -49,18 +63,16 @@ static void selectors_match(void **state)
                 { "reconcile.fluxcd.io/watch=Enabled", false, false },
         };
         struct error error = ERROR_NULL;
-        cleanup(json_free) struct json *json = NULL;
         size_t i;
 
         (void)state;
-        assert_int_equal(json_parse(view_of(labels), &json, &error), 0);
         for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
                 cleanup(selector_free) struct selector *selector = NULL;
 
                 if (selector_parse(view_of(cases[i].selector), &selector, &error) < 0)
                         fail_msg("%s: %s", cases[i].selector, error_message(&error));
-                if (selector_matches(selector, json) != cases[i].match ||
-                    selector_matches(selector, NULL) != cases[i].match_nothing)
+                if (selector_matches(selector, label_of, labels) != cases[i].match ||
+                    selector_matches(selector, label_of, NULL) != cases[i].match_nothing)
                         fail_msg("%s", cases[i].selector);
         }
 }
