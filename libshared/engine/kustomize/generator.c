@@ -1,6 +1,7 @@
 #include "engine/kustomize/generator.h"
 
-#include "data/digest.h"
+#include "base/cleanup.h"
+#include "data/sha256.h"
 
 #include <string.h>
 
@@ -279,18 +280,17 @@ static int hashed_json(struct build *build, const struct node *object, struct bu
 int content_hash(struct build *build, const struct node *object, char ret_hash[CONTENT_HASH])
 {
         static const char from[] = "013ae", to[] = "ghkmt";
-        struct buffer text = BUFFER_NULL;
-        char digest[DIGEST_TEXT];
-        int r = hashed_json(build, object, &text);
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+        uint8_t hash[SHA256_SIZE];
 
-        if (r == 0) {
-                digest_of(DIGEST_SHA256, buffer_view(&text), digest);
-                memcpy(ret_hash, digest + strlen("sha256:"), CONTENT_HASH - 1);
-                ret_hash[CONTENT_HASH - 1] = '\0';
-                for (char *c = ret_hash; *c; c++)
-                        if (strchr(from, *c))
-                                *c = to[strchr(from, *c) - from];
+        TRY(hashed_json(build, object, &text));
+        sha256_of(buffer_view(&text), hash);
+        for (size_t i = 0; i < CONTENT_HASH - 1; i++) {
+                char digit = "0123456789abcdef"[hash[i / 2] >> (i % 2 ? 0 : 4) & 15];
+                const char *odd = strchr(from, digit);
+
+                ret_hash[i] = odd ? to[odd - from] : digit;
         }
-        buffer_release(&text);
-        return r;
+        ret_hash[CONTENT_HASH - 1] = '\0';
+        return 0;
 }
