@@ -5,41 +5,41 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const first[] = {
-        "Namespace",
-        "ResourceQuota",
-        "StorageClass",
-        "CustomResourceDefinition",
-        "ServiceAccount",
-        "PodSecurityPolicy",
-        "Role",
-        "ClusterRole",
-        "RoleBinding",
-        "ClusterRoleBinding",
-        "ConfigMap",
-        "Secret",
-        "Endpoints",
-        "Service",
-        "LimitRange",
-        "PriorityClass",
-        "PersistentVolume",
-        "PersistentVolumeClaim",
-        "Deployment",
-        "StatefulSet",
-        "CronJob",
-        "PodDisruptionBudget",
+static const struct view first[] = {
+        VIEW("Namespace"),
+        VIEW("ResourceQuota"),
+        VIEW("StorageClass"),
+        VIEW("CustomResourceDefinition"),
+        VIEW("ServiceAccount"),
+        VIEW("PodSecurityPolicy"),
+        VIEW("Role"),
+        VIEW("ClusterRole"),
+        VIEW("RoleBinding"),
+        VIEW("ClusterRoleBinding"),
+        VIEW("ConfigMap"),
+        VIEW("Secret"),
+        VIEW("Endpoints"),
+        VIEW("Service"),
+        VIEW("LimitRange"),
+        VIEW("PriorityClass"),
+        VIEW("PersistentVolume"),
+        VIEW("PersistentVolumeClaim"),
+        VIEW("Deployment"),
+        VIEW("StatefulSet"),
+        VIEW("CronJob"),
+        VIEW("PodDisruptionBudget"),
 };
-static const char *const last[] = { "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration" };
+static const struct view last[] = { VIEW("MutatingWebhookConfiguration"), VIEW("ValidatingWebhookConfiguration") };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 static int default_rank(struct view kind)
 {
         for (size_t i = 0; i < COUNT(first); i++)
-                if (view_is(kind, first[i]))
+                if (view_equal(kind, first[i]))
                         return (int)i - (int)COUNT(first);
         for (size_t i = 0; i < COUNT(last); i++)
-                if (view_is(kind, last[i]))
+                if (view_equal(kind, last[i]))
                         return (int)i + 1;
         return 0;
 }
@@ -64,9 +64,13 @@ static struct view gvk_key(const struct gvk *gvk, char *text, size_t room)
 
 int gvk_legacy_compare(const struct gvk *a, const struct gvk *b)
 {
-        int rank_a = default_rank(a->kind), rank_b = default_rank(b->kind), r;
+        int rank_a, rank_b, r;
         char text_a[512], text_b[512];
 
+        if (gvk_equal(a, b))
+                return 0;
+        rank_a = default_rank(a->kind);
+        rank_b = default_rank(b->kind);
         if (rank_a != rank_b)
                 return rank_a < rank_b ? -1 : 1;
         r = view_compare(gvk_key(a, text_a, sizeof(text_a)), gvk_key(b, text_b, sizeof(text_b)));
