@@ -387,6 +387,27 @@ int job_run(struct context *ctx, job_fn *fn, struct view input, const struct job
         return judge(&report, &request, output_fd, ret_result, err);
 }
 
+int job_run_once(job_fn *fn, struct view input, const struct job_limits *limits, const struct job_grant *grant,
+                 struct job_result *ret_result, struct error *err)
+{
+        struct job_request request;
+        struct job_report report;
+        cleanup(close_descriptor) int input_fd = -1, output_fd = -1;
+        int descriptors[JOB_OWN_DESCRIPTORS + JOB_DESCRIPTOR_LIMIT];
+        unsigned count = 0;
+
+        TRY(request_fill(&request, fn, input, limits, grant, err));
+        TRY(input_file(input, &input_fd, err));
+        TRY(output_file(request.limits.output_bytes, &output_fd, err));
+        descriptors[count++] = output_fd;
+        if (input_fd >= 0)
+                descriptors[count++] = input_fd;
+        for (unsigned i = 0; i < request.descriptor_count; i++)
+                descriptors[count++] = grant->descriptors[i].fd;
+        TRY(job_once(&request, descriptors, count, &report, err));
+        return judge(&report, &request, output_fd, ret_result, err);
+}
+
 bool job_sandbox_describe(struct buffer *text)
 {
         int version = job_landlock_version();

@@ -7,7 +7,7 @@
  *
  * The fork server is started once, before any thread (job_server_start), and is single-threaded, so a child never inherits a held lock. Caller,
  * server and children are the same image: a job is a plain function pointer, and everything that is not in its input is as it was when
- * the server was started.
+ * the server was started. A command that wants one job done and ends forks it itself (job_run_once).
  *
  * The sandbox: no new privileges, no capabilities, an emptied environment, Landlock (file system; TCP; signals, as far as the kernel knows
  * them), a seccomp filter (unknown calls are not there), a process group of its own that ends with it, no core dumps, first in line
@@ -137,3 +137,10 @@ bool job_sandbox_describe(struct buffer *text);
  */
 int job_run(struct context *ctx, job_fn *fn, struct view input, const struct job_limits *limits, const struct job_grant *grant,
             struct job_result *ret_result, struct error *err);
+
+/*
+ * job_run for a command: a process of one thread that wants one job done and ends. Without a server, which costs more than a small job: the child
+ * is a fork of the caller, behind the same walls. The outcomes are those of job_run; a signal that ends the caller ends the job.
+ */
+int job_run_once(job_fn *fn, struct view input, const struct job_limits *limits, const struct job_grant *grant,
+                 struct job_result *ret_result, struct error *err);

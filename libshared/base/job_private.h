@@ -5,6 +5,8 @@
  *   child  -> caller   the output file: struct job_header, the message, then from JOB_OUTPUT_OFFSET on the output. Not to be trusted.
  *   server -> caller   struct job_report on control, once the child and its process group are gone
  *   caller -> server   the end of control: kill the child
+ *
+ * job_once.c is caller and server in one.
  */
 #pragma once
 
@@ -12,6 +14,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <sys/types.h>
 
 #define JOB_PATH_BYTES    4096
@@ -64,6 +67,12 @@ struct job_report {
 
 /* job_server.c: the server's loop on its end of the socket; does not return. */
 void job_server_loop(int socket, void (*prepare)(void)) __attribute__((__noreturn__));
+/* The server gives up what no job may have: privileges, the environment, standard input and output (for `null`), signals of others. */
+void job_privileges_drop(int null);
+/* What wait4 said, into a report. */
+void job_report_usage(struct job_report *report, const struct rusage *usage);
+/* Of this process: address space. */
+uint64_t job_mapped_bytes(void);
 /* Closes the descriptors of a range, ends included. */
 void job_descriptors_close(unsigned first, unsigned last);
 
@@ -77,6 +86,10 @@ struct job_child {
         uint64_t mapped_bytes; /* address space of the server */
 };
 void job_child_run(const struct job_child *child) __attribute__((__noreturn__));
+
+/* job_once.c: forks the child, waits for its end and tells it. Descriptors as in job_child. -1: there was no child. */
+int job_once(const struct job_request *request, const int *descriptors, unsigned count, struct job_report *ret_report,
+             struct error *err);
 
 /* job_sandbox.c: Landlock. */
 struct job_rule {

@@ -76,7 +76,7 @@ static void capabilities_drop(void)
         syscall(SYS_capset, &header, none);
 }
 
-static uint64_t mapped_bytes(void)
+uint64_t job_mapped_bytes(void)
 {
         unsigned long pages = 0;
         FILE *file = fopen("/proc/self/statm", "re");
@@ -98,6 +98,20 @@ void job_descriptors_close(unsigned first, unsigned last)
                 close((int)fd);
 }
 
+void job_privileges_drop(int null)
+{
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+        capabilities_drop();
+        environment_scrub();
+        dup2(null, STDIN_FILENO);
+        dup2(null, STDOUT_FILENO);
+        /* What a terminal or a supervisor sends is for the caller; the others end when the caller does. */
+        signal(SIGINT, SIG_IGN);
+        signal(SIGTERM, SIG_IGN);
+        signal(SIGHUP, SIG_IGN);
+        signal(SIGPIPE, SIG_IGN);
+}
+
 static void server_open(struct job_server *server, int socket, void (*prepare)(void))
 {
         struct error err = ERROR_NULL;
@@ -107,25 +121,16 @@ static void server_open(struct job_server *server, int socket, void (*prepare)(v
         socket = fcntl(socket, F_DUPFD_CLOEXEC, 3);
         prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
         prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
-        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
         prctl(PR_SET_NAME, "job-server", 0, 0, 0);
-        capabilities_drop();
-        environment_scrub();
 
         null = open("/dev/null", O_RDWR | O_CLOEXEC);
         if (socket < 0 || null < 0)
                 _exit(1);
-        dup2(null, STDIN_FILENO);
-        dup2(null, STDOUT_FILENO);
+        job_privileges_drop(null);
         if (socket > 3)
                 job_descriptors_close(3, (unsigned)socket - 1);
         job_descriptors_close((unsigned)socket + 1, ~0u);
 
-        /* What a terminal or a supervisor sends is for the caller; the server ends when the caller does. */
-        signal(SIGINT, SIG_IGN);
-        signal(SIGTERM, SIG_IGN);
-        signal(SIGHUP, SIG_IGN);
-        signal(SIGPIPE, SIG_IGN);
         signal(SIGCHLD, SIG_DFL);
         sigemptyset(&set);
         sigaddset(&set, SIGCHLD);
@@ -141,7 +146,7 @@ static void server_open(struct job_server *server, int socket, void (*prepare)(v
         /* After the preparations, which may need more than a job ever does. */
         if (job_filter_install_server(&err) < 0)
                 _exit(1);
-        server->mapped_bytes = mapped_bytes();
+        server->mapped_bytes = job_mapped_bytes();
 }
 
 static void report_send(int control, const struct job_report *report)
@@ -249,15 +254,18 @@ static int64_t time_us(struct timeval time)
         return (int64_t)time.tv_sec * 1000000 + time.tv_usec;
 }
 
+void job_report_usage(struct job_report *report, const struct rusage *usage)
+{
+        report->cpu_us = time_us(usage->ru_utime) + time_us(usage->ru_stime);
+        report->peak_bytes = (uint64_t)usage->ru_maxrss * 1024;
+}
+
 static void job_end(struct job_server *server, unsigned index, int status, const struct rusage *usage)
 {
         struct running *job = &server->jobs[index];
-        struct job_report report = { .end = job->end,
-                                     .status = status,
-                                     .wall_us = (clock_now_ns() - job->started_ns) / 1000,
-                                     .cpu_us = time_us(usage->ru_utime) + time_us(usage->ru_stime),
-                                     .peak_bytes = (uint64_t)usage->ru_maxrss * 1024 };
+        struct job_report report = { .end = job->end, .status = status, .wall_us = (clock_now_ns() - job->started_ns) / 1000 };
 
+        job_report_usage(&report, usage);
         report_send(job->control, &report);
         close(job->control);
         *job = server->jobs[--server->count];
