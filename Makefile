@@ -21,9 +21,11 @@ VERSION ?= 0.1.0
 Q := $(if $(V),,@)
 COMMIT  ?= $(shell git rev-parse --short=7 HEAD 2>/dev/null || echo 0000000)
 
-# The folder of a controller is the list of its files; one that has no main.c yet is a library for its tests only.
+# The folder of a controller is the list of its files. One with a command.c is two programs: a small one that holds its commands and
+# becomes the other, NAME-manager, for anything else (see README.md).
 CONTROLLERS := $(sort $(patsubst %/,%,$(dir $(wildcard *-controller/*.c))))
-BINARIES    := $(patsubst %/main.c,$(BUILD)/bin/%,$(wildcard *-controller/main.c))
+COMMANDS    := $(patsubst %/command.c,%,$(wildcard *-controller/command.c))
+BINARIES    := $(sort $(COMMANDS:%=$(BUILD)/bin/%) $(foreach c,$(CONTROLLERS),$(BUILD)/bin/$(c)$(if $(filter $(c),$(COMMANDS)),-manager)))
 LIBRARY_SOURCES := $(sort $(wildcard libshared/*/*.c) $(wildcard libshared/engine/*/*.c))
 UNIT_SOURCES    := $(sort $(wildcard tests/unit/*/test_*.c) $(wildcard tests/unit/engine/*/test_*.c))
 HEADERS         := $(sort $(wildcard libshared/*/*.h) $(wildcard libshared/engine/*/*.h) $(wildcard *-controller/*.h))
@@ -42,6 +44,7 @@ ZERO_AUTOS := -ftrivial-auto-var-init=zero
 ZERO_AUTOS += $(if $(shell $(CC) $(ZERO_AUTOS) -fsyntax-only -x c /dev/null 2>&1),-enable-trivial-auto-var-init-zero-knowing-it-will-be-removed-from-clang)
 FLAGS    += -O2 -fPIE -fstack-protector-strong -fstack-clash-protection -D_FORTIFY_SOURCE=2 $(ZERO_AUTOS) -ffunction-sections -fdata-sections
 LINK     := -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--gc-sections -Wl,--as-needed -Wl,--build-id=sha1
+COMMAND_LINK := -static-pie $(filter-out -pie,$(LINK))
 else ifeq ($(MODE),asan)
 FLAGS    += -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
 LINK     := -fsanitize=address,undefined -Wl,--as-needed
@@ -54,6 +57,8 @@ endif
 
 PACKAGE_FLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 PACKAGE_LIBS  := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lpthread -lm
+COMMAND_LINK  ?= $(LINK)
+COMMAND_LIBS  := $(shell pkg-config --libs --static yaml-0.1 libpcre2-8 2>/dev/null) -lm
 
 # A dry -n run and a missing library both end here, with the line that helps.
 ifneq ($(filter-out format help,$(or $(MAKECMDGOALS),all)),)
@@ -82,19 +87,24 @@ $(OBJECTS)/libshared.a: $(LIBRARY_SOURCES:%.c=$(OBJECTS)/%.o)
 	@rm -f $@
 	$(Q)$(AR) rcsD $@ $^
 
-# Everything of a controller but its main is an archive, which the program and the controller's unit tests are linked with.
+# Everything of a controller but its mains is an archive, which the program and the controller's unit tests are linked with.
 define controller_rules
-$(1)_OBJECTS := $$(patsubst %.c,$$(OBJECTS)/%.o,$$(sort $$(filter-out %/main.c,$$(wildcard $(1)/*.c))))
+$(1)_OBJECTS := $$(patsubst %.c,$$(OBJECTS)/%.o,$$(sort $$(filter-out %/main.c %/command.c,$$(wildcard $(1)/*.c))))
 $$(OBJECTS)/$(1).a: $$($(1)_OBJECTS)
 	@rm -f $$@
 	$$(Q)$$(AR) rcsD $$@ $$^
-$$(OBJECTS)/bin/$(1): $$(OBJECTS)/$(1)/main.o $$(OBJECTS)/$(1).a $$(OBJECTS)/libshared.a
+$$(OBJECTS)/bin/$(1)$(if $(filter $(1),$(COMMANDS)),-manager): $$(OBJECTS)/$(1)/main.o $$(OBJECTS)/$(1).a $$(OBJECTS)/libshared.a
 	@mkdir -p $$(@D)
 	$$(Q)$$(CC) $$(CFLAGS) $$(LINK) $$^ -o $$@ $$(LDFLAGS) $$(PACKAGE_LIBS)
 $$(OBJECTS)/tests/unit/$(1)/%: $$(OBJECTS)/tests/unit/$(1)/%.o $$(OBJECTS)/$(1).a $$(OBJECTS)/libshared.a
 	$$(Q)$$(CC) $$(CFLAGS) $$(LINK) $$^ -o $$@ $$(LDFLAGS) $$(PACKAGE_LIBS) -lcmocka
 endef
 $(foreach c,$(CONTROLLERS),$(eval $(call controller_rules,$(c))))
+
+# Commands are up in a millisecond: few libraries, and in a release inside the program, which saves the dynamic loader.
+$(COMMANDS:%=$(OBJECTS)/bin/%): $(OBJECTS)/bin/%: $(OBJECTS)/%/command.o $(OBJECTS)/libshared.a
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(COMMAND_LINK) $^ -o $@ $(LDFLAGS) $(COMMAND_LIBS)
 
 ifeq ($(MODE),release)
 $(BUILD)/bin/%: $(OBJECTS)/bin/%

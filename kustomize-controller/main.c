@@ -1,9 +1,9 @@
 /*
- * kustomize-controller: Kustomizations. Names the kind, its flags and its feature gates; the rest is kube/controller.h.
+ * kustomize-controller-manager: Kustomizations. Names the kind, its flags and its feature gates; the rest is kube/controller.h. It is started by
+ * kustomize-controller (command.c).
  */
 #include "base/cleanup.h"
 #include "base/memory.h"
-#include "engine/kustomize/kustomize.h"
 #include "kube/parallel.h"
 #include "run.h"
 
@@ -124,14 +124,6 @@ static void stopped(struct runtime *runtime)
         artifact_cache_free(&kustomize.artifacts);
 }
 
-static int command(int argc, char **argv)
-{
-        if (strcmp(argv[1], "build") == 0)
-                return kustomize_command(argc - 2, argv + 2);
-        fprintf(stderr, "Error: unknown command \"%s\": there is build\n", argv[1]);
-        return 2;
-}
-
 int main(int argc, char **argv)
 {
         static struct controller *const controllers[] = { &kustomization_controller };
@@ -143,7 +135,6 @@ int main(int argc, char **argv)
                                                 .concurrent = 4,
                                                 .gates = gates,
                                                 .gate_count = sizeof(gates) / sizeof(gates[0]),
-                                                .command = command,
                                                 .prepare_jobs = substitute_prepare,
                                                 .check = check,
                                                 .started = started,

@@ -48,7 +48,9 @@ def reproducible():
             os.makedirs(os.path.dirname(f"{copy}/{name}"), exist_ok=True)
             shutil.copy2(name, f"{copy}/{name}")
     commit = subprocess.run(["git", "rev-parse", "--short=7", "HEAD"], capture_output=True, text=True).stdout.strip() or "0000000"
-    binaries = [os.path.dirname(path) for path in glob.glob("*-controller/main.c")]
+    commands = [os.path.dirname(path) for path in glob.glob("*-controller/command.c")]
+    controllers = [os.path.dirname(path) for path in glob.glob("*-controller/main.c")]
+    binaries = commands + [f"{name}-manager" if name in commands else name for name in controllers]
     return [make(f"COMMIT={commit}"), ["env", "-C", copy, *make(f"COMMIT={commit}")], *[["cmp", f"build/bin/{name}", f"{copy}/build/bin/{name}"] for name in binaries]]
 
 

@@ -52,7 +52,3 @@ fuzz-replay:
 fuzz:
 	@$(MAKE) --no-print-directory CC=clang MODE=asan BUILD=$(BUILD)/clang CFLAGS=-fsanitize=fuzzer-no-link fuzz-programs
 	@tests/fuzz/run search $(BUILD)/clang/asan/tests/fuzz $(FUZZ_SECONDS)
-
-# The kustomize engine's command line without the sandbox, for the tests that run it thousands of times.
-$(OBJECTS)/tests/kustomize/driver: $(OBJECTS)/tests/kustomize/driver.o $(OBJECTS)/libshared.a
-	$(CC) $(CFLAGS) $(LINK) $^ -o $@ $(LDFLAGS) $(PACKAGE_LIBS)

@@ -182,11 +182,6 @@ struct program {
         int64_t concurrent; /* default of --concurrent */
         struct feature_gate *gates;
         size_t gate_count;
-        /*
-         * A first argument that is no flag: `kustomize-controller build DIR`. Returns the exit status. The fork server runs,
-         * nothing else. May be NULL.
-         */
-        int (*command)(int argc, char **argv);
         void (*prepare_jobs)(void); /* see job_server_start; may be NULL */
         /* Flags are read: -1 ends the program (exit 1). May be NULL. */
         int (*check)(const struct runtime_flags *flags, struct error *error);

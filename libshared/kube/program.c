@@ -627,15 +627,6 @@ int program_main(int argc, char **argv, const struct program *program)
         int r;
 
         tune_memory();
-        if (argc > 1 && argv[1][0] != '-' && program->command) {
-                if (job_server_start(program->prepare_jobs, &error) < 0) {
-                        fprintf(stderr, "%s: %s\n", program->name, error_message(&error));
-                        return 1;
-                }
-                r = program->command(argc, argv);
-                job_server_stop();
-                return r;
-        }
         state.program = program;
         r = program_flags_parse(program, argc, argv, &state.flags, &error);
         if (r != 0) {

@@ -4,8 +4,8 @@ What a kustomize build costs, beside the reference command line on the same tree
 
     tests/bench/kustomize.py [--runs 5] [--reference] [DIR...]
 
-Ours is kustomize-controller's subcommand `build` if it has been built, sandbox included, else the engine alone. The reference takes minutes for the large trees, so it
-runs only for the small ones unless --reference is given.
+Ours is kustomize-controller's command `build`, sandbox included. The reference takes minutes for the large trees, so it runs only for the small ones unless --reference
+is given.
 """
 import argparse
 import os
@@ -106,15 +106,6 @@ def measure(command, runs):
     return min(milliseconds), f"{int(report.split()[-1]) / 1024:.1f}"
 
 
-def our_command():
-    controller = f"{ROOT}/build/bin/kustomize-controller"
-    if os.path.exists(controller):
-        return [controller, "build"]
-    driver = "build/release/tests/kustomize/driver"
-    subprocess.run(["make", "--no-print-directory", "-C", ROOT, driver], check=True, stdout=subprocess.DEVNULL)
-    return [f"{ROOT}/{driver}"]
-
-
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--runs", type=int, default=5, help="how many to average")
@@ -122,7 +113,7 @@ def main():
     parser.add_argument("trees", nargs="*")
     arguments = parser.parse_args()
     tools = subprocess.run([f"{ROOT}/tests/cluster/build", "kustomize"], check=True, capture_output=True, text=True).stdout.strip()
-    ours = our_command()
+    ours = [f"{ROOT}/build/bin/kustomize-controller", "build"]
     print(f"{'tree':24} {'ms':>9} {'must':>6} {'MiB':>7} {'must':>6} {'reference ms':>13} {'MiB':>7}")
     with tempfile.TemporaryDirectory() as scratch:
         trees = [(name, make_tree(f"{scratch}/{number}", count, others), count <= 500 and not others, *must) for number, (name, count, others, *must) in enumerate(TREES)]

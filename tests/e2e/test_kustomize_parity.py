@@ -18,15 +18,15 @@ sys.path.insert(0, f"{ROOT}/tests/kustomize")
 
 import generate  # noqa: E402
 
-DRIVER = "build/release/tests/kustomize/driver"
+COMMAND = "build/bin/kustomize-controller"
 
 
 @pytest.fixture(scope="module")
 def commands():
     """The reference and ours, as the beginnings of two command lines."""
     tools = subprocess.run([f"{ROOT}/tests/cluster/build", "kustomize"], check=True, capture_output=True, text=True).stdout.strip()
-    subprocess.run(["make", "--no-print-directory", "-C", ROOT, DRIVER], check=True, capture_output=True)
-    return [f"{tools}/kustomize", "build"], [f"{ROOT}/{DRIVER}"]
+    subprocess.run(["make", "--no-print-directory", "-C", ROOT, COMMAND], check=True, capture_output=True)
+    return [f"{tools}/kustomize", "build"], [f"{ROOT}/{COMMAND}", "build"]
 
 
 def write(folder, files):

@@ -1,5 +1,4 @@
 #include "base/cleanup.h"
-#include "base/clock.h"
 #include "base/job.h"
 #include "base/memory.h"
 #include "engine/kustomize/kustomize.h"
@@ -22,8 +21,7 @@ struct command {
 
 static void print_warning(void *user, const char *line)
 {
-        (void)user;
-        fprintf(stderr, "%s\n", line);
+        dprintf(*(const int *)user, "%s\n", line);
 }
 
 static int usage(const char *problem, const char *word)
@@ -58,8 +56,8 @@ static int parse(int count, char **arguments, struct command *command)
                 if ((value = option_value("--reorder", arguments, count, &i))) {
                         if (strcmp(value, "legacy") != 0 && strcmp(value, "none") != 0)
                                 return usage("illegal flag value --reorder", value);
-                        print_warning(NULL, "Flag --reorder has been deprecated, use the new 'sortOptions' field in "
-                                            "kustomization.yaml instead.");
+                        fprintf(stderr, "Flag --reorder has been deprecated, use the new 'sortOptions' field in "
+                                        "kustomization.yaml instead.\n");
                         command->options.order = *value == 'l' ? KUSTOMIZE_ORDER_LEGACY : KUSTOMIZE_ORDER_FIFO;
                 } else if ((value = option_value("--load-restrictor", arguments, count, &i))) {
                         if (strcmp(value, "LoadRestrictionsRootOnly") != 0 && strcmp(value, "LoadRestrictionsNone") != 0)
@@ -113,13 +111,12 @@ struct request {
 };
 
 /* The answer is a row of records: a name ("" for the one text) and a text, each with its length before it. */
-static void add_record(struct buffer *records, struct view name, struct view text)
+static void add_record_head(struct buffer *records, struct view name, size_t text_length)
 {
-        uint64_t lengths[2] = { name.length, text.length };
+        uint64_t lengths[2] = { name.length, text_length };
 
         buffer_add(records, lengths, sizeof(lengths));
         buffer_add_view(records, name);
-        buffer_add_view(records, text);
 }
 
 static bool next_record(struct view *records, struct view *ret_name, struct view *ret_text)
@@ -161,42 +158,38 @@ static int add_files(struct buffer *records, struct arena *arena, const struct k
                 add_part(&name, resource->name);
                 buffer_add_string(&name, ".yaml");
                 TRY(emit_yaml(&text, arena, resource->node, 0, error));
-                add_record(records, buffer_view(&name), buffer_view(&text));
+                add_record_head(records, buffer_view(&name), text.length);
+                buffer_add_view(records, buffer_view(&text));
         }
         return 0;
 }
 
-static int build(const struct request *request, int root, const char *directory, struct buffer *records, struct error *error)
+static int build(struct job *job, struct error *error)
 {
-        const struct kustomize_options options = {
-                .order = request->order,
-                .restriction = request->restriction,
-                .managed_by_label = request->managed_by_label,
-                .warn = print_warning,
-        };
-        const struct kustomize_tree tree = { .root = root, .root_path = "" };
+        const struct kustomize_tree tree = { .root = job->descriptors[0], .root_path = "" };
+        int warnings = job->descriptors[1];
+        struct kustomize_options options = { .warn = print_warning, .user = &warnings };
         cleanup(buffer_release) struct buffer text = BUFFER_NULL;
-        cleanup(arena_free) struct arena *arena = arena_new();
-        struct kustomize_output output;
-
-        TRY(kustomize_build(arena, &tree, directory[1] ? directory + 1 : ".", &options, &output, error));
-        if (request->files)
-                return add_files(records, arena, &output, error);
-        TRY(kustomize_emit(&text, arena, &output, error));
-        add_record(records, VIEW_NULL, buffer_view(&text));
-        return 0;
-}
-
-static int build_job(struct job *job, struct error *error)
-{
         cleanup(buffer_release) struct buffer records = BUFFER_NULL;
-        cleanup(free_string) char *directory = NULL;
+        struct arena *arena = arena_new(); /* ends with the job */
+        struct kustomize_output output;
         struct request request;
+        const char *directory;
 
         memcpy(&request, job->input.data, sizeof(request));
-        directory = memory_string_n(job->input.data + sizeof(request), job->input.length - sizeof(request));
-        TRY(build(&request, job->descriptors[0], directory, &records, error));
-        return job_write(job, buffer_view(&records), error);
+        directory = arena_string_n(arena, job->input.data + sizeof(request), job->input.length - sizeof(request));
+        options.order = request.order;
+        options.restriction = request.restriction;
+        options.managed_by_label = request.managed_by_label;
+        TRY(kustomize_build(arena, &tree, directory[1] ? directory + 1 : ".", &options, &output, error));
+        if (request.files) {
+                TRY(add_files(&records, arena, &output, error));
+                return job_write(job, buffer_view(&records), error);
+        }
+        TRY(kustomize_emit(&text, arena, &output, error));
+        add_record_head(&records, VIEW_NULL, text.length);
+        TRY(job_write(job, buffer_view(&records), error));
+        return job_write(job, buffer_view(&text), error);
 }
 
 static int write_records(const char *output, bool files, struct view records, struct error *error)
@@ -213,30 +206,28 @@ static int write_records(const char *output, bool files, struct view records, st
 }
 
 /* In the sandbox that the controller builds in: nothing but reading, no network, bounded memory. */
-static int run_job(const struct request *request, int root, const char *directory, const char *output, struct error *error)
+static int run_job(const struct request *request, const char *directory, const char *output, struct error *error)
 {
+        cleanup(close_descriptor) int root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         const struct job_limits limits = { .deadline_ms = 600000,
                                            .memory_bytes = (uint64_t)4 << 30,
                                            .output_bytes = (uint64_t)1 << 30 };
-        const struct job_descriptor descriptor = { root, JOB_READ };
-        const struct job_grant grant = { .descriptors = &descriptor, .descriptor_count = 1 };
+        const struct job_descriptor descriptors[] = { { root, JOB_READ }, { STDERR_FILENO, JOB_HANDLE } };
+        const struct job_grant grant = { .descriptors = descriptors, .descriptor_count = 2 };
         cleanup(job_result_release) struct job_result result = JOB_RESULT_NULL;
         cleanup(buffer_release) struct buffer input = BUFFER_NULL;
-        struct context context;
-        int r;
 
+        if (root < 0)
+                return error_set_errno(error, errno, "open /");
         buffer_add(&input, request, sizeof(*request));
         buffer_add_string(&input, directory);
-        context_open(&context, NULL, CLOCK_NEVER);
-        r = job_run(&context, build_job, buffer_view(&input), &limits, &grant, &result, error);
-        context_close(&context);
-        return r == 0 ? write_records(output, request->files, result.output, error) : -1;
+        if (job_run_once(build, buffer_view(&input), &limits, &grant, &result, error) != 0)
+                return -1;
+        return write_records(output, request->files, result.output, error);
 }
 
 static int run(const struct command *command, struct error *error)
 {
-        cleanup(close_descriptor) int root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        cleanup(buffer_release) struct buffer records = BUFFER_NULL;
         struct request request = {
                 .order = command->options.order,
                 .restriction = command->options.restriction,
@@ -245,8 +236,6 @@ static int run(const struct command *command, struct error *error)
         char directory[PATH_MAX];
         struct stat status;
 
-        if (root < 0)
-                return error_set_errno(error, errno, "open /");
         if (!realpath(command->directory, directory)) {
                 int number = errno;
                 bool absolute = command->directory[0] == '/' || !getcwd(directory, sizeof(directory));
@@ -257,10 +246,7 @@ static int run(const struct command *command, struct error *error)
                                  number == ENOENT ? "no such file or directory" : strerror(number));
         }
         request.files = command->output && stat(command->output, &status) == 0 && S_ISDIR(status.st_mode);
-        if (job_server_alive())
-                return run_job(&request, root, directory, command->output, error);
-        TRY(build(&request, root, directory, &records, error));
-        return write_records(command->output, request.files, buffer_view(&records), error);
+        return run_job(&request, directory, command->output, error);
 }
 
 int kustomize_command(int argument_count, char **arguments)

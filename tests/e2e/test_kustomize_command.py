@@ -1,0 +1,91 @@
+"""kustomize-controller as a command: what it prints and where, and that it is the controller without one."""
+import os
+import shutil
+import subprocess
+
+import pytest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BINARIES = os.environ.get("WEIR_BINARIES", f"{ROOT}/build/bin")
+CONFIG = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\n"
+
+
+def run(*words, **options):
+    return subprocess.run([f"{BINARIES}/kustomize-controller", *words], capture_output=True, text=True, timeout=60, **options)
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A function that writes files and returns their folder."""
+    def write(files):
+        folder = tmp_path / "tree"
+        for path, text in files.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_text(text)
+        return str(folder)
+    return write
+
+
+def two(tree):
+    return tree({"kustomization.yaml": "resources: [a.yaml, b.yaml]\n", "a.yaml": CONFIG.format(name="a"), "b.yaml": CONFIG.format(name="b")})
+
+
+def test_standard_output(tree):
+    folder = two(tree)
+    done = run("build", folder)
+    assert (done.returncode, done.stdout, done.stderr) == (0, CONFIG.format(name="a") + "---\n" + CONFIG.format(name="b"), "")
+    assert run("build", cwd=folder).stdout == done.stdout
+    assert run("build", ".", cwd=folder).stdout == done.stdout
+
+
+def test_file_and_folder(tree, tmp_path):
+    folder = two(tree)
+    assert run("build", folder, "-o", f"{tmp_path}/out.yaml").stdout == ""
+    assert (tmp_path / "out.yaml").read_text() == CONFIG.format(name="a") + "---\n" + CONFIG.format(name="b")
+    (tmp_path / "out").mkdir()
+    assert run("build", folder, f"--output={tmp_path}/out").returncode == 0
+    assert {path.name: path.read_text() for path in (tmp_path / "out").iterdir()} == {f"v1_configmap_{name}.yaml": CONFIG.format(name=name) for name in "ab"}
+
+
+def test_failed_build_leaves_the_file(tree, tmp_path):
+    folder = tree({"kustomization.yaml": "resources: [absent.yaml]\n"})
+    (tmp_path / "out.yaml").write_text("old")
+    done = run("build", folder, "-o", f"{tmp_path}/out.yaml")
+    assert done.returncode == 1 and done.stderr.startswith("Error: accumulating resources: ") and done.stdout == ""
+    assert (tmp_path / "out.yaml").read_text() == "old"
+
+
+def test_warnings(tree):
+    """On standard error, in the reference's words, for each kustomization file; also where the build then fails."""
+    base = {"base/kustomization.yaml": "commonLabels: {a: b}\nresources: [a.yaml]\n", "base/a.yaml": CONFIG.format(name="a")}
+    top = "bases: [base]\npatchesStrategicMerge: [patch.yaml]\n"
+    wanted = ["# Warning: 'bases' is deprecated. Please use 'resources' instead. Run 'kustomize edit fix' to update your Kustomization automatically.",
+              "# Warning: 'patchesStrategicMerge' is deprecated. Please use 'patches' instead. Run 'kustomize edit fix' to update your Kustomization automatically.",
+              "# Warning: 'commonLabels' is deprecated. Please use 'labels' instead. Run 'kustomize edit fix' to update your Kustomization automatically."]
+    done = run("build", tree({**base, "kustomization.yaml": top, "patch.yaml": CONFIG.format(name="a") + "data: {k: v}\n"}))
+    assert done.returncode == 0 and done.stderr.splitlines() == wanted
+    done = run("build", tree({"patch.yaml": CONFIG.format(name="other")}))
+    assert done.returncode == 1 and done.stderr.splitlines()[:3] == wanted and done.stderr.splitlines()[3].startswith("Error: ")
+
+
+@pytest.mark.parametrize("words, status, text", [
+    (["bild"], 2, 'unknown command "bild"'),
+    (["build", "--no-such-flag"], 1, "unknown flag: --no-such-flag"),
+    (["build", "/no/such/folder"], 1, "must build at directory: not a valid directory: evalsymlink failure on '/no/such/folder'"),
+    (["--no-such-flag"], 2, "no-such-flag"),
+], ids=["command", "flag", "folder", "controller"])
+def test_words_that_are_wrong(words, status, text):
+    done = run(*words)
+    assert done.returncode == status and text in done.stderr
+
+
+def test_the_controller_lies_beside(tmp_path):
+    """Through a link from elsewhere it is found, in the same process; a copy without it says what is missing, and builds."""
+    os.symlink(f"{BINARIES}/kustomize-controller", f"{tmp_path}/linked")
+    process = subprocess.Popen(["kustomize-controller", "--help"], executable=f"{tmp_path}/linked", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert "--concurrent-ssa" in process.communicate(timeout=60)[0] and process.returncode == 0
+    shutil.copy(f"{BINARIES}/kustomize-controller", f"{tmp_path}/alone")
+    done = subprocess.run([f"{tmp_path}/alone", "--help"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and f"{tmp_path}/alone-manager: No such file or directory" in done.stderr
+    (tmp_path / "kustomization.yaml").write_text("configMapGenerator: [{name: c}]\n")
+    assert "name: c-6ct58987ht\n" in subprocess.run([f"{tmp_path}/alone", "build", tmp_path], capture_output=True, text=True, timeout=60).stdout
