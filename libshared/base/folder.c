@@ -7,12 +7,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 
 #define ATTEMPTS 100
+#define LEVELS   16 /* open at a time while a tree is removed */
 
 static const char *temporary_parent(void)
 {
@@ -54,18 +56,20 @@ static void close_folder(DIR **folder)
                 closedir(*folder);
 }
 
-static int remove_entry(int parent, const char *name, int depth, struct error *error);
+/* The directory that a removal began with. */
+struct removal {
+        int top;
+        bool lifted; /* something was moved into it meanwhile */
+};
 
-static int empty_directory(int parent, const char *name, int depth, struct error *error)
+static int remove_entry(struct removal *removal, int parent, const char *name, int depth, struct error *error);
+
+static int empty_directory(struct removal *removal, int parent, const char *name, int depth, struct error *error)
 {
         cleanup(close_folder) DIR *folder = NULL;
         int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         struct dirent *entry;
 
-        if (depth == FOLDER_DEPTH) {
-                close_descriptor(&fd);
-                return error_set(error, ERROR_TOO_LARGE, "remove %s: directories are nested deeper than %d", name, FOLDER_DEPTH);
-        }
         folder = fd < 0 ? NULL : fdopendir(fd);
         if (!folder) {
                 int number = errno;
@@ -73,21 +77,46 @@ static int empty_directory(int parent, const char *name, int depth, struct error
                 close_descriptor(&fd);
                 return number == ENOENT ? 0 : error_set_errno(error, number, "open %s", name);
         }
-        while ((entry = readdir(folder))) {
-                if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-                        continue;
-                TRY(remove_entry(dirfd(folder), entry->d_name, depth + 1, error));
-        }
+        if (depth == 0)
+                removal->top = dirfd(folder);
+        do {
+                removal->lifted = removal->lifted && depth > 0;
+                rewinddir(folder);
+                while ((entry = readdir(folder))) {
+                        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+                                continue;
+                        TRY(remove_entry(removal, dirfd(folder), entry->d_name, depth + 1, error));
+                }
+        } while (depth == 0 && removal->lifted);
         return 0;
 }
 
-static int remove_entry(int parent, const char *name, int depth, struct error *error)
+/* What is nested deep is moved to the top, so that neither the stack nor the open descriptors grow with it. */
+static int lift(struct removal *removal, int parent, const char *name, struct error *error)
+{
+        for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
+                char place[16];
+
+                snprintf(place, sizeof(place), "%08x", (unsigned)(clock_random() * 4294967296.0));
+                if (renameat(parent, name, removal->top, place) == 0) {
+                        removal->lifted = true;
+                        return 0;
+                }
+                if (errno != EEXIST && errno != ENOTEMPTY && errno != ENOTDIR) /* the place is taken */
+                        break;
+        }
+        return error_set_errno(error, errno, "remove %s", name);
+}
+
+static int remove_entry(struct removal *removal, int parent, const char *name, int depth, struct error *error)
 {
         if (unlinkat(parent, name, 0) == 0 || errno == ENOENT)
                 return 0;
         if (errno != EISDIR && errno != EPERM)
                 return error_set_errno(error, errno, "remove %s", name);
-        TRY(empty_directory(parent, name, depth, error));
+        if (depth == LEVELS)
+                return lift(removal, parent, name, error);
+        TRY(empty_directory(removal, parent, name, depth, error));
         if (unlinkat(parent, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
                 return error_set_errno(error, errno, "remove %s", name);
         return 0;
@@ -95,7 +124,9 @@ static int remove_entry(int parent, const char *name, int depth, struct error *e
 
 int folder_remove(int parent, const char *name, struct error *error)
 {
-        return remove_entry(parent, name, 0, error);
+        struct removal removal = { .top = -1 };
+
+        return remove_entry(&removal, parent, name, 0, error);
 }
 
 /* Ours, and not in use: a lock ends with the process that held it. */

@@ -1,13 +1,11 @@
 /*
  * folder: directories of our own making: temporary ones, and removing whole trees.
  *
- * Nothing is reached through a symbolic link: a link is removed, never followed. Depth is bounded; a deeper tree is an error.
+ * Nothing is reached through a symbolic link: a link is removed, never followed.
  */
 #pragma once
 
 #include "base/error.h"
-
-#define FOLDER_DEPTH 512
 
 /*
  * A new directory "<TMPDIR or /tmp>/<prefix><digits>" with mode 0700. *ret_path is a new string, *ret_fd its descriptor (ret_fd may be NULL); as long
@@ -22,6 +20,6 @@ void folder_sweep(const char *prefix);
 
 /*
  * Removes `name` (a file, a link, or a directory with everything in it) from the directory `parent` (a descriptor, or AT_FDCWD for a path). What does
- * not exist is no error.
+ * not exist is no error. However deep the tree is, a few descriptors are enough; what is nested deep may be moved up before it goes.
  */
 int folder_remove(int parent, const char *name, struct error *error);
