@@ -17,6 +17,7 @@
 
 #define ATTEMPTS           10
 #define AGAIN_MS           1000
+#define RETRY_LIMIT_MS     60000 /* who is told to wait longer gives its worker back, and comes again with the object's back-off */
 #define WARNING_MS         600000
 #define COMPONENT_LIMIT    128
 #define IMPERSONATED_LIMIT 32
@@ -361,7 +362,8 @@ static int64_t again_after_answer(struct sending *s, unsigned generation, const 
                 s->renewed = true;
                 return 0;
         }
-        if ((response->status == 429 || response->status >= 500) && response->retry_after_ms >= 0)
+        if ((response->status == 429 || response->status >= 500) && response->retry_after_ms >= 0 &&
+            response->retry_after_ms <= RETRY_LIMIT_MS)
                 return response->retry_after_ms;
         return -1;
 }

@@ -34,6 +34,7 @@
 #define WATCH_SECONDS    300
 #define WATCH_GRACE_MS   30000
 #define SHORT_WATCH_MS   1000
+#define RETRY_LIMIT_MS   60000 /* of what a server asks us to wait: a typo in its Retry-After must not blind us for a day */
 
 enum watch_state {
         STOPPED,
@@ -259,7 +260,7 @@ static void pause_for(struct watch *watch, bool resume, const struct error *erro
         if (error && error->kind == ERROR_NOT_FOUND && delay > MISSING_RETRY_MS)
                 delay = MISSING_RETRY_MS;
         if (error && error->retry_after_ms > delay)
-                delay = error->retry_after_ms;
+                delay = error->retry_after_ms < RETRY_LIMIT_MS ? error->retry_after_ms : RETRY_LIMIT_MS;
         watch->failures++;
         watch->failed_ms = instant;
         watch->resume = resume;
@@ -282,18 +283,25 @@ static bool is_too_new(const struct error *error)
 
 /* --- the ends of a stream --- */
 
+/* A version that the server does not take, because it is too old, too new or no version at all: asked without it. */
+static bool is_refused(const struct watch *watch, const struct error *error)
+{
+        return *watch->resource_version && (is_expired(error) || is_too_new(error) || error->kind == ERROR_INVALID);
+}
+
 static void streamed_failed(struct watch *watch, const struct error *error)
 {
         if (!error) {
                 pause_for(watch, false, NULL);
+        } else if (is_refused(watch, error)) {
+                set_text(&watch->resource_version, VIEW_NULL);
+                pause_for(watch, false, error);
         } else if (error->kind == ERROR_INVALID && !is_too_new(error)) {
                 server_unstreamed(watch->server, true);
                 watch->unstreamed = true;
                 close_stream(watch);
                 start_over(watch);
         } else {
-                if (is_expired(error) || is_too_new(error))
-                        set_text(&watch->resource_version, VIEW_NULL);
                 pause_for(watch, false, error);
         }
 }
@@ -304,7 +312,7 @@ static void list_failed(struct watch *watch, const struct error *error)
 
         if (!first && is_expired(error)) {
                 begin_list(watch, watch->list_version, true);
-        } else if (first && watch->list_version && (is_expired(error) || is_too_new(error))) {
+        } else if (first && watch->list_version && (is_expired(error) || is_too_new(error) || is_refused(watch, error))) {
                 set_text(&watch->resource_version, VIEW_NULL);
                 begin_list(watch, NULL, false);
         } else {
@@ -319,7 +327,7 @@ static void watch_failed(struct watch *watch, const struct error *error)
                         pause_for(watch, false, NULL);
                 else
                         open_watch(watch);
-        } else if (is_expired(error)) {
+        } else if (is_expired(error) || is_refused(watch, error)) {
                 set_text(&watch->resource_version, VIEW_NULL);
                 pause_for(watch, false, error);
         } else {

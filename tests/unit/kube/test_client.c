@@ -120,6 +120,8 @@ static enum fake_next fail_some(void *data, struct fake_connection *connection, 
                         return FAKE_RESET;
                 case 3:
                         return fake_answer(connection, "503 Service Unavailable", "Retry-After: 0\r\n", "");
+                case 5:
+                        return fake_answer(connection, "429 Too Many Requests", "Retry-After: 86400\r\n", "busy");
                 default:
                         return fake_answer(connection, "503 Service Unavailable", "Retry-After: Sat, 01 Jan 2028 00:00:00 GMT\r\n",
                                            "");
@@ -144,6 +146,7 @@ static void only_what_is_safe_is_sent_again(void **state)
                 { "reset DELETE", 2, 1, KUBE_DELETE, 1, -1, 0 },
                 { "503 for ever", 3, 100, KUBE_UPDATE, 10, -1, 0 },
                 { "a date", 4, 1, KUBE_GET, 1, -1, 0 },
+                { "a day", 5, 1, KUBE_GET, 1, -1, 0 },
         };
 
         (void)state;

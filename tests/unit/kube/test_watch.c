@@ -399,6 +399,49 @@ static void who_is_busy_or_away_is_asked_for_the_same_version(void **state)
         }
 }
 
+/* One event of a server out of its mind must not be asked for over and over. */
+static void a_version_that_is_none_is_forgotten(void **state)
+{
+        static const char *const servers[] = { "https://new", "https://old" }; /* with streamed lists and without */
+
+        (void)state;
+        for (size_t i = 0; i < COUNT(servers); i++) {
+                struct world *world = world_begin_as(servers[i], NULL, false);
+
+                if (i == 0)
+                        feed(world, EVENT("ADDED", "a", "5") LISTED("20"));
+                else
+                        feed(world, LIST("20", "", OBJECT("a", "5")));
+                if (i == 1)
+                        end(world, 0, "");
+                world->now += 5000;
+                feed(world, EVENT("MODIFIED", "a", "none"));
+                end(world, 0, "");
+                buffer_clear(&world->requests);
+                end(world, 422, "Invalid");
+                turn(world);
+                expect(&world->requests, i == 0 ? "WATCH initial; " : "LIST limit=500; ");
+                world_end(world);
+        }
+}
+
+static void a_day_of_waiting_is_a_minute(void **state)
+{
+        struct error error = ERROR_NULL;
+        struct world *world = world_begin();
+
+        (void)state;
+        synced(world);
+        error_set(&error, ERROR_UNAVAILABLE, "busy");
+        error.http_status = 429;
+        error.retry_after_ms = INT64_C(86400000);
+        world->open = false;
+        world->stream_events->end(world->stream_data, &error);
+        error_release(&error);
+        assert_int_equal(turn(world), 60000);
+        world_end(world);
+}
+
 static void a_watch_that_ends_at_once_lists_again(void **state)
 {
         struct world *world = world_begin();
@@ -509,6 +552,8 @@ int main(void)
                 cmocka_unit_test(events_before_the_first_change_are_no_place_to_resume),
                 cmocka_unit_test(failures_back_off_and_are_forgotten),
                 cmocka_unit_test(who_is_busy_or_away_is_asked_for_the_same_version),
+                cmocka_unit_test(a_version_that_is_none_is_forgotten),
+                cmocka_unit_test(a_day_of_waiting_is_a_minute),
                 cmocka_unit_test(a_watch_that_ends_at_once_lists_again),
                 cmocka_unit_test(a_missing_kind_is_asked_for_every_ten_seconds),
                 cmocka_unit_test(a_frame_that_is_too_long_restarts),
