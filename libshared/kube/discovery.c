@@ -170,15 +170,20 @@ static struct version *version_at(struct kube_group *group, struct view name, bo
         return *link;
 }
 
+/* All of it or nothing: lookup walks from one NUL to the next. */
 static void pack(struct version *version, struct view kind, struct view plural, bool namespaced)
 {
-        if (!kind.length || !plural.length)
+        size_t before = version->packed.length;
+
+        if (!kind.length || !plural.length || view_find(kind, '\0', 0) >= 0 || view_find(plural, '\0', 0) >= 0)
                 return;
         buffer_add_view(&version->packed, kind);
         buffer_add_char(&version->packed, '\0');
         buffer_add_view(&version->packed, plural);
         buffer_add_char(&version->packed, '\0');
         buffer_add_char(&version->packed, namespaced ? 'N' : 'C');
+        if (version->packed.full)
+                version->packed.length = before;
 }
 
 static const struct kube_resource *lookup(const struct kube_group *group, const struct version *version, const char *kind)
