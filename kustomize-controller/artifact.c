@@ -245,6 +245,18 @@ static int verify(const char *wanted, struct digest *digest, struct error *error
                          wanted);
 }
 
+/* The pause before the next attempt; if it is cut short, the error says also why there was to be another. */
+static int pause_for(struct context *ctx, int64_t pause, struct error *error)
+{
+        cleanup(error_release) struct error before = ERROR_NULL;
+
+        error_move(&before, error);
+        if (context_sleep(ctx, pause, error) == 0)
+                return 0;
+        return error_set_reason(error, error->kind, error->reason, "%s - error from a previous attempt: %s", error_message(error),
+                                error_message(&before));
+}
+
 static int download(struct context *ctx, struct artifact_cache *cache, const char *url, const char *wanted, int fd,
                     struct error *error)
 {
@@ -270,8 +282,7 @@ static int download(struct context *ctx, struct artifact_cache *cache, const cha
                         return verify(wanted, digest, error);
                 if (!again || attempt >= cache->options.retries)
                         return r;
-                error_release(error);
-                TRY(context_sleep(ctx, pause, error));
+                TRY(pause_for(ctx, pause, error));
                 pause = pause * 2 > RETRY_LAST_MS ? RETRY_LAST_MS : pause * 2;
         }
 }

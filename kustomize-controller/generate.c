@@ -96,8 +96,8 @@ static int walk_directory(struct walk *walk, const char *directory, int depth)
         size_t count;
 
         if (depth == WALK_DEPTH)
-                return error_set(walk->error, ERROR_TOO_LARGE, "directories below %s are nested deeper than %d",
-                                 walk->input->root_path, WALK_DEPTH);
+                return error_set(walk->error, ERROR_TOO_LARGE, "directories below '%s' are nested deeper than %d",
+                                 *walk->input->directory ? walk->input->directory : ".", WALK_DEPTH);
         TRY(unpacked_list(walk->arena, walk->input->root, directory, &names, &count, walk->error));
         for (size_t i = 0; i < count; i++) {
                 const char *path = unpacked_join(walk->arena, directory, names[i]), *file;
