@@ -61,36 +61,47 @@ struct apply_settings run_settings(struct run *run)
 
 /* ---- apply ---- */
 
-static bool in_inventory(const struct inventory *inventory, const struct build_object *object)
-{
-        for (size_t i = 0; i < inventory->count; i++)
-                if (view_is(object->name, inventory->items[i].name) && view_is(object->kind, inventory->items[i].kind) &&
-                    (!object->namespace.length || !*inventory->items[i].namespace ||
-                     view_is(object->namespace, inventory->items[i].namespace)))
-                        return true;
-        return false;
-}
-
 static struct apply_object *apply_list(struct run *run)
 {
         struct apply_object *list = arena_array(run->arena, run->built.count, sizeof(*list));
+        const struct inventory_index *index = inventory_index(&run->old_inventory, run->arena);
 
         for (size_t i = 0; i < run->built.count; i++) {
                 const struct build_object *object = &run->built.objects[i];
+                struct object_id id = object_id_of(object->api_version, object->kind, object->namespace, object->name, run->arena);
 
                 list[i] = (struct apply_object){ .api_version = object->api_version,
                                                  .kind = object->kind,
                                                  .namespace = object->namespace,
                                                  .name = object->name,
                                                  .text = object->payload,
-                                                 .known = in_inventory(&run->old_inventory, object) };
+                                                 .known = inventory_has(index, &id) };
         }
         return list;
 }
 
+/* What of the old one could not be read stays: nobody knows what it meant. */
 static void set_inventory(struct run *run, const struct inventory *inventory)
 {
-        json_set(json_object_at(run->object, "status"), "inventory", inventory_encode(inventory));
+        struct inventory whole = *inventory;
+
+        whole.unread = run->old_inventory.unread;
+        whole.unread_count = run->old_inventory.unread_count;
+        json_set(json_object_at(run->object, "status"), "inventory", inventory_encode(&whole));
+}
+
+static void report_unread(struct run *run)
+{
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+
+        if (!run->old_inventory.unread_count)
+                return;
+        inventory_unread_print(&run->old_inventory, &text);
+        buffer_add_string(&text, "\nSuch an entry names no object: it is kept and nothing is done about it. If its object is not "
+                                 "wanted any more, delete "
+                                 "that by hand; then correct or remove the entry with kubectl edit --subresource=status");
+        log_line(LOG_ERROR, NULL, &run->reconcile->log, NULL, NULL, "%s", buffer_string(&text));
+        run_event(run, EVENT_WARNING, run->revision, run->origin_revision, false, "%s", buffer_string(&text));
 }
 
 /* {"<Kind>/<ns>/<name>":"created",...}, or with the gate {"created":["..."],...}. */
@@ -171,8 +182,8 @@ int run_apply(struct context *ctx, struct run *run, struct error *error)
         struct inventory now;
         int r;
 
-        if (inventory_decode(json_path(run->object, "status", "inventory", NULL), run->arena, &run->old_inventory, error) < 0)
-                return -1;
+        run->old_inventory = inventory_decode(json_path(run->object, "status", "inventory", NULL), run->arena);
+        report_unread(run);
         run_report_watches(run);
         if (kustomize.drift)
                 drift_run_begin(kustomize.drift, run->namespace, run->name);
@@ -212,14 +223,14 @@ size_t run_applied(const struct run *run)
 int run_prune(struct context *ctx, struct run *run, struct error *error)
 {
         const struct apply_settings settings = run_settings(run);
-        struct inventory now = apply_inventory(&run->changes, run->arena), left = { NULL, 0 };
+        struct inventory now = apply_inventory(&run->changes, run->arena), left = INVENTORY_NULL;
         struct inventory stale = inventory_difference(&run->old_inventory, &now, run->arena);
         cleanup(buffer_release) struct buffer text = BUFFER_NULL;
         struct apply_changes pruned = APPLY_CHANGES_NULL;
 
         if (!run->spec.prune || !stale.count)
                 return 0;
-        if (apply_prune(ctx, &settings, &stale, run->arena, &pruned, &left, error) < 0) {
+        if (apply_prune(ctx, &settings, &stale, &run->changes, run->arena, &pruned, &left, error) < 0) {
                 now = inventory_union(&now, &left, run->arena);
                 set_inventory(run, &now);
                 return error_reason(error, REASON_PRUNE_FAILED);

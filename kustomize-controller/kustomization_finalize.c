@@ -3,6 +3,9 @@
  *
  * When in doubt the finalizer stays: an object that cannot be deleted now is tried again. Only an account that does not exist any more ends the trying,
  * because nobody could ever do it in its name.
+ *
+ * A specification that does not decode as a whole (it was stored before a rule of the CRD was made) is read by what decides about a deletion. If that is
+ * clear its owner gets what was asked for; if not nothing is deleted, the finalizer stays, and the message names the way out.
  */
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -16,13 +19,72 @@ static bool policy_is(const struct run *run, const char *policy)
         return run->spec.deletion_policy && strcmp(run->spec.deletion_policy, policy) == 0;
 }
 
-static bool deletes(const struct run *run, const struct inventory *inventory)
+static bool deletes(const struct run *run)
 {
-        if (run->spec.suspend || !inventory->count || policy_is(run, "Orphan"))
+        if (run->spec.suspend || policy_is(run, "Orphan"))
                 return false;
         if (policy_is(run, "Delete") || policy_is(run, "WaitForTermination"))
                 return true;
         return run->spec.prune;
+}
+
+static bool is_flag(const struct json *json, bool absent)
+{
+        return json_is_null(json) ? absent : json_type(json) == JSON_BOOL;
+}
+
+static bool is_text(const struct json *json)
+{
+        return json_is_null(json) || json_type(json) == JSON_STRING;
+}
+
+/* Takes what decides about a deletion. Returns the field that does not say what it means; NULL: all do, or it does not matter. */
+static const char *read_deletion(struct run *run)
+{
+        static const char *const policies[] = { "", "MirrorPrune", "Delete", "WaitForTermination" };
+        const struct json *spec = json_get(run->object, "spec");
+        const char *policy = json_string(json_get(spec, "deletionPolicy"), "");
+        static struct kube_config_reference elsewhere;
+        bool known = false;
+
+        run->spec.suspend = json_bool(json_get(spec, "suspend"), false);
+        run->spec.deletion_policy = policy;
+        if (run->spec.suspend || policy_is(run, "Orphan"))
+                return NULL;
+        for (size_t i = 0; i < sizeof(policies) / sizeof(policies[0]); i++)
+                known = known || policy_is(run, policies[i]);
+        if (!is_flag(json_get(spec, "suspend"), true))
+                return "suspend";
+        if (!known || !is_text(json_get(spec, "deletionPolicy")))
+                return "deletionPolicy";
+        if (!policy_is(run, "Delete") && !policy_is(run, "WaitForTermination") && !is_flag(json_get(spec, "prune"), false))
+                return "prune";
+        if (!is_text(json_get(spec, "serviceAccountName")))
+                return "serviceAccountName";
+        run->spec.prune = json_bool(json_get(spec, "prune"), false);
+        run->spec.service_account_name = json_string(json_get(spec, "serviceAccountName"), NULL);
+        run->spec.kube_config = json_is_null(json_get(spec, "kubeConfig")) ? NULL : &elsewhere;
+        return NULL;
+}
+
+bool run_decode_deletion(struct run *run, struct error *error)
+{
+        const char *unclear;
+
+        run->spec = (struct kustomization_spec){ 0 };
+        run->status = (struct kustomization_status){ 0 };
+        unclear = read_deletion(run);
+        if (unclear) {
+                error_set(error, ERROR_INVALID,
+                          "%s: so nothing is deleted. Correct spec.%s, or let this object go without its resources by setting "
+                          "spec.suspend to true or "
+                          "spec.deletionPolicy to Orphan",
+                          arena_string(run->arena, error_message(error)), unclear);
+                return false;
+        }
+        log_line(LOG_INFO, NULL, &run->reconcile->log, NULL, error, "deletion goes by what can be read of the specification");
+        error_release(error);
+        return true;
 }
 
 static void event(struct run *run, enum event_type type, const char *message)
@@ -66,16 +128,32 @@ static void report_left(struct run *run, const struct inventory *inventory)
         event(run, EVENT_WARNING, buffer_string(&text));
 }
 
+/* What the inventory does not name cannot be deleted, and waiting would not make it readable. */
+static void report_unread(struct run *run, const struct inventory *inventory)
+{
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+
+        if (!inventory->unread_count)
+                return;
+        inventory_unread_print(inventory, &text);
+        buffer_printf(&text,
+                      "\nSuch an entry names no object: nothing was deleted for it. What is left carries the labels "
+                      "%s/name=%s,%s/namespace=%s",
+                      KUSTOMIZATION_GROUP, run->name, KUSTOMIZATION_GROUP, run->namespace);
+        log_line(LOG_ERROR, NULL, &run->reconcile->log, NULL, NULL, "%s", buffer_string(&text));
+        event(run, EVENT_WARNING, buffer_string(&text));
+}
+
 static int delete_all(struct context *ctx, struct run *run, const struct inventory *inventory, struct error *error)
 {
         struct apply_changes changes = APPLY_CHANGES_NULL;
         cleanup(buffer_release) struct buffer text = BUFFER_NULL;
-        struct inventory left = { NULL, 0 };
+        struct inventory left = INVENTORY_NULL;
         struct apply_settings settings;
 
         run_client(run);
         settings = run_settings(run);
-        if (apply_prune(ctx, &settings, inventory, run->arena, &changes, &left, error) < 0) {
+        if (apply_prune(ctx, &settings, inventory, NULL, run->arena, &changes, &left, error) < 0) {
                 event(run, EVENT_WARNING, "pruning for deleted resource failed");
                 return -1;
         }
@@ -95,33 +173,42 @@ static int delete_all(struct context *ctx, struct run *run, const struct invento
         return 0;
 }
 
+/* 0: what was to be deleted is. */
+static int delete_what_is_left(struct context *ctx, struct run *run, const struct inventory *inventory, struct error *error)
+{
+        int r;
+
+        if (run->spec.kube_config) { /* what is elsewhere must not be looked for here */
+                event(run, EVENT_WARNING,
+                      "spec.kubeConfig is not supported by this version of kustomize-controller: to delete this object "
+                      "without its resources, suspend it or set spec.deletionPolicy to Orphan");
+                return error_set(error, ERROR_UNSUPPORTED, "the resources of this object are in another cluster (spec.kubeConfig)");
+        }
+        r = check_account(ctx, run, error);
+        if (r < 0)
+                return -1;
+        if (r == RUN_ENDED)
+                report_left(run, inventory);
+        else
+                TRY(delete_all(ctx, run, inventory, error));
+        return 0;
+}
+
 int run_finalize(struct context *ctx, struct run *run, struct error *error)
 {
         struct inventory inventory;
 
         if (!finalizer_has(run->object, KUSTOMIZATION_FINALIZER))
                 return 0;
-        TRY(inventory_decode(json_path(run->object, "status", "inventory", NULL), run->arena, &inventory, error));
-        if (deletes(run, &inventory)) {
-                int r;
-
-                if (run->spec.kube_config) { /* what is elsewhere must not be looked for here */
-                        event(run, EVENT_WARNING,
-                              "spec.kubeConfig is not supported by this version of kustomize-controller: to delete this object "
-                              "without its resources, suspend it or set spec.deletionPolicy to Orphan");
-                        return error_set(error, ERROR_UNSUPPORTED,
-                                         "the resources of this object are in another cluster (spec.kubeConfig)");
-                }
-                r = check_account(ctx, run, error);
-                if (r < 0)
-                        return -1;
-                if (r == RUN_ENDED)
-                        report_left(run, &inventory);
-                else
-                        TRY(delete_all(ctx, run, &inventory, error));
+        inventory = inventory_decode(json_path(run->object, "status", "inventory", NULL), run->arena);
+        if (deletes(run)) {
+                if (inventory.count)
+                        TRY(delete_what_is_left(ctx, run, &inventory, error));
+                report_unread(run, &inventory);
         }
-        owners_forget(kustomize.owners, run->namespace, run->name);
         finalizer_remove(run->object, KUSTOMIZATION_FINALIZER);
         condition_handled(run->object);
-        return run_write(ctx, run, error);
+        TRY(run_write(ctx, run, error));
+        owners_forget(kustomize.owners, run->namespace, run->name);
+        return 0;
 }

@@ -157,6 +157,11 @@ void run_watch(struct context *ctx, struct run *run);
 /* ---- kustomization_finalize.c ---- */
 
 int run_finalize(struct context *ctx, struct run *run, struct error *error);
+/*
+ * For a deleted object that does not decode, with the error about that: takes what run_finalize needs. False if that is not clear either; the error says
+ * then what to do.
+ */
+bool run_decode_deletion(struct run *run, struct error *error);
 
 /* ---- kustomization_watch.c: what wakes a Kustomization ---- */
 

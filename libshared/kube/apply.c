@@ -96,21 +96,6 @@ static void digest_settings(const struct apply_settings *settings, uint8_t seed[
         memcpy(seed, bytes, DRIFT_HASH);
 }
 
-static struct object_id id_of(const struct apply_object *object, struct arena *arena)
-{
-        ptrdiff_t slash = view_find(object->api_version, '/', 0);
-        size_t version = slash < 0 ? 0 : (size_t)slash + 1;
-
-        return (struct object_id){
-                .group = arena_string_n(arena, object->api_version.data, slash < 0 ? 0 : (size_t)slash),
-                .version = arena_string_n(arena, object->api_version.data + version, object->api_version.length - version),
-                .kind = arena_string_n(arena, object->kind.data, object->kind.length),
-                .namespace =
-                        arena_string_n(arena, object->namespace.length ? object->namespace.data : "", object->namespace.length),
-                .name = arena_string_n(arena, object->name.data, object->name.length),
-        };
-}
-
 static int stage_of(const struct apply_settings *settings, const struct object_id *id)
 {
         size_t i;
@@ -170,7 +155,8 @@ static void add_change(struct apply_changes *changes, const struct apply_item *i
 
         changes->items[changes->count++] = (struct apply_change){
                 .object = item->id,
-                .action = item->action,
+                .action = failed(item) && !item->written ? APPLY_UNCHANGED : item->action,
+                .uid = arena_string(arena, item->uid),
                 .status = item->status,
                 .unknown = item->unknown.length ? arena_string_n(arena, item->unknown.data, item->unknown.length) : NULL,
                 .finishes = job && SCAN_PATH(item->object->text, "spec", "ttlSecondsAfterFinished").data,
@@ -241,7 +227,7 @@ static int write_stage(const struct apply_settings *settings, struct staged *sta
                 for (i = from; i < end; i++)
                         bad = bad || failed(stage[i].item);
                 for (i = from; i < end; i++)
-                        if (stage[i].item->written || !failed(stage[i].item))
+                        if (stage[i].item->written || stage[i].item->unanswered || !failed(stage[i].item))
                                 add_change(changes, stage[i].item, arena);
                 if (bad)
                         return report(stage + from, end - from, changes, error);
@@ -318,7 +304,10 @@ int apply_objects(struct context *context, const struct apply_settings *settings
         run.takeover_count = steer_takeovers(settings->field_manager, settings->override_managers, run.takeovers);
         digest_settings(settings, run.seed);
         for (i = 0; i < count; i++) {
-                items[i] = (struct apply_item){ .run = &run, .object = &objects[i], .id = id_of(&objects[i], arena) };
+                items[i] = (struct apply_item){ .run = &run,
+                                                .object = &objects[i],
+                                                .id = object_id_of(objects[i].api_version, objects[i].kind, objects[i].namespace,
+                                                                   objects[i].name, arena) };
                 staged[i] = (struct staged){ &items[i], stage_of(settings, &items[i].id) };
         }
         if (count)

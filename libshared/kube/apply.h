@@ -84,6 +84,7 @@ const char *apply_action_name(enum apply_action action); /* "created", ... */
 struct apply_change {
         struct object_id object; /* as the server names it: a cluster-scoped object has no namespace */
         enum apply_action action;
+        const char *uid;     /* of the object that is there; "" if that is not known */
         enum kstatus status; /* as last seen; KSTATUS_UNKNOWN: not seen */
         const char
                 *unknown; /* fields that were left out because the schema has none of that name: ".spec.a, .spec.b"; NULL: none */
@@ -98,7 +99,8 @@ struct apply_changes {
 #define APPLY_CHANGES_NULL ((struct apply_changes){ NULL, 0 })
 
 /*
- * The changes made so far are in *changes also on failure (it begins empty), and so is what has to be in the inventory then: old and applied.
+ * The changes made so far are in *changes also on failure (it begins empty), and so is what has to be in the inventory then: old and applied. A write that
+ * was sent and not answered counts as APPLY_UNCHANGED: nobody knows, and what may be there must not be forgotten.
  *
  *  0
  * -1  the message is Flux's: "<Kind>/<ns>/<name> dry-run failed (Invalid): ...", one line for each object of the stage that failed, then a line break and the
@@ -108,14 +110,21 @@ int apply_objects(struct context *context, const struct apply_settings *settings
                   struct arena *arena, struct apply_changes *changes, struct error *error);
 
 /*
- * Deletes what the owner does not declare any more, in the reverse order, in the background. Skipped: what does not carry the owner's labels (another has
- * taken it over), and `prune: disabled`, `reconcile: disabled`, `ssa: Ignore` in the cluster. What is gone, or whose kind is gone, counts as deleted.
+ * Deletes what the owner does not declare any more, in the reverse order, in the background. `kept` is what it does declare, as apply_objects left it; NULL:
+ * nothing, the owner itself goes.
+ *
+ * Nothing is deleted but what was read and decided about: a deletion carries the uid and the resourceVersion of what was read, and if the object moved
+ * meanwhile it is read and decided about again. Skipped: what does not carry the owner's labels (another has taken it over), `prune: disabled`,
+ * `reconcile: disabled`, `ssa: Ignore` in the cluster, and what is kept under another name of its kind (one object may be served in two groups). What is gone
+ * or on its way, or whose kind is gone, counts as deleted. A namespace in which something kept lives, and the definition of a kept kind, are an error:
+ * deleting them would delete that.
  *
  *  0
  * -1  "delete failed, errors: <id> delete failed: ...;"; *ret_left is what is neither deleted nor skipped and stays in the inventory
  */
-int apply_prune(struct context *context, const struct apply_settings *settings, const struct inventory *stale, struct arena *arena,
-                struct apply_changes *changes, struct inventory *ret_left, struct error *error);
+int apply_prune(struct context *context, const struct apply_settings *settings, const struct inventory *stale,
+                const struct apply_changes *kept, struct arena *arena, struct apply_changes *changes, struct inventory *ret_left,
+                struct error *error);
 
 /*
  * Waits until what was deleted is gone. -1, ERROR_TIMEOUT: "timeout waiting for: [<Kind>/<ns>/<name> status: 'Terminating', ...]".

@@ -42,9 +42,10 @@ struct apply_item {
         struct buffer unknown;       /* paths that the payload has lost because the schema has no such field */
         struct json *metadata_patch; /* JSON patch of the live object before it is applied; NULL: none */
         struct drift_digest live;    /* of the live object; resource_version 0: it is not there */
-        char uid[40];
+        char uid[40];                /* of the object that is there; "": not known */
+        char version[32];            /* of the one that is to be deleted */
         enum apply_plan plan;
-        bool written;
+        bool written, unanswered; /* unanswered: it may have been written */
         enum apply_action action;
         enum kstatus status;
         struct error error;

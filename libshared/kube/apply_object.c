@@ -2,6 +2,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/memory.h"
 #include "data/digest.h"
 #include "data/json.h"
 #include "data/scan.h"
@@ -23,6 +24,7 @@
 #define RECREATE_PAUSE_MS  50
 #define RECREATE_PAUSE_MAX 2000
 #define RECHECK_MS         ((int64_t)6 * 60 * 60 * 1000)
+#define RECREATE_TRIES     5 /* an object may move between the look and the deletion */
 #define TEMPORARY_NAME     40
 
 /* What the server said about one object, and what it had before. */
@@ -254,14 +256,22 @@ static bool says_immutable(const char *message)
         return strcasestr(message, " is immutable") || strcasestr(message, "immutable field");
 }
 
+/* It lost a race against another writer: no fault of the object. */
+static bool is_race(const struct error *error)
+{
+        return error->http_status == 409 && strcasestr(error_message(error), "the object has been modified");
+}
+
 static bool is_immutable(const struct error *error)
 {
+        if (is_race(error))
+                return false;
         return error->http_status == 409 || error->http_status == 422 || says_immutable(error_message(error));
 }
 
 /*
- * Deleting is only for what can be created again: the payload under another name must be accepted. What only the first one can have (an address, a
- * port) does not count.
+ * Deleting is only for what can be created again: the payload under another name must be accepted, in the very request that would be sent. What only the
+ * first one can have (an address, a port) does not count.
  */
 static bool can_be_created(const struct apply_item *item)
 {
@@ -269,17 +279,24 @@ static bool can_be_created(const struct apply_item *item)
         cleanup(error_release) struct error error = ERROR_NULL;
         cleanup(buffer_release) struct buffer text = BUFFER_NULL;
         cleanup(buffer_release) struct buffer answer = BUFFER_NULL;
-        struct kube_request request = request_of(item, KUBE_CREATE);
+        cleanup(free_string) char *name =
+                memory_printf("%.*s-%05x", TEMPORARY_NAME, item->id.name, (unsigned)(clock_random() * 0xfffff));
+        struct kube_request request = request_of(item, KUBE_APPLY);
 
         if (json_parse(payload_of(item), &payload, &error) != 0)
                 return false;
-        json_set(json_object_at(payload, "metadata"), "name",
-                 json_new_printf("%.*s-%05x", TEMPORARY_NAME, item->id.name, (unsigned)(clock_random() * 0xfffff)));
+        json_set_string(json_object_at(payload, "metadata"), "name", name);
         json_print(payload, &text);
-        request.name = NULL;
+        request.name = name;
         request.dry_run = true;
+        request.force = true;
         request.body = buffer_view(&text);
         return call(item, &request, &answer, &error) == 0 || strstr(error_message(&error), "already allocated");
+}
+
+static void note_uid(struct apply_item *item, const struct json *live)
+{
+        snprintf(item->uid, sizeof(item->uid), "%s", json_string(JSON_PATH(live, "metadata", "uid"), ""));
 }
 
 /* The dry run failed: recreate it if that helps and is allowed. */
@@ -289,7 +306,8 @@ static int try_recreation(struct apply_item *item, const struct trial *trial, st
                 return apply_error(item, "dry-run", error);
         error_release(error);
         item->plan = PLAN_RECREATE;
-        snprintf(item->uid, sizeof(item->uid), "%s", json_string(JSON_PATH(trial->live, "metadata", "uid"), ""));
+        note_uid(item, trial->live);
+        snprintf(item->version, sizeof(item->version), "%s", version_of(trial->live));
         return 0;
 }
 
@@ -348,6 +366,7 @@ static int plan_for_live(struct apply_item *item, const struct trial *trial, str
         if (apply_metadata_patch(item->run, trial->live, item->desired.merge || live.merge, migrated, &item->metadata_patch,
                                  error) != 0)
                 return apply_error(item, "metadata.managedFields cleanup", error);
+        note_uid(item, trial->live);
         if (item->metadata_patch || differs(item, trial)) {
                 keep_ignored(item, trial);
                 item->plan = PLAN_WRITE;
@@ -400,8 +419,10 @@ static int try_by_asking(struct apply_item *item, bool probably_there, struct er
                 }
         }
         if (trial.live && (item->desired.if_not_present ||
-                           steering_of(buffer_view(&trial.live_text), item->run->settings->annotation_group).skip))
+                           steering_of(buffer_view(&trial.live_text), item->run->settings->annotation_group).skip)) {
+                note_uid(item, trial.live);
                 return skip(item);
+        }
         if (!trial.live || try_against_live(item, &trial, error) != 0)
                 return try_recreation(item, &trial, error);
         if (!trial.live)
@@ -453,9 +474,14 @@ static int try_item(struct apply_item *item, struct error *error)
         if (settings->drift && !settings->verify_all) {
                 int64_t now_ms = clock_now_ms();
 
+                enum drift_verdict verdict;
+
                 key = key_of(item);
-                if (drift_check(settings->drift, &key, item->wanted, settings->recheck_ms ? settings->recheck_ms : RECHECK_MS,
-                                now_ms, &live) == DRIFT_NONE) {
+                verdict = drift_check(settings->drift, &key, item->wanted, settings->recheck_ms ? settings->recheck_ms : RECHECK_MS,
+                                      now_ms, &live);
+                if (live.known && live.exists)
+                        memcpy(item->uid, live.uid, sizeof(item->uid));
+                if (verdict == DRIFT_NONE) {
                         item->plan = PLAN_UNCHANGED;
                         item->action = APPLY_UNCHANGED;
                         item->status = drift_is_current(settings->drift, &key, now_ms) ? KSTATUS_CURRENT : KSTATUS_UNKNOWN;
@@ -518,7 +544,7 @@ static int still_there(const struct apply_item *item, struct json *live, struct 
                          buffer_string(&id), finalizers);
 }
 
-/* Deletes the object that was tried and waits until it is gone. */
+/* Deletes the object that was tried, as it was tried, and waits until it is gone. */
 static int delete_first(struct apply_item *item, struct error *error)
 {
         const struct apply_settings *settings = item->run->settings;
@@ -530,8 +556,12 @@ static int delete_first(struct apply_item *item, struct error *error)
         cleanup(trial_release) struct trial trial = { .live = NULL };
 
         object_id_describe(&item->id, &id);
+        if (!*item->uid || !*item->version)
+                return error_set(error, ERROR_INTERNAL, "%s immutable field detected, not deleted: the server named no uid of it",
+                                 buffer_string(&id));
         request.propagation = "Background";
         request.uid = item->uid;
+        request.resource_version = item->version;
         if (call(item, &request, &answer, error) != 0) {
                 if (error->kind != ERROR_NOT_FOUND)
                         return error_wrap(error, "%s immutable field detected, failed to delete object", buffer_string(&id));
@@ -556,6 +586,7 @@ static bool same_as_live(const struct apply_item *item, const struct drift_diges
 static int write_payload(struct apply_item *item, struct buffer *ret_answer, struct error *error)
 {
         while (apply_once(item, false, ret_answer, error) != 0) {
+                item->unanswered = error->http_status == 0 || error->http_status >= 500;
                 if (!forget_unknown_fields(item, error))
                         return apply_error(item, "apply", error);
                 error_release(error);
@@ -578,16 +609,35 @@ static int take_over_rest(struct apply_item *item, struct buffer *answer, struct
         return write_payload(item, answer, error);
 }
 
+/* What moved since it was tried is tried again: perhaps it need not be deleted any more. */
+static int make_room(struct apply_item *item, struct error *error)
+{
+        int tries;
+
+        for (tries = 1; item->plan == PLAN_RECREATE; tries++) {
+                if (delete_first(item, error) == 0) {
+                        item->action = APPLY_CREATED;
+                        return 0;
+                }
+                if (error->kind != ERROR_CONFLICT || tries == RECREATE_TRIES)
+                        return -1;
+                error_release(error);
+                TRY(context_sleep(item->run->context, RECREATE_PAUSE_MS, error));
+                json_free(&item->metadata_patch);
+                TRY(try_item(item, error));
+        }
+        return 0;
+}
+
 static int write_item(struct apply_item *item, struct error *error)
 {
         const struct apply_settings *settings = item->run->settings;
         cleanup(buffer_release) struct buffer answer = BUFFER_NULL;
         cleanup(json_free) struct json *object = NULL;
 
-        if (item->plan == PLAN_RECREATE) {
-                TRY(delete_first(item, error));
-                item->action = APPLY_CREATED;
-        }
+        TRY(make_room(item, error));
+        if (item->plan == PLAN_SKIP || item->plan == PLAN_UNCHANGED)
+                return 0;
         if (item->metadata_patch)
                 TRY(patch_metadata(item, error));
         TRY(write_payload(item, &answer, error));
@@ -602,6 +652,7 @@ static int write_item(struct apply_item *item, struct error *error)
                         item->action = APPLY_UNCHANGED;
         }
         TRY(json_parse(buffer_view(&answer), &object, error));
+        note_uid(item, object);
         item->status = kstatus_compute(object, clock_wall_us(), NULL);
         remember(item, buffer_view(&answer));
         if (is_kind(item, "apiextensions.k8s.io", "CustomResourceDefinition"))

@@ -9,14 +9,25 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DELETE_TRIES   3 /* an object may be replaced between the look and the deletion */
+#define DELETE_TRIES   5 /* an object may change between the look and the deletion */
+#define DELETE_PAUSE   20
 #define GONE_PAUSE_MS  50
 #define GONE_PAUSE_MAX 2000
 #define LABEL_LIMIT    320
 
+/* What stays, for the questions that are asked before anything is deleted. */
+struct kept {
+        const struct apply_changes *changes;
+        const char **uids; /* the known ones, sorted */
+        size_t uid_count;
+        const char **nameless; /* names of those whose uid is not known, sorted */
+        size_t nameless_count;
+};
+
 struct victim {
         struct context *context;
         const struct apply_settings *settings;
+        const struct kept *kept;
         const struct object_id *id;
         enum apply_action action; /* deleted or skipped, if there is no error */
         struct error error;
@@ -41,37 +52,210 @@ static bool is_ours(const struct apply_settings *settings, struct view object)
                view_is(scan_string(scan_get(labels, namespace)), settings->owner_namespace);
 }
 
-static int remove_once(const struct victim *victim, const struct kube_resource *resource, enum apply_action *ret_action,
-                       struct error *error)
+/* ---- what stays ---- */
+
+static int compare_texts(const void *a, const void *b)
 {
-        const struct apply_settings *settings = victim->settings;
-        cleanup(buffer_release) struct buffer live = BUFFER_NULL;
-        cleanup(buffer_release) struct buffer answer = BUFFER_NULL;
-        char uid[64];
-        struct steering steering;
-        struct kube_request request = {
+        return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static struct kept kept_of(const struct apply_changes *changes, struct arena *arena)
+{
+        size_t i, count = changes ? changes->count : 0;
+        struct kept kept = { .changes = changes,
+                             .uids = arena_array(arena, count, sizeof(*kept.uids)),
+                             .nameless = arena_array(arena, count, sizeof(*kept.nameless)) };
+
+        for (i = 0; i < count; i++)
+                if (*changes->items[i].uid)
+                        kept.uids[kept.uid_count++] = changes->items[i].uid;
+                else
+                        kept.nameless[kept.nameless_count++] = changes->items[i].object.name;
+        if (kept.uid_count)
+                qsort(kept.uids, kept.uid_count, sizeof(*kept.uids), compare_texts);
+        if (kept.nameless_count)
+                qsort(kept.nameless, kept.nameless_count, sizeof(*kept.nameless), compare_texts);
+        return kept;
+}
+
+static bool is_one_of(const char *text, const char *const *sorted, size_t count)
+{
+        return count && bsearch(&text, sorted, count, sizeof(*sorted), compare_texts);
+}
+
+static int find_kind(const struct victim *victim, const struct object_id *id, const struct kube_resource **ret_resource,
+                     struct error *error)
+{
+        struct kube_client *client = victim->settings->client;
+        int r = kube_resource_find(victim->context, client, id->group, id->version, id->kind, ret_resource, error);
+
+        /* The version it was applied in may be served no more; the object is still there. */
+        if (r != KUBE_NO_MATCH || !*id->version)
+                return r;
+        error_release(error);
+        return kube_resource_find(victim->context, client, id->group, NULL, id->kind, ret_resource, error);
+}
+
+static struct kube_request metadata_of(const struct kube_resource *resource, const struct object_id *id)
+{
+        return (struct kube_request){
                 .verb = KUBE_GET,
                 .resource = resource,
-                .name_space = resource->namespaced ? victim->id->namespace : "",
-                .name = victim->id->name,
+                .name_space = resource->namespaced ? id->namespace : "",
+                .name = id->name,
                 .metadata_only = true,
         };
+}
 
-        if (kube_call(victim->context, settings->client, &request, &live, error) != 0)
-                return describe_failure(victim, "query", error);
-        steering = steering_of(buffer_view(&live), settings->annotation_group);
-        *ret_action = APPLY_SKIPPED;
-        if (!is_ours(settings, buffer_view(&live)) || steering.keep || steering.skip)
+/* The uid of a kept object that nobody has asked about yet: 1 if it is this one. What cannot be read might be. */
+static int has_uid(const struct victim *victim, const struct object_id *id, const char *uid, struct error *error)
+{
+        cleanup(buffer_release) struct buffer live = BUFFER_NULL;
+        const struct kube_resource *resource;
+        struct kube_request request;
+        int r = find_kind(victim, id, &resource, error);
+
+        if (r == 0) {
+                request = metadata_of(resource, id);
+                r = kube_call(victim->context, victim->settings->client, &request, &live, error);
+        }
+        if (r != 0 && (error->kind != ERROR_NOT_FOUND || !strcmp(error->reason, KUBE_PATH_ABSENT)))
+                return -1;
+        error_release(error);
+        return r == 0 && view_is(scan_string(SCAN_PATH(buffer_view(&live), "metadata", "uid")), uid);
+}
+
+/* 1: the object is kept, under another name of its kind. */
+static int is_kept(const struct victim *victim, const char *uid, struct error *error)
+{
+        const struct kept *kept = victim->kept;
+        size_t i;
+        int r = 0;
+
+        if (is_one_of(uid, kept->uids, kept->uid_count))
+                return 1;
+        if (!is_one_of(victim->id->name, kept->nameless, kept->nameless_count))
                 return 0;
+        for (i = 0; i < kept->changes->count && r == 0; i++) {
+                const struct apply_change *change = &kept->changes->items[i];
+
+                if (!*change->uid && !strcmp(change->object.name, victim->id->name))
+                        r = has_uid(victim, &change->object, uid, error);
+        }
+        return r;
+}
+
+static bool is_definition_of(const struct victim *victim, const struct object_id *id)
+{
+        cleanup(error_release) struct error ignored = ERROR_NULL;
+        const struct kube_resource *resource;
+        size_t length;
+
+        if (!*id->group || find_kind(victim, id, &resource, &ignored) != 0)
+                return false;
+        length = strlen(resource->plural);
+        return !strncmp(victim->id->name, resource->plural, length) && victim->id->name[length] == '.' &&
+               !strcmp(victim->id->name + length + 1, resource->group);
+}
+
+/* Something kept that would go with the object. */
+static const struct object_id *would_go_too(const struct victim *victim)
+{
+        bool definition =
+                !strcmp(victim->id->kind, "CustomResourceDefinition") && !strcmp(victim->id->group, "apiextensions.k8s.io");
+        bool place = !strcmp(victim->id->kind, "Namespace") && !*victim->id->group;
+        const struct apply_changes *kept = victim->kept->changes;
+        size_t i;
+
+        for (i = 0; kept && (definition || place) && i < kept->count; i++) {
+                const struct object_id *id = &kept->items[i].object;
+
+                if ((place && !strcmp(id->namespace, victim->id->name)) || (definition && is_definition_of(victim, id)))
+                        return id;
+        }
+        return NULL;
+}
+
+static int refuse(const struct victim *victim, const struct object_id *needs, struct error *error)
+{
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+
+        object_id_describe(needs, &text);
+        error_set(error, ERROR_INVALID,
+                  "%s would be deleted with it, and is still declared: declare both or neither, or keep it with the annotation "
+                  "%s/prune: disabled",
+                  buffer_string(&text), victim->settings->annotation_group);
+        return describe_failure(victim, "delete", error);
+}
+
+/* ---- one object ---- */
+
+/* What is to be done about the live object: ret_delete, or a reason not to. */
+static int decide(struct victim *victim, struct view live, const char *uid, bool *ret_delete, struct error *error)
+{
+        struct steering steering = steering_of(live, victim->settings->annotation_group);
+        const struct object_id *needs;
+        int r;
+
+        *ret_delete = false;
+        victim->action = APPLY_SKIPPED;
+        if (!is_ours(victim->settings, live) || steering.keep || steering.skip)
+                return 0;
+        r = is_kept(victim, uid, error);
+        if (r < 0)
+                return describe_failure(victim, "query", error);
+        if (r > 0)
+                return 0;
+        victim->action = APPLY_DELETED;
+        if (SCAN_PATH(live, "metadata", "deletionTimestamp").data)
+                return 0;
+        needs = would_go_too(victim);
+        if (needs)
+                return refuse(victim, needs, error);
+        *ret_delete = true;
+        return 0;
+}
+
+static int remove_once(struct victim *victim, const struct kube_resource *resource, struct error *error)
+{
+        struct kube_client *client = victim->settings->client;
+        struct kube_request request = metadata_of(resource, victim->id);
+        cleanup(buffer_release) struct buffer live = BUFFER_NULL;
+        cleanup(buffer_release) struct buffer answer = BUFFER_NULL;
+        char uid[64], version[64];
+        bool wanted;
+
+        if (kube_call(victim->context, client, &request, &live, error) != 0)
+                return describe_failure(victim, "query", error);
         snprintf(uid, sizeof(uid), "%.*s", VIEW_ARGS(scan_string(SCAN_PATH(buffer_view(&live), "metadata", "uid"))));
+        snprintf(version, sizeof(version), "%.*s",
+                 VIEW_ARGS(scan_string(SCAN_PATH(buffer_view(&live), "metadata", "resourceVersion"))));
+        TRY(decide(victim, buffer_view(&live), uid, &wanted, error));
+        if (!wanted)
+                return 0;
+        if (!*uid || !*version) {
+                error_set(error, ERROR_INTERNAL, "the answer about it has no uid or no resourceVersion");
+                return describe_failure(victim, "query", error);
+        }
         request.verb = KUBE_DELETE;
         request.metadata_only = false;
         request.propagation = "Background";
         request.uid = uid;
-        *ret_action = APPLY_DELETED;
-        if (kube_call(victim->context, settings->client, &request, &answer, error) != 0)
+        request.resource_version = version;
+        if (kube_call(victim->context, client, &request, &answer, error) != 0)
                 return describe_failure(victim, "delete", error);
         return 0;
+}
+
+/* A 404 says that the object is gone only if its kind is served: else it may be of a proxy, or of a server that is not up yet. */
+static bool is_gone(const struct victim *victim, struct error *error)
+{
+        cleanup(error_release) struct error ignored = ERROR_NULL;
+        const struct kube_resource *resource;
+
+        if (error->kind != ERROR_NOT_FOUND)
+                return false;
+        return strcmp(error->reason, KUBE_PATH_ABSENT) || find_kind(victim, victim->id, &resource, &ignored) == KUBE_NO_MATCH;
 }
 
 static int remove_victim(struct victim *victim, struct error *error)
@@ -79,12 +263,12 @@ static int remove_victim(struct victim *victim, struct error *error)
         const struct kube_resource *resource;
         int tries, r;
 
-        r = kube_resource_find(victim->context, victim->settings->client, victim->id->group, victim->id->version, victim->id->kind,
-                               &resource, error);
+        r = find_kind(victim, victim->id, &resource, error);
         if (r < 0)
                 return describe_failure(victim, "query", error);
         victim->action = APPLY_DELETED;
-        if (r == KUBE_NO_MATCH) {
+        /* Neither can there be an object of a kind that is served no more, nor one without the namespace that its kind has. */
+        if (r == KUBE_NO_MATCH || (resource->namespaced && !*victim->id->namespace)) {
                 error_release(error);
                 return 0;
         }
@@ -93,12 +277,13 @@ static int remove_victim(struct victim *victim, struct error *error)
                 drift_forget(victim->settings->drift,
                              &(struct drift_key){ resource, resource->namespaced ? victim->id->namespace : "", victim->id->name });
         for (tries = 1;; tries++) {
-                r = remove_once(victim, resource, &victim->action, error);
+                r = remove_once(victim, resource, error);
                 if (r == 0 || error->kind != ERROR_CONFLICT || tries == DELETE_TRIES)
                         break;
                 error_release(error);
+                TRY(context_sleep(victim->context, DELETE_PAUSE, error));
         }
-        if (r != 0 && error->kind == ERROR_NOT_FOUND) {
+        if (r != 0 && is_gone(victim, error)) {
                 error_release(error);
                 victim->action = APPLY_DELETED;
                 r = 0;
@@ -138,8 +323,9 @@ static int sum_up(struct victim *victims, size_t count, struct apply_changes *ch
                 struct victim *victim = &victims[i];
 
                 if (victim->error.kind == ERROR_NONE) {
-                        changes->items[changes->count++] =
-                                (struct apply_change){ .object = *victim->id, .action = victim->action, .status = KSTATUS_UNKNOWN };
+                        changes->items[changes->count++] = (struct apply_change){
+                                .object = *victim->id, .action = victim->action, .uid = "", .status = KSTATUS_UNKNOWN
+                        };
                         continue;
                 }
                 left->items[left->count++] = *victim->id;
@@ -152,15 +338,17 @@ static int sum_up(struct victim *victims, size_t count, struct apply_changes *ch
         return error_set(error, kind, "delete failed, errors: %s", buffer_string(&text));
 }
 
-int apply_prune(struct context *context, const struct apply_settings *settings, const struct inventory *stale, struct arena *arena,
-                struct apply_changes *changes, struct inventory *ret_left, struct error *error)
+int apply_prune(struct context *context, const struct apply_settings *settings, const struct inventory *stale,
+                const struct apply_changes *kept, struct arena *arena, struct apply_changes *changes, struct inventory *ret_left,
+                struct error *error)
 {
+        const struct kept stays = kept_of(kept, arena);
         struct victim *victims = arena_array(arena, stale->count, sizeof(*victims));
         unsigned limit = settings->concurrency ? settings->concurrency : APPLY_CONCURRENCY;
         size_t i, from, end;
 
         for (i = 0; i < stale->count; i++)
-                victims[i] = (struct victim){ .context = context, .settings = settings, .id = &stale->items[i] };
+                victims[i] = (struct victim){ .context = context, .settings = settings, .kept = &stays, .id = &stale->items[i] };
         if (stale->count)
                 qsort(victims, stale->count, sizeof(*victims), last_first);
         for (from = 0; from < stale->count; from = end) {
@@ -177,19 +365,20 @@ int apply_prune(struct context *context, const struct apply_settings *settings, 
 /* 0 gone, 1 still there. What cannot be read counts as there. */
 static int is_there(struct context *context, const struct apply_settings *settings, const struct object_id *id, struct error *error)
 {
+        const struct victim victim = { .context = context, .settings = settings, .id = id };
         const struct kube_resource *resource;
         cleanup(buffer_release) struct buffer answer = BUFFER_NULL;
-        struct kube_request request = { .verb = KUBE_GET, .name = id->name, .metadata_only = true };
-        int r = kube_resource_find(context, settings->client, id->group, id->version, id->kind, &resource, error);
+        struct kube_request request;
+        int r = find_kind(&victim, id, &resource, error);
 
         if (r == 0) {
-                request.resource = resource;
-                request.name_space = resource->namespaced ? id->namespace : "";
-                r = kube_call(context, settings->client, &request, &answer, error);
+                request = metadata_of(resource, id);
+                r = resource->namespaced && !*id->namespace ? KUBE_NO_MATCH
+                                                            : kube_call(context, settings->client, &request, &answer, error);
                 if (r == 0)
                         return 1;
         }
-        if (r == KUBE_NO_MATCH || error->kind == ERROR_NOT_FOUND) {
+        if (r == KUBE_NO_MATCH || is_gone(&victim, error)) {
                 error_release(error);
                 return 0;
         }

@@ -458,7 +458,8 @@ int kube_call(struct context *ctx, struct kube_client *client, const struct kube
 
         if (call_once(ctx, client, request, &response, err) < 0 &&
             (!kube_failure_is_of_path(&response) || call_moved(ctx, client, request, &response, err) < 0))
-                return -1;
+                return err->kind == ERROR_NOT_FOUND && kube_failure_is_of_path(&response) ? error_reason(err, KUBE_PATH_ABSENT)
+                                                                                          : -1;
         if (ret_body) {
                 buffer_release(ret_body);
                 *ret_body = response.body;

@@ -112,8 +112,10 @@ struct kube_request {
 /*
  * One request with its retries (429 and 5xx with Retry-After; a GET whose connection was lost), throttled. ret_body (may be NULL) is filled from
  * empty. Where the server does not know the path (404 without a name, 405), what discovery knew of the group version is read anew, and if
- * the kind is served under another path now, the request goes there, once.
+ * the kind is served under another path now, the request goes there, once. If it still does not know it, the reason of the 404 is KUBE_PATH_ABSENT: it says
+ * nothing about an object.
  */
+#define KUBE_PATH_ABSENT "PathNotFound"
 int kube_call(struct context *ctx, struct kube_client *client, const struct kube_request *request, struct buffer *ret_body,
               struct error *err);
 /* As kube_call, parsed. */

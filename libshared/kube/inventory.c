@@ -8,6 +8,8 @@
 #define RBAC_GROUP "rbac.authorization.k8s.io"
 #define COLON      "__"
 
+#define UNREAD_SHOWN 200 /* bytes of an entry in a message */
+
 static bool may_have_colons(const char *group, const char *kind)
 {
         static const char *const kinds[] = { "Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding" };
@@ -45,14 +47,14 @@ static ptrdiff_t last_underscore(struct view text)
         return -1;
 }
 
-/* A name from an id: "__" stands for ':'. */
-static const char *name_of(struct arena *arena, struct view text)
+/* A name from an id: where a name may have colons, "__" stands for one. */
+static const char *name_of(struct arena *arena, struct view text, bool colons)
 {
         char *name = arena_allocate(arena, text.length + 1);
         size_t i, length = 0;
 
         for (i = 0; i < text.length; i++)
-                if (text.data[i] == '_' && i + 1 < text.length && text.data[i + 1] == '_') {
+                if (colons && text.data[i] == '_' && i + 1 < text.length && text.data[i + 1] == '_') {
                         name[length++] = ':';
                         i++;
                 } else {
@@ -61,39 +63,97 @@ static const char *name_of(struct arena *arena, struct view text)
         return name;
 }
 
+struct object_id object_id_of(struct view api_version, struct view kind, struct view namespace, struct view name,
+                              struct arena *arena)
+{
+        ptrdiff_t slash = view_find(api_version, '/', 0);
+        size_t version = slash < 0 ? 0 : (size_t)slash + 1;
+
+        return (struct object_id){
+                .group = arena_string_n(arena, api_version.data, slash < 0 ? 0 : (size_t)slash),
+                .version = arena_string_n(arena, api_version.data + version, api_version.length - version),
+                .kind = arena_string_n(arena, kind.data, kind.length),
+                .namespace = arena_string_n(arena, namespace.length ? namespace.data : "", namespace.length),
+                .name = arena_string_n(arena, name.data, name.length),
+        };
+}
+
+/* Why nothing can be called so; NULL if something can. */
+static const char *unnameable(struct view id, struct view kind, struct view name)
+{
+        size_t i;
+
+        for (i = 0; i < id.length; i++)
+                if ((unsigned char)id.data[i] < ' ' || strchr("/%\x7f", id.data[i]))
+                        return "it holds a character that no name has";
+        if (!kind.length || !name.length)
+                return "it has no kind or no name";
+        return view_is(name, ".") || view_is(name, "..") ? "no object has that name" : NULL;
+}
+
 int inventory_id_parse(struct view id, const char *version, struct arena *arena, struct object_id *ret_object, struct error *error)
 {
         ptrdiff_t first = view_find(id, '_', 0);
-        ptrdiff_t kind = last_underscore(id);
-        ptrdiff_t group = kind < 0 ? -1 : last_underscore(view_slice(id, 0, (size_t)kind));
+        ptrdiff_t last = last_underscore(id);
+        ptrdiff_t middle = last < 0 ? -1 : last_underscore(view_slice(id, 0, (size_t)last));
+        const char *why = "it is not <namespace>_<name>_<group>_<kind>", *group, *kind_text;
+        struct view kind, name;
 
-        if (first < 0 || group <= first)
-                return error_set(error, ERROR_INVALID, "unable to parse stored object metadata: %.*s", VIEW_ARGS(id));
+        if (first >= 0 && middle > first) {
+                kind = view_slice(id, (size_t)last + 1, SIZE_MAX);
+                name = view_slice(id, (size_t)first + 1, (size_t)(middle - first - 1));
+                why = unnameable(id, kind, name);
+        }
+        if (why)
+                return error_set(error, ERROR_INVALID, "unable to parse stored object metadata: %s", why);
+        group = arena_string_n(arena, id.data + middle + 1, (size_t)(last - middle - 1));
+        kind_text = arena_string_n(arena, kind.data, kind.length);
         *ret_object = (struct object_id){
-                .group = arena_string_n(arena, id.data + group + 1, (size_t)(kind - group - 1)),
+                .group = group,
                 .version = arena_string(arena, version),
-                .kind = arena_string_n(arena, id.data + kind + 1, id.length - (size_t)kind - 1),
+                .kind = kind_text,
                 .namespace = arena_string_n(arena, id.data, (size_t)first),
-                .name = name_of(arena, view_slice(id, (size_t)first + 1, (size_t)(group - first - 1))),
+                .name = name_of(arena, name, may_have_colons(group, kind_text)),
         };
         return 0;
 }
 
-int inventory_decode(const struct json *inventory, struct arena *arena, struct inventory *ret_inventory, struct error *error)
+struct inventory inventory_decode(const struct json *inventory, struct arena *arena)
 {
         const struct json *entries = json_get(inventory, "entries");
-        struct inventory found = { .count = json_length(entries) };
+        size_t i, count = json_type(entries) == JSON_ARRAY ? json_length(entries) : 0;
+        struct inventory found = { .items = arena_array(arena, count, sizeof(*found.items)) };
+        struct inventory_unread *unread = arena_array(arena, count, sizeof(*unread));
+
+        for (i = 0; i < count; i++) {
+                const struct json *entry = json_at(entries, i);
+                cleanup(error_release) struct error error = ERROR_NULL;
+                cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+
+                if (inventory_id_parse(json_view(json_get(entry, "id")), json_string(json_get(entry, "v"), ""), arena,
+                                       &found.items[found.count], &error) == 0) {
+                        found.count++;
+                        continue;
+                }
+                json_print(entry, &text);
+                unread[found.unread_count++] = (struct inventory_unread){ i, arena_view(arena, buffer_view(&text)),
+                                                                          arena_string(arena, error_message(&error)) };
+        }
+        found.unread = unread;
+        return found;
+}
+
+void inventory_unread_print(const struct inventory *inventory, struct buffer *text)
+{
         size_t i;
 
-        found.items = arena_array(arena, found.count, sizeof(*found.items));
-        for (i = 0; i < found.count; i++) {
-                const struct json *entry = json_at(entries, i);
+        for (i = 0; i < inventory->unread_count; i++) {
+                const struct inventory_unread *unread = &inventory->unread[i];
+                int shown = (int)(unread->text.length < UNREAD_SHOWN ? unread->text.length : UNREAD_SHOWN);
 
-                TRY(inventory_id_parse(json_view(json_get(entry, "id")), json_string(json_get(entry, "v"), ""), arena,
-                                       &found.items[i], error));
+                buffer_printf(text, "%sstatus.inventory.entries[%zu] %.*s: %s", i ? "\n" : "", unread->position, shown,
+                              unread->text.data, unread->why);
         }
-        *ret_inventory = found;
-        return 0;
 }
 
 struct json *inventory_encode(const struct inventory *inventory)
@@ -110,6 +170,13 @@ struct json *inventory_encode(const struct inventory *inventory)
                 inventory_id_print(&inventory->items[i], &id);
                 json_set_string(entry, "id", buffer_string(&id));
                 json_set_string(entry, "v", inventory->items[i].version);
+        }
+        for (i = 0; i < inventory->unread_count; i++) {
+                cleanup(error_release) struct error ignored = ERROR_NULL;
+                struct json *entry = NULL;
+
+                if (json_parse(inventory->unread[i].text, &entry, &ignored) == 0)
+                        json_append(entries, entry);
         }
         return encoded;
 }
@@ -139,50 +206,57 @@ static int compare_identity(const void *a, const void *b)
 }
 
 /* Pointers to the items, sorted for compare_identity. */
-static const struct object_id **sorted(const struct inventory *inventory, struct arena *arena)
+struct inventory_index {
+        size_t count;
+        const struct object_id **items;
+};
+
+const struct inventory_index *inventory_index(const struct inventory *inventory, struct arena *arena)
 {
-        const struct object_id **index = arena_array(arena, inventory->count, sizeof(*index));
+        struct inventory_index *index = arena_allocate(arena, sizeof(*index));
         size_t i;
 
+        index->count = inventory->count;
+        index->items = arena_array(arena, inventory->count, sizeof(const struct object_id *));
         for (i = 0; i < inventory->count; i++)
-                index[i] = &inventory->items[i];
+                index->items[i] = &inventory->items[i];
         if (inventory->count)
-                qsort(index, inventory->count, sizeof(*index), compare_identity);
+                qsort(index->items, inventory->count, sizeof(const struct object_id *), compare_identity);
         return index;
 }
 
-static bool has(const struct object_id **index, size_t count, const struct object_id *item)
+static bool has(const struct inventory_index *index, const struct object_id *item)
 {
-        return count && bsearch(&item, index, count, sizeof(*index), compare_identity);
+        return index->count && bsearch(&item, index->items, index->count, sizeof(const struct object_id *), compare_identity);
 }
 
 /* The same object, or the same but for a namespace that only one of them has. */
-static bool has_unscoped(const struct object_id **index, size_t count, const struct object_id *item)
+bool inventory_has(const struct inventory_index *index, const struct object_id *item)
 {
         struct object_id unscoped = *item;
 
         unscoped.namespace = "";
         if (!*item->namespace)
-                return count && bsearch(&item, index, count, sizeof(*index), compare_names);
-        return has(index, count, item) || has(index, count, &unscoped);
+                return index->count && bsearch(&item, index->items, index->count, sizeof(const struct object_id *), compare_names);
+        return has(index, item) || has(index, &unscoped);
 }
 
 static struct inventory difference(const struct inventory *old, const struct inventory *now, struct arena *arena,
-                                   bool (*is_in)(const struct object_id **index, size_t count, const struct object_id *item))
+                                   bool (*is_in)(const struct inventory_index *index, const struct object_id *item))
 {
-        const struct object_id **index = sorted(now, arena);
+        const struct inventory_index *index = inventory_index(now, arena);
         struct inventory missing = { .items = arena_array(arena, old->count, sizeof(*missing.items)) };
         size_t i;
 
         for (i = 0; i < old->count; i++)
-                if (!is_in(index, now->count, &old->items[i]))
+                if (!is_in(index, &old->items[i]))
                         missing.items[missing.count++] = old->items[i];
         return missing;
 }
 
 struct inventory inventory_difference(const struct inventory *old, const struct inventory *now, struct arena *arena)
 {
-        return difference(old, now, arena, has_unscoped);
+        return difference(old, now, arena, inventory_has);
 }
 
 struct inventory inventory_union(const struct inventory *a, const struct inventory *b, struct arena *arena)
@@ -195,6 +269,8 @@ struct inventory inventory_union(const struct inventory *a, const struct invento
         if (more.count)
                 memcpy(both.items + a->count, more.items, more.count * sizeof(*more.items));
         both.count = a->count + more.count;
+        both.unread = a->unread_count ? a->unread : b->unread;
+        both.unread_count = a->unread_count ? a->unread_count : b->unread_count;
         return both;
 }
 

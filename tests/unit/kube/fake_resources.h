@@ -1,5 +1,5 @@
 /*
- * fake_resources: what the API server of a test serves, in place of kube/discovery.c at link time.
+ * fake_resources: what the API server of a test serves, in place of kube/discovery.c at link time. The group "broken.example.org" cannot be discovered.
  */
 #pragma once
 
@@ -14,6 +14,10 @@ static const struct kube_resource fake_resources[] = {
         { "", "v1", "Namespace", "namespaces", "v1", false },
         { "apps", "v1", "Deployment", "deployments", "apps/v1", true },
         { "batch", "v1", "Job", "jobs", "batch/v1", true },
+        { "", "v1", "Event", "events", "v1", true },
+        { "events.k8s.io", "v1", "Event", "events", "events.k8s.io/v1", true },
+        { "example.org", "v2", "Tenant", "tenants", "example.org/v2", true },
+        { "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", "apiextensions.k8s.io/v1", false },
 };
 
 int kube_resource_find(struct context *context, struct kube_client *client, const char *group, const char *version,
@@ -21,10 +25,13 @@ int kube_resource_find(struct context *context, struct kube_client *client, cons
 {
         (void)context, (void)client;
         for (size_t i = 0; i < COUNT(fake_resources); i++)
-                if (!strcmp(fake_resources[i].kind, kind) && !strcmp(fake_resources[i].group, group)) {
+                if (!strcmp(fake_resources[i].kind, kind) && !strcmp(fake_resources[i].group, group) &&
+                    (!version || !*version || !strcmp(fake_resources[i].version, version))) {
                         *ret_resource = &fake_resources[i];
                         return 0;
                 }
+        if (!strcmp(group, "broken.example.org"))
+                return error_set(error, ERROR_UNAVAILABLE, "the server is currently unable to handle the request");
         error_set_reason(error, ERROR_NOT_FOUND, "NoKindMatch", "no matches for kind \"%s\" in version \"%s/%s\"", kind, group,
                          version ? version : "");
         return KUBE_NO_MATCH;

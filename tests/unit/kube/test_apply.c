@@ -74,6 +74,9 @@ static int serve_apply(const struct kube_request *request, const char *text, con
         assert_string_equal(request->field_manager, "kustomize-controller");
         if (!strncmp(request->name, "invalid", 7))
                 return fake_error(error, 422, "Invalid", "it is invalid: spec.x: Required value");
+        if (cluster.refuse_create && strcmp(request->name, json_string(JSON_PATH(body, "metadata", "name"), "")) == 0 &&
+            !strncmp(request->name, "fixed-", 6))
+                return fake_error(error, 422, "Invalid", cluster.refuse_create);
         if (json_get(body, "unknown"))
                 return fake_error(error, 500, "InternalError",
                                   "failed to create typed patch object (x): .unknown: field not declared in schema");
@@ -97,12 +100,6 @@ static int serve(const struct kube_request *request, const char *body, struct js
         switch (request->verb) {
         case KUBE_APPLY:
                 return serve_apply(request, body, path, ret_json, error);
-        case KUBE_CREATE:
-                assert_true(request->dry_run);
-                if (cluster.refuse_create)
-                        return fake_error(error, 422, "Invalid", cluster.refuse_create);
-                *ret_json = json_new_object();
-                return 0;
         case KUBE_PATCH_JSON:
                 json_set(json_get(json_get(cluster.objects, path), "metadata"), "managedFields", json_of(OWN_ENTRY));
                 *ret_json = json_new_object();
@@ -115,7 +112,11 @@ static int serve(const struct kube_request *request, const char *body, struct js
         *ret_json = json_copy(old);
         if (request->verb == KUBE_DELETE) {
                 assert_string_equal(request->propagation, "Background");
-                assert_non_null(request->uid);
+                assert_string_equal(request->uid, json_string(JSON_PATH(old, "metadata", "uid"), ""));
+                if (strcmp(request->resource_version, json_string(JSON_PATH(old, "metadata", "resourceVersion"), ""))) {
+                        json_free(ret_json);
+                        return fake_error(error, 409, "Conflict", "the ResourceVersion in the precondition does not match");
+                }
                 json_remove(cluster.objects, path);
         }
         return 0;
@@ -435,6 +436,139 @@ static void immutable_objects(void **state)
         setup(state);
 }
 
+static struct {
+        unsigned deletions;      /* so many find the object moved */
+        const char *becomes;     /* and like this */
+        const char *lost_answer; /* to an apply of this name */
+} meanwhile;
+
+static int serve_moving(const struct kube_request *request, const char *body, struct json **ret_json, struct error *error)
+{
+        if (request->verb == KUBE_DELETE && meanwhile.deletions) {
+                meanwhile.deletions--;
+                store("fixed", meanwhile.becomes);
+        }
+        if (meanwhile.lost_answer && request->verb == KUBE_APPLY && !request->dry_run &&
+            !strcmp(request->name, meanwhile.lost_answer)) {
+                struct json *lost = NULL;
+
+                assert_int_equal(serve(request, body, &lost, error), 0);
+                json_free(&lost);
+                return error_set(error, ERROR_UNAVAILABLE, "the connection was lost");
+        }
+        return serve(request, body, ret_json, error);
+}
+
+/* What is deleted to be created again is what was tried, or it is tried again. */
+static void recreation_of_what_moved_meanwhile(void **state)
+{
+        static const struct {
+                const char *name, *becomes;
+                unsigned deletions;
+                const char *result, *data;
+        } cases[] = {
+                { "still to be recreated", MAP("fixed", "", "{\"a\":\"older\"}"), 2, "ConfigMap/ns/fixed created", "new" },
+                { "made right by another", MAP("fixed", "", "{\"a\":\"new\"}"), 1, "ConfigMap/ns/fixed unchanged", "new" },
+                { "not ours to change now", MAP("fixed", NOTE("reconcile", "disabled"), "{\"a\":\"older\"}"), 1,
+                  "ConfigMap/ns/fixed skipped", "older" },
+                { "never at rest", MAP("fixed", "", "{\"a\":\"older\"}"), 100,
+                  "ConfigMap/ns/fixed immutable field detected, failed to delete object: the ResourceVersion in the precondition "
+                  "does "
+                  "not match\n",
+                  "older" },
+        };
+        size_t i;
+
+        for (i = 0; i < COUNT(cases); i++) {
+                struct apply_settings settings;
+                const char *found;
+
+                setup(state);
+                settings = settings_with_table();
+                settings.force = true;
+                fake.answer = serve_moving;
+                meanwhile.deletions = cases[i].deletions;
+                meanwhile.becomes = cases[i].becomes;
+                store("fixed", MAP("fixed", "", "{\"a\":\"old\"}"));
+                found = strstr(run_one(&settings, MAP("fixed", "", "{\"a\":\"new\"}"), true), "-> ");
+                if (strcmp(found + 3, cases[i].result) ||
+                    strcmp(json_string(JSON_PATH(stored("fixed"), "data", "a"), ""), cases[i].data))
+                        fail_msg("%s: %s", cases[i].name, found);
+                meanwhile.deletions = 0;
+                teardown(state);
+        }
+        setup(state);
+}
+
+static int serve_race(const struct kube_request *request, const char *body, struct json **ret_json, struct error *error)
+{
+        if (request->verb == KUBE_APPLY && request->dry_run)
+                return fake_error(
+                        error, 409, "Conflict",
+                        "Operation cannot be fulfilled on configmaps \"a\": the object has been modified; please apply your "
+                        "changes to the latest version and try again");
+        return serve(request, body, ret_json, error);
+}
+
+/* A lost race is a 409 as well, and says nothing about fields that cannot change. */
+static void a_lost_race_deletes_nothing(void **state)
+{
+        struct apply_settings settings = settings_with_table();
+
+        (void)state;
+        settings.force = true;
+        fake.answer = serve_race;
+        store("a", MAP("a", "", "{\"a\":\"old\"}"));
+        assert_non_null(strstr(run_one(&settings, MAP("a", "", "{\"a\":\"new\"}"), true), "dry-run failed (Conflict)"));
+        assert_non_null(stored("a"));
+}
+
+/* Whether an object was made by a write whose answer was lost is not known: it must stay in the inventory. */
+static void what_may_have_been_written_is_not_forgotten(void **state)
+{
+        struct apply_settings settings = settings_with_table();
+        const char *const text = MAP("a", "", "{\"a\":\"b\"}");
+        struct apply_object object = object_of(text);
+        struct apply_changes changes = APPLY_CHANGES_NULL;
+        cleanup(error_release) struct error error = ERROR_NULL;
+        struct inventory inventory;
+
+        (void)state;
+        fake.answer = serve_moving;
+        meanwhile.lost_answer = "a";
+        assert_int_equal(apply_objects(&context, &settings, &object, 1, arena, &changes, &error), -1);
+        meanwhile.lost_answer = NULL;
+        assert_string_equal(error_message(&error), "ConfigMap/ns/a apply failed: the connection was lost\n");
+        inventory = apply_inventory(&changes, arena);
+        assert_int_equal(inventory.count, 1);
+        assert_string_equal(inventory.items[0].name, "a");
+        assert_non_null(stored("a"));
+}
+
+/* Pruning asks whether an object is one that stays: by its uid, however its state became known. */
+static void changes_name_the_uid(void **state)
+{
+        static const char *const text = MAP("a", "", "{\"a\":\"b\"}");
+        static const char *const ways[] = { "created", "asked", "watched" };
+        struct apply_settings settings = settings_with_table();
+        size_t i;
+
+        (void)state;
+        for (i = 0; i < COUNT(ways); i++) {
+                struct apply_object object = object_of(text);
+                struct apply_changes changes = APPLY_CHANGES_NULL;
+                cleanup(error_release) struct error error = ERROR_NULL;
+
+                assert_int_equal(apply_objects(&context, &settings, &object, 1, arena, &changes, &error), 0);
+                if (strcmp(changes.items[0].uid, "00000000-0000-0000-0000-000000000001"))
+                        fail_msg("%s: '%s'", ways[i], changes.items[0].uid);
+                if (i == 1) {
+                        watch_shows("a");
+                        drift_watch_synced(table, &fake_resources[0], true);
+                }
+        }
+}
+
 static void unknown_fields_of_built_in_kinds_are_left_out(void **state)
 {
         struct apply_settings settings = settings_with_table();
@@ -466,36 +600,6 @@ static void ignored_paths_keep_what_is_there(void **state)
         assert_string_equal(json_string(JSON_PATH(stored("a"), "data", "b"), ""), "new");
 }
 
-static void pruning(void **state)
-{
-        static const struct object_id stale[] = {
-                { "", "v1", "ConfigMap", "ns", "gone" },       { "", "v1", "ConfigMap", "ns", "kept" },
-                { "", "v1", "ConfigMap", "ns", "old" },        { "", "v1", "ConfigMap", "ns", "taken" },
-                { "example.com", "v1", "Nope", "ns", "kind" },
-        };
-        const struct inventory inventory = { (struct object_id *)(uintptr_t)stale, COUNT(stale) };
-        struct apply_settings settings = settings_with_table();
-        struct apply_changes changes = APPLY_CHANGES_NULL;
-        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
-        cleanup(error_release) struct error error = ERROR_NULL;
-        struct inventory left;
-
-        (void)state;
-        store("kept", MAP("kept", NOTE("prune", "Disabled"), "{}"));
-        store("old", MAP("old", "", "{}"));
-        store("taken",
-              "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"namespace\":\"ns\",\"name\":\"taken\",\"labels\":{"
-              "\"kustomize.toolkit.fluxcd.io/name\":\"other\",\"kustomize.toolkit.fluxcd.io/namespace\":\"flux\"}}}");
-        assert_int_equal(apply_prune(&context, &settings, &inventory, arena, &changes, &left, &error), 0);
-        apply_changes_print(&changes, true, &text);
-        assert_string_equal(buffer_string(&text), "Nope/ns/kind deleted\nConfigMap/ns/taken skipped\nConfigMap/ns/old deleted\n"
-                                                  "ConfigMap/ns/kept skipped\nConfigMap/ns/gone deleted");
-        assert_int_equal(left.count, 0);
-        assert_null(stored("old"));
-        assert_non_null(stored("taken"));
-        assert_int_equal(apply_wait_gone(&context, &settings, &changes, 1000, &error), 0);
-}
-
 static int rights_come_later(const struct kube_request *request, const char *body, struct json **ret_json, struct error *error)
 {
         if (fake.count == 1)
@@ -523,30 +627,6 @@ static void rights_are_given_a_moment_to_arrive(void **state)
         fake.answer = rights_never_come;
         assert_non_null(strstr(run_one(&settings, MAP("b", "", "{\"a\":\"b\"}"), false),
                                "-> ConfigMap/ns/b dry-run failed (Forbidden): configmaps \"a\" is forbidden"));
-}
-
-static int deny_delete(const struct kube_request *request, const char *body, struct json **ret_json, struct error *error)
-{
-        if (request->verb == KUBE_DELETE)
-                return fake_error(error, 403, "Forbidden", "denied by a webhook");
-        return serve(request, body, ret_json, error);
-}
-
-static void denied_deletion_stays_in_the_inventory(void **state)
-{
-        static const struct object_id stale[] = { { "", "v1", "ConfigMap", "ns", "old" } };
-        const struct inventory inventory = { (struct object_id *)(uintptr_t)stale, 1 };
-        struct apply_settings settings = settings_with_table();
-        struct apply_changes changes = APPLY_CHANGES_NULL;
-        cleanup(error_release) struct error error = ERROR_NULL;
-        struct inventory left;
-
-        (void)state;
-        fake.answer = deny_delete;
-        store("old", MAP("old", "", "{}"));
-        assert_int_equal(apply_prune(&context, &settings, &inventory, arena, &changes, &left, &error), -1);
-        assert_string_equal(error_message(&error), "delete failed, errors: ConfigMap/ns/old delete failed: denied by a webhook;");
-        assert_int_equal(left.count, 1);
 }
 
 static void many_objects_side_by_side(void **state)
@@ -582,11 +662,13 @@ int main(void)
                 cmocka_unit_test_setup_teardown(unknown_kind_and_missing_namespace, setup, teardown),
                 cmocka_unit_test_teardown(people_steer_by_annotations, teardown),
                 cmocka_unit_test_teardown(immutable_objects, teardown),
+                cmocka_unit_test_teardown(recreation_of_what_moved_meanwhile, teardown),
+                cmocka_unit_test_setup_teardown(a_lost_race_deletes_nothing, setup, teardown),
+                cmocka_unit_test_setup_teardown(what_may_have_been_written_is_not_forgotten, setup, teardown),
+                cmocka_unit_test_setup_teardown(changes_name_the_uid, setup, teardown),
                 cmocka_unit_test_setup_teardown(unknown_fields_of_built_in_kinds_are_left_out, setup, teardown),
                 cmocka_unit_test_setup_teardown(ignored_paths_keep_what_is_there, setup, teardown),
                 cmocka_unit_test_setup_teardown(rights_are_given_a_moment_to_arrive, setup, teardown),
-                cmocka_unit_test_setup_teardown(pruning, setup, teardown),
-                cmocka_unit_test_setup_teardown(denied_deletion_stays_in_the_inventory, setup, teardown),
                 cmocka_unit_test_setup_teardown(many_objects_side_by_side, setup, teardown),
         };
 
