@@ -268,14 +268,46 @@ static void finished(struct run *run)
         wake_dependents(run);
 }
 
+/*
+ * The cache may not show yet what the last run wrote, and without its inventory what it applied would be forgotten. And nothing is deleted on the word of a
+ * cache: the object may be gone, made anew, or suspended by now. RUN_ENDED: it is gone.
+ */
+static int refresh(struct context *ctx, struct reconcile *reconcile, struct error *error)
+{
+        const char *version = json_string(json_path(reconcile->object, "metadata", "resourceVersion", NULL), "");
+        struct json *latest = NULL;
+
+        if (!json_path(reconcile->object, "metadata", "deletionTimestamp", NULL) &&
+            !owners_wrote_later(kustomize.owners, reconcile->namespace, reconcile->name, version))
+                return 0;
+        if (kube_get(ctx, reconcile->runtime->client,
+                     kube_resource_intern(KUSTOMIZATION_GROUP, "v1", "Kustomization", "kustomizations", true), reconcile->namespace,
+                     reconcile->name, &latest, error) < 0) {
+                if (error->kind != ERROR_NOT_FOUND)
+                        return error_wrap(error, "unable to read the object as it is now");
+                error_release(error);
+                return RUN_ENDED;
+        }
+        json_free(&reconcile->object);
+        reconcile->object = latest;
+        return 0;
+}
+
 int kustomization_reconcile(struct context *ctx, struct reconcile *reconcile, struct error *error)
 {
         cleanup(run_release) struct run run;
         cleanup(context_close) struct context work;
         cleanup(error_release) struct error failure = ERROR_NULL;
+        bool deleting;
         int r;
 
+        r = refresh(reconcile->runtime->context, reconcile, error);
+        if (r != 0)
+                return r == RUN_ENDED ? 0 : -1;
         r = run_begin(&run, reconcile, error);
+        deleting = json_path(run.object, "metadata", "deletionTimestamp", NULL) != NULL;
+        if (r < 0 && deleting && run_decode_deletion(&run, error))
+                r = 0;
         context_open(&work, reconcile->runtime->context, r < 0 ? CLOCK_NEVER : clock_now_ms() + run.timeout_ns / NANOSECONDS_MS);
         if (r < 0) { /* nothing is applied and nothing deleted by a specification that cannot be read */
                 run_stalled(&run, REASON_INVALID_SPEC, true, "%s", error_message(error));
@@ -284,7 +316,7 @@ int kustomization_reconcile(struct context *ctx, struct reconcile *reconcile, st
                         error_wrap(error, "%s", error_message(&failure));
                 return -1;
         }
-        if (json_path(run.object, "metadata", "deletionTimestamp", NULL))
+        if (deleting)
                 return run_finalize(reconcile->runtime->context, &run, error);
 
         r = run_steps(ctx, &work, &run, &failure);

@@ -23,6 +23,8 @@ int run_write(struct context *ctx, struct run *run, struct error *error)
 {
         if (object_patch_write(ctx, &run->patch, run->object, error) < 0)
                 return error_wrap(error, "failed to update status");
+        owners_wrote(kustomize.owners, run->namespace, run->name,
+                     json_string(json_path(run->object, "metadata", "resourceVersion", NULL), ""));
         return 0;
 }
 

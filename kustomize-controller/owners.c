@@ -19,6 +19,7 @@ struct owner {
         bool successful;
         uint8_t inputs[OWNER_INPUTS];
         size_t objects;
+        uint64_t written; /* resourceVersion of its status as we wrote it last; 0: not yet */
         const struct kube_resource **kinds;
         size_t kind_count;
         struct buffer drift, gone;
@@ -136,6 +137,32 @@ bool owners_recall(struct owners *owners, const char *namespace, const char *nam
                 *ret_objects = owner->objects;
         pthread_mutex_unlock(&owners->lock);
         return same;
+}
+
+static uint64_t version_of(const char *resource_version)
+{
+        uint64_t version = 0;
+
+        return view_to_uint64(view_of(resource_version), &version) == 0 ? version : 0;
+}
+
+void owners_wrote(struct owners *owners, const char *namespace, const char *name, const char *resource_version)
+{
+        pthread_mutex_lock(&owners->lock);
+        get(owners, namespace, name, true)->written = version_of(resource_version);
+        pthread_mutex_unlock(&owners->lock);
+}
+
+bool owners_wrote_later(struct owners *owners, const char *namespace, const char *name, const char *resource_version)
+{
+        const struct owner *owner;
+        bool later;
+
+        pthread_mutex_lock(&owners->lock);
+        owner = get(owners, namespace, name, false);
+        later = owner && owner->written > version_of(resource_version);
+        pthread_mutex_unlock(&owners->lock);
+        return later;
 }
 
 void owners_invalidate(struct owners *owners, const char *namespace, const char *name)

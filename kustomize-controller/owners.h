@@ -33,6 +33,9 @@ void owners_remember(struct owners *owners, const char *namespace, const char *n
 /* True if the last run was successful with these inputs. */
 bool owners_recall(struct owners *owners, const char *namespace, const char *name, const uint8_t inputs[OWNER_INPUTS],
                    size_t *ret_objects);
+/* The resourceVersion of the Kustomization after our last write, and whether that is later than what a cache shows. */
+void owners_wrote(struct owners *owners, const char *namespace, const char *name, const char *resource_version);
+bool owners_wrote_later(struct owners *owners, const char *namespace, const char *name, const char *resource_version);
 /* The next run does everything. */
 void owners_invalidate(struct owners *owners, const char *namespace, const char *name);
 /* The object is gone: gives its watches up. */

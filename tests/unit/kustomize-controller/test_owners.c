@@ -42,6 +42,27 @@ static void a_run_that_skipped_is_not_recalled(void **state)
         assert_true(owners_recall(owners, "ns", "app", one, &objects));
 }
 
+/* A cache that lags shows an inventory from before the last run. */
+static void what_was_written_is_later_than_the_cache(void **state)
+{
+        static const struct {
+                const char *written, *cached;
+                bool later;
+        } cases[] = {
+                { "99", "100", false }, { "100", "99", true }, { "100", "100", false }, { "", "1", false }, { "7", "", true }
+        };
+        cleanup(owners_free) struct owners *owners = owners_new(NULL);
+
+        (void)state;
+        assert_false(owners_wrote_later(owners, "ns", "app", "1"));
+        for (size_t i = 0; i < COUNT(cases); i++) {
+                owners_wrote(owners, "ns", "app", cases[i].written);
+                assert_int_equal(owners_wrote_later(owners, "ns", "app", cases[i].cached), cases[i].later);
+        }
+        owners_forget(owners, "ns", "app");
+        assert_false(owners_wrote_later(owners, "ns", "app", "1"));
+}
+
 static void drift_is_told_once(void **state)
 {
         cleanup(owners_free) struct owners *owners = owners_new(NULL);
@@ -123,6 +144,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(inputs_are_those_of_the_last_success),
+                cmocka_unit_test(what_was_written_is_later_than_the_cache),
                 cmocka_unit_test(a_run_that_skipped_is_not_recalled),
                 cmocka_unit_test(drift_is_told_once),
                 cmocka_unit_test(drift_text_is_bounded),
