@@ -265,7 +265,7 @@ static void failures_say_what_the_server_said(void **state)
                 { { "404 Not Found", "text/plain", "404 page not found\n" },
                   KUBE_PATCH_MERGE,
                   ERROR_NOT_FOUND,
-                  "NotFound",
+                  KUBE_PATH_ABSENT,
                   404,
                   "the server could not find the requested resource (patch configmaps n)" },
                 { { "401 Unauthorized", "text/plain", "x" },
