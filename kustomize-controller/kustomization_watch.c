@@ -341,6 +341,18 @@ void drift_seen(void *data, const struct kube_resource *resource, const struct c
         drift_update(kustomize.drift, &key, event->new ? DRIFT_SEEN : DRIFT_DELETED, event->frame);
 }
 
+void drift_unwatched(void *data, const struct kube_resource *resource, const struct error *error)
+{
+        cleanup(log_fields_release) struct log_fields fields = LOG_FIELDS_NULL;
+
+        (void)data;
+        log_field(&fields, "kind", resource->kind);
+        log_field(&fields, "apiVersion", resource->api_version);
+        /* Of a server that is away the program's own watches tell. */
+        log_line(error->http_status == 403 ? LOG_ERROR : LOG_DEBUG, NULL, &fields, NULL, error,
+                 "Failed to watch what is applied: drift is found at the intervals only");
+}
+
 void wake_owner(void *data, const char *owner_namespace, const char *owner_name, const struct drift_report *report)
 {
         cleanup(log_fields_release) struct log_fields fields = LOG_FIELDS_NULL;

@@ -103,9 +103,11 @@ static int started(struct context *ctx, struct runtime *runtime, struct error *e
                                                       .label_group = KUSTOMIZATION_GROUP,
                                                       .override_managers = kustomize.managers,
                                                       .wake = wake_owner };
-                const struct watch_pool_options pool = {
-                        .io = runtime->io, .client = runtime->client, .label_selector = LABEL_OWNER_SELECTOR, .handle = drift_seen
-                };
+                const struct watch_pool_options pool = { .io = runtime->io,
+                                                         .client = runtime->client,
+                                                         .label_selector = LABEL_OWNER_SELECTOR,
+                                                         .handle = drift_seen,
+                                                         .failed = drift_unwatched };
 
                 kustomize.drift = drift_table_new(&drift);
                 kustomize.watches = watch_pool_new(&pool);

@@ -171,5 +171,6 @@ void wake_dependents(struct run *run);
 void run_server_version(struct context *ctx, struct run *run);
 /* The drift table's wake. */
 void wake_owner(void *data, const char *owner_namespace, const char *owner_name, const struct drift_report *report);
-/* The watch pool's handler. */
+/* The watch pool's handlers. */
 void drift_seen(void *data, const struct kube_resource *resource, const struct cache_event *event);
+void drift_unwatched(void *data, const struct kube_resource *resource, const struct error *error);

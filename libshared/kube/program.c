@@ -96,6 +96,10 @@ static void source_failed(void *data, struct watch *watch, const struct error *e
         if (error->kind == ERROR_NOT_FOUND && !watch_synced(watch))
                 /* Kinds of a later installation are no news every ten seconds. */
                 log_line(source->optional ? LOG_DEBUG : LOG_ERROR, NULL, &fields, NULL, error, REPORT_MISSING_CRD);
+        else if (error->http_status == 403 && source->optional)
+                log_line(LOG_ERROR, NULL, &fields, NULL, error,
+                         "Failed to watch, for want of rights: changes are not noticed at once. "
+                         "Trying again every few minutes");
         else
                 log_line(LOG_ERROR, NULL, &fields, NULL, error, "Failed to watch");
 }
@@ -197,6 +201,7 @@ static void start_watches(struct program_state *state)
                                                                .namespace = state->runtime.watch_namespace,
                                                                .label_selector = source->label_selector,
                                                                .metadata_only = source->metadata_only,
+                                                               .optional = source->optional,
                                                                .cache = source->cache,
                                                                .failed = source_failed,
                                                                .data = source,

@@ -22,19 +22,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PAGE_LIMIT       500
-#define LIST_BYTES_LIMIT ((size_t)64 << 20)
-#define BACKOFF_MS       800
-#define BACKOFF_LIMIT_MS 30000
-#define BACKOFF_RESET_MS 120000
-#define AWAY_LIMIT_MS    5000  /* a server that cannot be reached is back from one moment to the next, and a try costs it nothing */
-#define MISSING_RETRY_MS 10000 /* a CRD may be installed any moment */
-#define REPORT_MS        10000
-#define SILENT_STREAM_MS 30000 /* a server that ignores sendInitialEvents never marks their end */
-#define WATCH_SECONDS    300
-#define WATCH_GRACE_MS   30000
-#define SHORT_WATCH_MS   1000
-#define RETRY_LIMIT_MS   60000 /* of what a server asks us to wait: a typo in its Retry-After must not blind us for a day */
+#define PAGE_LIMIT         500
+#define LIST_BYTES_LIMIT   ((size_t)64 << 20)
+#define BACKOFF_MS         800
+#define BACKOFF_LIMIT_MS   30000
+#define BACKOFF_RESET_MS   120000
+#define FORBIDDEN_LIMIT_MS ((int64_t)300000)
+#define AWAY_LIMIT_MS      5000 /* a server that cannot be reached is back from one moment to the next, and a try costs it nothing */
+#define MISSING_RETRY_MS   10000 /* a CRD may be installed any moment */
+#define REPORT_MS          10000
+#define SILENT_STREAM_MS   30000 /* a server that ignores sendInitialEvents never marks their end */
+#define WATCH_SECONDS      300
+#define WATCH_GRACE_MS     30000
+#define SHORT_WATCH_MS     1000
+#define RETRY_LIMIT_MS     60000 /* of what a server asks us to wait: a typo in its Retry-After must not blind us for a day */
 
 enum watch_state {
         STOPPED,
@@ -135,12 +136,18 @@ static void note_error(struct watch *watch, const struct error *error)
         pthread_mutex_unlock(&watch->lock);
 }
 
+/* Nobody gives it the right soon, and it goes without. */
+static bool is_resigned(const struct watch *watch, const struct error *error)
+{
+        return watch->options.optional && error && error->http_status == 403;
+}
+
 static void report(struct watch *watch, const struct error *error)
 {
         int64_t instant = now(watch);
 
         note_error(watch, error);
-        if (watch->reported_ms && instant - watch->reported_ms < REPORT_MS)
+        if (watch->reported_ms && (is_resigned(watch, error) || instant - watch->reported_ms < REPORT_MS))
                 return;
         watch->reported_ms = instant;
         if (watch->options.failed)
@@ -244,7 +251,8 @@ static void start_over(struct watch *watch)
 static void pause_for(struct watch *watch, bool resume, const struct error *error)
 {
         bool away = error && error->kind == ERROR_UNAVAILABLE && error->http_status == 0;
-        int64_t instant = now(watch), delay = BACKOFF_MS, limit = away ? AWAY_LIMIT_MS : BACKOFF_LIMIT_MS;
+        int64_t instant = now(watch), delay = BACKOFF_MS;
+        int64_t limit = away ? AWAY_LIMIT_MS : is_resigned(watch, error) ? FORBIDDEN_LIMIT_MS : BACKOFF_LIMIT_MS;
 
         close_stream(watch);
         frames_reset(&watch->frames);
@@ -262,7 +270,7 @@ static void pause_for(struct watch *watch, bool resume, const struct error *erro
         if (error && error->retry_after_ms > delay)
                 delay = error->retry_after_ms < RETRY_LIMIT_MS ? error->retry_after_ms : RETRY_LIMIT_MS;
         watch->failures++;
-        watch->failed_ms = instant;
+        watch->failed_ms = instant + delay; /* what counts is how long the next try lasts */
         watch->resume = resume;
         watch->state = PAUSED;
         watch->ops->timer(watch->ops_data, watch, instant + delay);

@@ -25,10 +25,11 @@ struct watch_options {
         const char *namespace;                /* NULL or "": all; copied */
         const char *label_selector;           /* NULL or "": all; copied */
         bool metadata_only;                   /* PartialObjectMetadata */
-        struct cache *cache;                  /* stays the caller's; written by this watch alone while it runs */
+        bool optional;       /* a help, no need: where it is forbidden it is told once and tried every few minutes */
+        struct cache *cache; /* stays the caller's; written by this watch alone while it runs */
         /*
          * On the io thread, may be NULL: the failure that keeps the watch from its list or stream (no such kind, forbidden), when
-         * it appears and every 10 s.
+         * it appears and every 10 s; but see optional.
          */
         void (*failed)(void *data, struct watch *watch, const struct error *error);
         void *data;
@@ -49,7 +50,7 @@ int64_t watch_age_ms(const struct watch *watch);
 void watch_last_error(const struct watch *watch, struct buffer *text);
 
 /*
- * Metadata watches that come and go with their users: one per resource, started by its first user, ended some minutes after its
+ * Metadata watches that come and go with their users, optional all of them: one per resource, started by its first user, ended some minutes after its
  * last one has gone. Caches of headers; `handle` hears of every event of every resource, with its frame.
  */
 struct watch_pool;
@@ -61,6 +62,8 @@ struct watch_pool_options {
         int64_t linger_ms; /* 0: 10 minutes */
         /* On the io thread; `resource` is that of the event. */
         void (*handle)(void *data, const struct kube_resource *resource, const struct cache_event *event);
+        /* As watch_options.failed; may be NULL. */
+        void (*failed)(void *data, const struct kube_resource *resource, const struct error *error);
         void *data;
 };
 

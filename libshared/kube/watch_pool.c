@@ -46,6 +46,15 @@ static void pooled_event(void *data, const struct cache_event *event)
                 pooled->pool->options.handle(pooled->pool->options.data, pooled->resource, event);
 }
 
+static void pooled_failed(void *data, struct watch *watch, const struct error *error)
+{
+        struct pooled *pooled = data;
+
+        (void)watch;
+        if (pooled->pool->options.failed)
+                pooled->pool->options.failed(pooled->pool->options.data, pooled->resource, error);
+}
+
 static void pooled_free(struct pooled *pooled)
 {
         io_timer_cancel(pooled->pool->options.io, &pooled->timer);
@@ -117,7 +126,10 @@ struct watch *watch_pool_use(struct watch_pool *pool, const struct kube_resource
                                                                       .resource = resource,
                                                                       .label_selector = pool->label_selector,
                                                                       .metadata_only = true,
+                                                                      .optional = true,
                                                                       .cache = pooled->cache,
+                                                                      .failed = pooled_failed,
+                                                                      .data = pooled,
                                                               });
                 pooled->next = pool->first;
                 pool->first = pooled;

@@ -102,7 +102,7 @@ static void note_failure(void *data, struct watch *watch, const struct error *er
 static const struct kube_resource resource = { "g", "v1", "K", "ks", "g/v1", true };
 
 /* A world of its own API server, which therefore has not been asked anything yet. */
-static struct world *world_begin_as(const char *server, const char *labels, bool metadata_only)
+static struct world *world_begin_with(const char *server, const char *labels, bool metadata_only, bool optional)
 {
         struct world *world = calloc(1, sizeof(*world));
 
@@ -113,12 +113,18 @@ static struct world *world_begin_as(const char *server, const char *labels, bool
         world->watch = watch_new(&(struct watch_options){ .resource = &resource,
                                                           .label_selector = labels,
                                                           .metadata_only = metadata_only,
+                                                          .optional = optional,
                                                           .cache = world->cache,
                                                           .failed = note_failure,
                                                           .data = world },
                                  server, &world_ops, world);
         watch_begin(world->watch);
         return world;
+}
+
+static struct world *world_begin_as(const char *server, const char *labels, bool metadata_only)
+{
+        return world_begin_with(server, labels, metadata_only, false);
 }
 
 static struct world *world_begin(void)
@@ -476,6 +482,36 @@ static void a_missing_kind_is_asked_for_every_ten_seconds(void **state)
         world_end(world);
 }
 
+/* What is forbidden and not needed fills no log and troubles no server; what is needed is asked for, and missed, again and again. */
+static void what_is_forbidden_is_told_once_if_it_is_optional(void **state)
+{
+        (void)state;
+        for (int optional = 0; optional < 2; optional++) {
+                struct world *world = world_begin_with(optional ? "https://optional" : "https://needed", NULL, false, optional);
+                int64_t last = 0;
+
+                for (int i = 0; i < 20; i++) {
+                        end(world, 403, "Forbidden");
+                        last = turn(world);
+                }
+                assert_int_equal(last, optional ? 300000 : 30000);
+                if (optional)
+                        expect(&world->failures, "status 403; ");
+                else
+                        assert_true(buffer_view(&world->failures).length > 10 * strlen("status 403; "));
+                /* Another trouble is told, and after a success the next one. */
+                buffer_clear(&world->failures);
+                end(world, 500, "InternalError");
+                assert_true(turn(world) <= 30000);
+                expect(&world->failures, "status 500; ");
+                synced(world);
+                buffer_clear(&world->failures);
+                end(world, 403, "Forbidden");
+                expect(&world->failures, "status 403; ");
+                world_end(world);
+        }
+}
+
 static void a_frame_that_is_too_long_restarts(void **state)
 {
         struct world *world = world_begin();
@@ -556,6 +592,7 @@ int main(void)
                 cmocka_unit_test(a_day_of_waiting_is_a_minute),
                 cmocka_unit_test(a_watch_that_ends_at_once_lists_again),
                 cmocka_unit_test(a_missing_kind_is_asked_for_every_ten_seconds),
+                cmocka_unit_test(what_is_forbidden_is_told_once_if_it_is_optional),
                 cmocka_unit_test(a_frame_that_is_too_long_restarts),
                 cmocka_unit_test(a_server_that_ignores_the_question_is_listed),
                 cmocka_unit_test(a_watch_that_outlives_its_time_is_ended),
