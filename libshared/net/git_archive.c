@@ -50,8 +50,10 @@ static int enter(struct walk *walk, const git_oid *oid, size_t path_length, stru
         if (walk->depth == DEPTH_LIMIT)
                 return error_set(err, ERROR_TOO_LARGE, "the repository's directories are nested deeper than %d", DEPTH_LIMIT);
         frame = &walk->frames[walk->depth];
-        if (git_tree_lookup(&frame->tree, walk->repository, oid) < 0)
-                return git_library_error(err);
+        if (git_tree_lookup(&frame->tree, walk->repository, oid) < 0) {
+                git_library_error(err);
+                return error_wrap(err, "the directory './%.*s'", (int)path_length, walk->path);
+        }
         walk->depth++;
         frame->count = git_tree_entrycount(frame->tree);
         frame->next = 0;
@@ -78,14 +80,23 @@ static void walk_free(struct walk **walk)
         free(*walk);
 }
 
-/* What Git never writes but a hostile server sends. */
-static int check_name(const struct walk *walk, const char *name, struct error *err)
+static int refuse_name(const struct walk *walk, const char *what, const char *name, const char *why, struct error *err)
+{
+        size_t length = walk->frames[walk->depth - 1].path_length;
+
+        return error_set(err, ERROR_INVALID, "the repository holds the %s '%.*s%s%s'%s", what, (int)length, walk->path,
+                         length ? "/" : "", name, why);
+}
+
+/* What Git never writes but a hostile server sends. `before`: the entry before this one, NULL if it is the first. */
+static int check_name(const struct walk *walk, const char *name, const git_tree_entry *before, struct error *err)
 {
         if (name[0] == '\0' || strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strchr(name, '/') ||
             strcasecmp(name, ".git") == 0)
-                return error_set(err, ERROR_INVALID, "the repository holds the invalid path '%.*s%s%s'",
-                                 (int)walk->frames[walk->depth - 1].path_length, walk->path,
-                                 walk->frames[walk->depth - 1].path_length ? "/" : "", name);
+                return refuse_name(walk, "invalid path", name, "", err);
+        /* Which of the two a reader of the artifact would see is anybody's guess. */
+        if (before && strcmp(git_tree_entry_name(before), name) == 0)
+                return refuse_name(walk, "path", name, " twice", err);
         return 0;
 }
 
@@ -102,11 +113,12 @@ static int walk_next(struct walk *walk, const git_tree_entry **ret_entry, struct
         if (walk->depth == 0)
                 return 0;
         frame = &walk->frames[walk->depth - 1];
-        entry = frame->entries[frame->next++];
+        entry = frame->entries[frame->next];
         if (++walk->seen > ENTRY_LIMIT)
                 return error_set(err, ERROR_TOO_LARGE, "the repository has more than %d files", ENTRY_LIMIT);
         name = git_tree_entry_name(entry);
-        TRY(check_name(walk, name, err));
+        TRY(check_name(walk, name, frame->next > 0 ? frame->entries[frame->next - 1] : NULL, err));
+        frame->next++;
         length = strlen(name);
         at = frame->path_length;
         if (at + length + 2 > PATH_LIMIT)
@@ -148,13 +160,19 @@ static int read_file(const struct walk *walk, git_odb *odb, const git_tree_entry
         git_object_t type;
         size_t size;
 
-        if (git_odb_read_header(&size, &type, odb, git_tree_entry_id(entry)) < 0)
-                return git_library_error(err);
+        if (git_odb_read_header(&size, &type, odb, git_tree_entry_id(entry)) < 0) {
+                git_library_error(err);
+                return error_wrap(err, "the file '%s'", walk->path);
+        }
+        if (type != GIT_OBJECT_BLOB)
+                return error_set(err, ERROR_INVALID, "the file '%s' is a %s", walk->path, git_object_type2string(type));
         if (size > limit)
                 return error_set(err, ERROR_TOO_LARGE, "the file '%s' has %zu bytes, the limit is %llu", walk->path, size,
                                  (unsigned long long)limit);
-        if (git_odb_read(ret_object, odb, git_tree_entry_id(entry)) < 0)
-                return git_library_error(err);
+        if (git_odb_read(ret_object, odb, git_tree_entry_id(entry)) < 0) {
+                git_library_error(err);
+                return error_wrap(err, "the file '%s'", walk->path);
+        }
         return 0;
 }
 

@@ -132,7 +132,7 @@ static void hostile_trees_are_refused(void **state)
         git_oid deep = TREE({ "100644", "f", "", NULL });
         git_oid missing = { .id = { 9 } };
         cleanup(free_string) char *name = memory_zero(1, 5001);
-        git_oid trees[7];
+        git_oid trees[11];
         static const char *const messages[] = {
                 "the repository holds the invalid path '..'",
                 "the repository holds the invalid path '.git'",
@@ -140,8 +140,13 @@ static void hostile_trees_are_refused(void **state)
                 "the repository holds the invalid path 'a/b'",
                 "the repository's directories are nested deeper than 512",
                 "the repository has a path of more than 4096 bytes",
-                "object not found - no match for id (0900000000000000000000000000000000000000)",
+                "the directory './d': object not found - no match for id (0900000000000000000000000000000000000000)",
+                "the repository holds the path 'd' twice",
+                "the repository holds the path 'd/x' twice",
+                "the file 'x' is a tree",
+                "the file 'x': object not found - cannot read header for (0900000000000000000000000000000000000000)",
         };
+        git_oid twice = TREE({ "100644", "x", "1", NULL }, { "100644", "x", "2", NULL });
         git_oid upper = TREE({ "100644", ".GIT", "", NULL });
 
         (void)state;
@@ -155,6 +160,10 @@ static void hostile_trees_are_refused(void **state)
         trees[4] = deep;
         trees[5] = TREE({ "100644", name, "", NULL });
         trees[6] = TREE({ "40000", "d", NULL, &missing });
+        trees[7] = TREE({ "100644", "d", "", NULL }, { "100644", "d.x", "", NULL }, { "40000", "d", NULL, &empty });
+        trees[8] = TREE({ "40000", "d", NULL, &twice });
+        trees[9] = TREE({ "100644", "x", NULL, &empty });
+        trees[10] = TREE({ "100644", "x", NULL, &missing });
         for (size_t i = 0; i < COUNT(trees); i++) {
                 cleanup(error_release) struct error err = ERROR_NULL;
                 cleanup(buffer_release) struct buffer names = BUFFER_NULL;
