@@ -48,11 +48,20 @@ static void release_object(git_object **object)
         git_object_free(*object);
 }
 
-/* The transport knows better than libgit2 why it failed. */
-static int remote_failed(struct git_session *session, struct error *err)
+/* The transport and the server know better than libgit2 why it failed. `what` was being received. */
+static int remote_failed(struct git_session *session, const char *what, struct error *err)
 {
+        const git_error *last = git_error_last();
+
         if (session->failure.kind != ERROR_NONE)
                 return error_move(err, &session->failure);
+        if (session->packets.said)
+                return error_set(err, ERROR_UNAVAILABLE, "remote error: %s", session->packets.said);
+        if (last && last->klass == GIT_ERROR_NOMEMORY)
+                return error_set(err, ERROR_TOO_LARGE, "%s does not fit the memory of a fetch", what);
+        /* A setting that it looked for before; about the failure it said nothing. */
+        if (!last || last->klass == GIT_ERROR_CONFIG)
+                return error_set(err, ERROR_INVALID, "the server's answer is not that of a Git server");
         return git_library_error(err);
 }
 
@@ -107,7 +116,7 @@ static int list(struct run *run, struct error *err)
         options.callbacks.transfer_progress = on_progress;
         if (git_remote_connect_ext(run->remote, GIT_DIRECTION_FETCH, &options) < 0 ||
             git_remote_ls(&heads, &count, run->remote) < 0)
-                return remote_failed(run->session, err);
+                return remote_failed(run->session, "the server's list of references", err);
         if (count > REFERENCE_LIMIT)
                 return error_set(err, ERROR_TOO_LARGE, "the server has more than %d references", REFERENCE_LIMIT);
         copy = arena_array(run->arena, count + 1, sizeof(*copy));
@@ -135,7 +144,7 @@ static int download(struct run *run, const char *const *specs, size_t count, int
         options.callbacks.payload = run->session;
         options.callbacks.transfer_progress = on_progress;
         if (git_remote_download(run->remote, &list, &options) < 0)
-                return remote_failed(run->session, err);
+                return remote_failed(run->session, "an object of the repository", err);
         return 0;
 }
 

@@ -421,6 +421,7 @@ static int start(struct http_stream *stream, struct error *err)
         struct http *http = http_of(&stream->parent);
 
         stream->sent = true;
+        git_packets_restart(&http->session->packets);
         if (stream->service == GIT_SERVICE_UPLOADPACK_LS)
                 return list(http, err);
         return answer(http, "Post", request_url(http, "/git-upload-pack"), buffer_view(&stream->request), NULL, err);
@@ -438,6 +439,7 @@ static int on_read(git_smart_subtransport_stream *parent, char *data, size_t siz
         if (pump(http, err) < 0)
                 return -1;
         have = view_slice(buffer_view(&http->received), http->consumed, size);
+        git_packets_hear(&http->session->packets, http->session->arena, have);
         if (have.length == 0 && http->result != CURLE_OK) {
                 transfer_failed(http, stream->service == GIT_SERVICE_UPLOADPACK_LS ? "Get" : "Post", request_url(http, ""), err);
                 return -1;

@@ -32,6 +32,21 @@ void git_url_print(const struct git_url *url, struct buffer *text);
 int git_url_redirect(struct arena *arena, const struct git_url *base, struct view location, struct git_url *ret_url,
                      bool *ret_other, struct error *err);
 
+/* Listens to what a server sends, for its reason to give up. A zeroed one is ready. */
+struct git_packets {
+        const char *said; /* that reason; NULL: none so far */
+        /* private */
+        bool inside; /* a packet; else its length is being read */
+        bool over;
+        size_t left;   /* of the packet */
+        size_t length; /* of what is in text */
+        char text[1024];
+};
+
+/* The next bytes of an answer; a new answer begins after git_packets_restart. */
+void git_packets_hear(struct git_packets *packets, struct arena *arena, struct view bytes);
+void git_packets_restart(struct git_packets *packets);
+
 /* One conversation with a server. */
 struct git_session {
         const struct git_request *request;
@@ -39,7 +54,8 @@ struct git_session {
         struct git_url url; /* a redirect moves it */
         int64_t deadline_ms;
         bool without_credentials; /* a redirect led to another host */
-        struct error failure;     /* the transport's; libgit2 only knows that it failed */
+        struct git_packets packets;
+        struct error failure; /* the transport's; libgit2 only knows that it failed */
 };
 
 /* Milliseconds that are left; -1 with "context deadline exceeded" if none. */

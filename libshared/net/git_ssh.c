@@ -242,6 +242,7 @@ static int on_read(git_smart_subtransport_stream *stream, char *data, size_t siz
                 return handshake_failed(ssh, err);
         if (length <= 0)
                 return ended(ssh, err);
+        git_packets_hear(&ssh->session->packets, ssh->session->arena, (struct view){ data, (size_t)length });
         *ret_length = (size_t)length;
         return 0;
 }
