@@ -6,7 +6,6 @@ import pytest
 from artifact import artifact_of, download, files, members
 from cluster.kube import find_condition
 from cluster.process import until
-from peers.git import git
 
 CONFIG = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: c\ndata:\n  k: v\n"
 HEAD = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n"
@@ -30,31 +29,6 @@ def build_failure(space, tree, **spec):
     space.ready("GitRepository", seconds=60)
     space.kustomization(targetNamespace=space.name, **spec)
     return find_condition(space.not_ready("Kustomization", reason="BuildFailed", seconds=60))["message"]
-
-
-def raw_tree(repository, *entries):
-    """Commits a tree that git's own commands would not make: entries are (mode, name, content)."""
-    lines = b""
-    for mode, name, content in entries:
-        kind = "tree" if mode == "40000" else "blob"
-        oid = content if kind == "tree" else git("hash-object", "-w", "--stdin", cwd=repository.bare, data=content)
-        lines += f"{mode} {name}".encode() + b"\0" + bytes.fromhex(oid)
-    tree = git("hash-object", "-t", "tree", "-w", "--literally", "--stdin", cwd=repository.bare, data=lines, text=False).decode().strip()
-    commit = git("commit-tree", "-m", "hostile", tree, cwd=repository.bare)
-    repository.set_ref("refs/heads/main", commit)
-    return tree
-
-
-@pytest.mark.parametrize("name", ["..", ".git", ".GIT", "../../../../tmp/weir-was-here", "a/../../b"])
-def test_names_that_lead_outside(space, name):
-    """A tree with an entry that no file system should see: refused, or left out; never written."""
-    repository = space.repository({"a.yaml": CONFIG})
-    raw_tree(repository, ("100644", "a.yaml", CONFIG), ("100644", name, "evil"))
-    space.source(repository)
-    o = space.wait("GitRepository", "app", lambda o: (find_condition(o) or {}).get("status") in ("True", "False"), 30)
-    if find_condition(o)["status"] == "True":
-        assert set(files(download(artifact_of(o)))) <= {"a.yaml"}
-    assert not os.path.exists("/tmp/weir-was-here")
 
 
 @pytest.mark.parametrize("target", ["/etc/passwd", "../../../../../../etc/passwd", "/", "loop"])

@@ -97,6 +97,8 @@ class GitServer:
       trickle   seconds between two bytes of every answer
       bomb      the pack is one whose deltas expand to that many bytes
       hang      an Event: answers wait for it
+      pack      a function of the pack that git made: the one that is sent
+      reply     a function of (path, request's body): (status, content type, body or an iterator of its pieces), or None for git's own answer
     requests holds (method, path, headers) of everything that was asked.
     """
 
@@ -142,6 +144,8 @@ class GitServer:
             handler.answer(rules["status"], body=b"as the test wants it\n")
         elif "redirect" in rules:
             handler.answer(302, {"Location": rules["redirect"] + handler.path[len(f"/{name}.git"):]})
+        elif "reply" in rules and (reply := rules["reply"](path, body)) is not None:
+            self.send_pieces(handler, *reply)
         elif not self.allowed(rules.get("auth"), handler.headers.get("Authorization", "")):
             handler.answer(401, {"WWW-Authenticate": 'Basic realm="weir"'})
         else:
@@ -166,10 +170,26 @@ class GitServer:
         status = int(headers.pop("Status", "200").split()[0])
         if "bomb" in rules and path.endswith("/git-upload-pack") and handler.command == "POST":
             output = replace_pack(output, delta_bomb(os.path.join(self.folder, path.strip("/").split("/")[0]), rules["bomb"]))
+        if "pack" in rules and path.endswith("/git-upload-pack") and handler.command == "POST":
+            output = replace_pack(output, rules["pack"](pack_of(output)))
         if "trickle" in rules:
             self.trickle(handler, status, headers, output, rules["trickle"])
         else:
             handler.answer(status, headers, output)
+
+    @staticmethod
+    def send_pieces(handler, status, kind, body):
+        """An iterator ends with the connection: only then is the answer over."""
+        if isinstance(body, bytes):
+            handler.answer(status, {"Content-Type": kind}, body)
+            return
+        handler.close_connection = True
+        handler.send_response(status)
+        handler.send_header("Content-Type", kind)
+        handler.send_header("Connection", "close")
+        handler.end_headers()
+        for piece in body:
+            handler.wfile.write(piece)
 
     @staticmethod
     def trickle(handler, status, headers, body, pause):
@@ -233,6 +253,42 @@ def delta_bomb(bare, size):
         count += 1
     struct.pack_into(">I", body, 8, count)
     return bytes(body) + hashlib.sha1(body).digest()
+
+
+def pkt(line):
+    """One pkt-line."""
+    return b"%04x" % (len(line) + 4) + line
+
+
+def advertisement(*refs, capabilities=b"multi_ack multi_ack_detailed ofs-delta side-band-64k shallow no-progress allow-tip-sha1-in-want allow-reachable-sha1-in-want"):
+    """The answer to info/refs: refs are (id, name) as bytes."""
+    lines = [oid + b" " + name for oid, name in refs]
+    lines[0] += b"\0" + capabilities
+    return pkt(b"# service=git-upload-pack\n") + b"0000" + b"".join(pkt(line + b"\n") for line in lines) + b"0000"
+
+
+def make_pack(*objects, count=None, trailer=None):
+    """A pack of (type, bytes); count and trailer may lie."""
+    body = b"PACK" + struct.pack(">II", 2, len(objects) if count is None else count)
+    body += b"".join(pack_entry({"commit": 1, "tree": 2, "blob": 3, "tag": 4}[kind], len(data), data) for kind, data in objects)
+    return body + (hashlib.sha1(body).digest() if trailer is None else trailer)
+
+
+def object_id(kind, data):
+    return hashlib.sha1(f"{kind} {len(data)}".encode() + b"\0" + data).hexdigest()
+
+
+def pack_of(response):
+    """The pack in the answer of upload-pack."""
+    pack, at = b"", 0
+    while at + 4 <= len(response):
+        if response[at:at + 4] == b"PACK":
+            return response[at:]
+        size = int(response[at:at + 4], 16)
+        if response[at + 4:at + 5] == b"\x01":
+            pack += response[at + 5:at + size]
+        at += max(size, 4)
+    return pack
 
 
 def replace_pack(response, pack):
