@@ -303,6 +303,7 @@ struct sending {
         struct kube_wire *wire;
         char *before; /* what went wrong in the attempt before this one */
         bool renewed; /* other credentials were tried */
+        bool silent;  /* a connection without a sign of life was given up */
 };
 
 static bool writes(const struct sending *s)
@@ -353,6 +354,11 @@ static int64_t again_after_failure(struct sending *s, unsigned generation, const
         }
         if (strcmp(err->reason, HTTP_LOST) == 0 && !writes(s))
                 return AGAIN_MS;
+        /* Once: it is either that connection or the server, and a new one tells which. */
+        if (strcmp(err->reason, HTTP_SILENT) == 0 && !writes(s) && !s->silent) {
+                s->silent = true;
+                return 0;
+        }
         return -1;
 }
 

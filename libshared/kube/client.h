@@ -38,6 +38,7 @@ struct kube_client_options {
         const char *user_agent;     /* "source-controller/0.1.0 (linux/amd64) kubernetes/0000000"; see kube_user_agent */
         double requests_per_second; /* of a server without priority and fairness; 0: 50 */
         unsigned burst;             /* 0: 300 */
+        int64_t first_byte_ms;      /* until an answer begins; 0: HTTP_FIRST_BYTE_MS */
         /* What has no caller to be returned to (a rotation that failed, a server's warning, long waits); any thread; may be NULL. */
         void (*notice)(void *data, enum log_level level, const char *message);
         void *data;

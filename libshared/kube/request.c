@@ -204,6 +204,7 @@ static void set_limits(const struct kube_client *client, const struct kube_reque
                 http->timeout_ms = (int64_t)request->watch_seconds * 1000 + (request->watch_seconds ? WATCH_MARGIN_MS : 0);
         /* A watch has no end; its reader limits each event. */
         http->body_limit = list ? LIST_LIMIT : request->verb == KUBE_WATCH ? 0 : HTTP_BODY_LIMIT;
+        http->first_byte_ms = client->server->options.first_byte_ms;
         http->compressed = list && !config->disable_compression;
         http->lane = request->urgent ? HTTP_URGENT : HTTP_REQUESTS;
 }

@@ -98,6 +98,7 @@ void http_response_release(struct http_response *response); /* for cleanup */
 
 /* Reasons that http_call leaves in the error, beside its kind. */
 #define HTTP_LOST       "ConnectionLost"     /* ended before a byte of the answer: nobody knows whether the server acted */
+#define HTTP_SILENT     "ConnectionSilent"   /* no answer within first_byte_ms: that connection is given up */
 #define HTTP_REFUSED    "ConnectionRefused"  /* never connected */
 #define HTTP_UNVERIFIED "CertificateInvalid" /* the server's certificate was not accepted */
 

@@ -230,6 +230,14 @@ void http_sockets_close_silent(struct http_lane_state *lane, const struct http_s
                         shutdown(socket->descriptor.fd, SHUT_RDWR);
 }
 
+/* What is idle and silent since then, in all lanes: a peer that does not answer on one connection is not there for the others. */
+static void close_idle(struct http_engine *engine, const struct http_settings *settings, int64_t since_ms)
+{
+        for (struct http_socket *socket = engine->sockets; socket; socket = socket->next)
+                if (socket->connection && !socket->wanted && socket->settings == settings && socket->read_ms < since_ms)
+                        shutdown(socket->descriptor.fd, SHUT_RDWR);
+}
+
 static void ping_end(struct http_transfer *ping, struct error *err)
 {
         (void)err; /* what counts is that something came in */
@@ -301,6 +309,7 @@ static void liveness_check(void *argument)
                 due = socket->pinged_ms ? socket->pinged_ms + engine->ping_ms : socket->read_ms + engine->idle_ms;
                 if (socket->pinged_ms && now >= due) {
                         shutdown(socket->descriptor.fd, SHUT_RDWR);
+                        close_idle(engine, socket->settings, socket->pinged_ms);
                         socket->read_ms = now; /* curl closes it soon */
                         socket->pinged_ms = 0;
                         due = now + engine->idle_ms;

@@ -389,8 +389,9 @@ static void timed_out(void *argument)
         char after[DURATION_TEXT];
 
         duration_print((now - transfer->started_ms) / 100 * 100000000, after);
-        error_set(&err, ERROR_TIMEOUT, transfer->head_done ? "%s: the answer was not complete after %s" : "%s: no answer after %s",
-                  transfer->origin, after);
+        error_set_reason(&err, ERROR_TIMEOUT, !transfer->head_done && now < transfer->end_ms ? HTTP_SILENT : "",
+                         transfer->head_done ? "%s: the answer was not complete after %s" : "%s: no answer after %s",
+                         transfer->origin, after);
         http_transfer_remove(transfer);
         /* What waits on a connection without life would wait there again. */
         if (!transfer->head_done)

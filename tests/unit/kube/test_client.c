@@ -170,6 +170,40 @@ static void only_what_is_safe_is_sent_again(void **state)
         }
 }
 
+static enum fake_next silent_at_first(void *data, struct fake_connection *connection, const struct fake_request *request)
+{
+        struct script *script = data;
+        char byte;
+
+        if (script->failures-- > 0) {
+                fake_read(connection, &byte, 1); /* until the client hangs up */
+                return FAKE_CLOSE;
+        }
+        return ok(data, connection, request);
+}
+
+static void a_silent_connection_is_left_for_another_once(void **state)
+{
+        static const struct {
+                int silent;
+                enum kube_verb verb;
+                int requests, result;
+        } cases[] = { { 1, KUBE_GET, 2, 0 }, { 2, KUBE_GET, 2, -1 }, { 1, KUBE_APPLY, 1, -1 } };
+
+        (void)state;
+        for (size_t i = 0; i < COUNT(cases); i++) {
+                cleanup(fixture_close) struct fixture f;
+
+                fixture_open(&f, silent_at_first, "token: t");
+                f.client->server->options.first_byte_ms = 300;
+                f.script.failures = cases[i].silent;
+                assert_int_equal(call(&f, cases[i].verb), cases[i].result);
+                assert_int_equal(f.script.count, cases[i].requests);
+                if (cases[i].result < 0)
+                        assert_string_equal(f.err.reason, HTTP_SILENT);
+        }
+}
+
 static void a_cancelled_retry_does_not_wait(void **state)
 {
         cleanup(fixture_close) struct fixture f;
@@ -440,6 +474,7 @@ int main(void)
                 cmocka_unit_test(requests_look_as_the_api_wants_them),
                 cmocka_unit_test(users_are_impersonated),
                 cmocka_unit_test(only_what_is_safe_is_sent_again),
+                cmocka_unit_test(a_silent_connection_is_left_for_another_once),
                 cmocka_unit_test(a_cancelled_retry_does_not_wait),
                 cmocka_unit_test(failures_say_what_the_server_said),
                 cmocka_unit_test(the_server_limits_or_we_do),

@@ -146,13 +146,13 @@ static void waits_end(void **state)
                 int64_t deadline_ms, timeout_ms, first_byte_ms;
                 bool cancel;
                 enum error_kind kind;
-                const char *part;
+                const char *reason, *part;
         } cases[] = {
-                { url, 50, 0, 0, false, ERROR_TIMEOUT, "context deadline exceeded" },
-                { url, 0, 100, 0, false, ERROR_TIMEOUT, "no answer after 100ms" },
-                { url, 0, 0, 100, false, ERROR_TIMEOUT, "no answer after 100ms" },
-                { head_url, 0, 200, 100, false, ERROR_TIMEOUT, "the answer was not complete after 200ms" },
-                { url, 0, 0, 0, true, ERROR_CANCELLED, "context canceled" },
+                { url, 50, 0, 0, false, ERROR_TIMEOUT, "", "context deadline exceeded" },
+                { url, 0, 100, 0, false, ERROR_TIMEOUT, "", "no answer after 100ms" },
+                { url, 0, 0, 100, false, ERROR_TIMEOUT, HTTP_SILENT, "no answer after 100ms" },
+                { head_url, 0, 200, 100, false, ERROR_TIMEOUT, "", "the answer was not complete after 200ms" },
+                { url, 0, 0, 0, true, ERROR_CANCELLED, "", "context canceled" },
         };
 
         (void)state;
@@ -173,6 +173,7 @@ static void waits_end(void **state)
                 if (cases[i].cancel)
                         pthread_join(thread, NULL);
                 assert_int_equal(err.kind, cases[i].kind);
+                assert_string_equal(err.reason, cases[i].reason);
                 assert_non_null(strstr(error_message(&err), cases[i].part));
                 assert_true(clock_now_ms() - start < 10000);
         }
