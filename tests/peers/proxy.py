@@ -160,41 +160,45 @@ class Socks5Proxy:
 
 
 class Link:
-    """A TCP relay to one port of loopback. freeze() leaves connections open and carries nothing more, as a network that drops packets; cut() resets them."""
+    """
+    A TCP relay to one port of loopback. freeze() leaves connections open and carries nothing more, as a network that drops packets, also on new ones until
+    thaw(); abandon() does that to those that are open now, for good, as a load balancer whose backend stands still, and serves new ones; cut() resets what is
+    open.
+    """
 
     def __init__(self, target_port):
         self.target_port = target_port
         self.open = threading.Event()
         self.open.set()
-        self.sockets = []
+        self.pairs = []
         self.server = Tcp(self._handle)
         self.port = self.server.port
 
     def _handle(self, client):
         with socket.create_connection(("127.0.0.1", self.target_port), timeout=30) as upstream:
             upstream.settimeout(None)
-            pair = (client, upstream)
-            self.sockets.append(pair)
-            other = threading.Thread(target=self._carry, args=pair, daemon=True)
+            pair = Pair(client, upstream)
+            self.pairs.append(pair)
+            other = threading.Thread(target=self._carry, args=(pair, client, upstream), daemon=True)
             other.start()
-            self._carry(upstream, client)
+            self._carry(pair, upstream, client)
             other.join()
+            if pair in self.pairs:
+                self.pairs.remove(pair)
 
-    def _carry(self, source, sink):
+    def _carry(self, pair, source, sink):
         try:
             while True:
                 data = source.recv(65536)
                 self.open.wait()
                 if not data:
                     break
-                sink.sendall(data)
+                if not pair.abandoned:
+                    sink.sendall(data)
         except OSError:
             pass
-        for s in (source, sink):
-            try:
-                s.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
+        if not pair.abandoned:
+            pair.each(lambda s: s.shutdown(socket.SHUT_RDWR))
 
     def freeze(self):
         self.open.clear()
@@ -202,18 +206,34 @@ class Link:
     def thaw(self):
         self.open.set()
 
+    def abandon(self):
+        for pair in self.pairs:
+            pair.abandoned = True
+
     def cut(self):
         """Resets what is open now; new connections are served."""
-        pairs, self.sockets = self.sockets, []
+        def reset(s):
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            s.shutdown(socket.SHUT_RDWR)
+        pairs, self.pairs = self.pairs, []
         for pair in pairs:
-            for s in pair:
-                try:
-                    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                    s.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    pass
+            pair.each(reset)
 
     def close(self):
         self.open.set()
         self.cut()
         self.server.close()
+
+
+class Pair:
+    """The two ends of a connection that is relayed."""
+
+    def __init__(self, client, upstream):
+        self.ends, self.abandoned = (client, upstream), False
+
+    def each(self, deed):
+        for s in self.ends:
+            try:
+                deed(s)
+            except OSError:
+                pass

@@ -1,0 +1,111 @@
+"""How the controllers hold on to the API server: few connections, that survive what a network does to them; and no write without the lease."""
+import time
+
+import pytest
+
+from cluster.process import until
+from peers.tap import Tap
+
+# Waits of half a minute and more, made short by the variables that Kubernetes' own clients read.
+IMPATIENT = {"HTTP2_READ_IDLE_TIMEOUT_SECONDS": "2", "HTTP2_PING_TIMEOUT_SECONDS": "1"}
+RENEW_DEADLINE = 3
+ELECTION = ["--enable-leader-election", "--leader-election-lease-duration=5s", f"--leader-election-renew-deadline={RENEW_DEADLINE}s", "--leader-election-retry-period=500ms"]
+
+
+def config(name, value):
+    return f"apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\ndata:\n  k: \"{value}\"\n"
+
+
+KINDS = {"a.yaml": config("a", 1), "s.yaml": "apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec: {ports: [{port: 80}]}\n",
+         "b.yaml": "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: b}\n", "q.yaml": "apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: q}\n"}
+
+
+def watches(kube):
+    """How many watches the API server serves, by resource."""
+    found = {}
+    for name, labels, value in kube.metrics():
+        if name == "apiserver_longrunning_requests" and labels["verb"] == "WATCH":
+            found[labels["group"], labels["resource"]] = found.get((labels["group"], labels["resource"]), 0) + value
+    return found
+
+
+def more(now, before):
+    return {key: now[key] - before.get(key, 0) for key in now if now[key] > before.get(key, 0)}
+
+
+@pytest.fixture
+def alone(own_stack):
+    """A stack in which only kustomize-controller goes through the link, not started yet, and what was watched before it."""
+    def make(environment, **options):
+        stack = own_stack(start=False, linked=True, **options)
+        direct = stack.source.process
+        direct.env["KUBECONFIG"] = stack.plane.write_kubeconfig("kubeconfig-direct", stack.kube.token_of("flux-system", "source-controller"))
+        stack.source.start()
+        until(lambda: ("source.toolkit.fluxcd.io", "gitrepositories") in watches(stack.kube), 10, "the watch of source-controller")
+        stack.kustomize.process.env.update(environment)
+        return stack, watches(stack.kube)
+    return make
+
+
+@pytest.mark.parametrize("environment, multiplexed", [({}, True), ({"DISABLE_HTTP2": "1"}, False)], ids=["http2", "http1"])
+def test_watches_share_a_connection_where_they_can(alone, space_in, environment, multiplexed):
+    stack, before = alone(environment)
+    stack.kustomize.start()
+    space = space_in(stack)
+    space.deploy(KINDS, targetNamespace=space.name)
+    count = until(lambda: (n := sum(more(watches(stack.kube), before).values())) >= 10 and n, 10, "ten watches", 0.1)
+    connections = len(stack.link.pairs)
+    assert (connections <= 4) if multiplexed else (connections >= count), f"{count} watches over {connections} connections"
+    space.patch("ConfigMap", "a", {"data": {"k": "edited"}}, manager="kubectl-edit")
+    space.data("a", {"k": "1"}, 10)
+
+
+def test_frozen_server_is_left_for_one_that_works(alone, space_in):
+    """The connections of all watches go silent without a word, while new ones would be served: every watch is taken up again elsewhere."""
+    stack, before = alone(IMPATIENT)
+    stack.kustomize.start()
+    space = space_in(stack)
+    space.deploy(KINDS, targetNamespace=space.name)
+    ours = until(lambda: sum((found := more(watches(stack.kube), before)).values()) >= 10 and found, 10, "ten watches", 0.1)
+    frozen = watches(stack.kube)
+    stack.link.abandon()
+    # It still counts the old ones: to the server they are alive.
+    until(lambda: all(more(watches(stack.kube), frozen).get(key, 0) >= count for key, count in ours.items()), 60,
+          lambda: f"all of {ours} again, not only {more(watches(stack.kube), frozen)}", 0.2)
+    # The connection for requests, idle meanwhile, went with the others: nothing waits for its answer.
+    space.patch("ConfigMap", "a", {"data": {"k": "edited"}}, manager="kubectl-edit")
+    space.data("a", {"k": "1"}, 15)
+
+
+def test_no_write_after_the_lease(own_stack, space_in):
+    """The API server hangs up on the leader while it applies: it goes on trying until its lease could be another's, and not a moment longer."""
+    retries = ["--min-retry-delay=100ms", "--max-retry-delay=300ms"]
+    stack = own_stack(start=False, flags={"kustomize-controller": [*ELECTION, *retries]})
+    tap = Tap(stack.plane.port, stack.plane.certificate, f"{stack.plane.workspace.path}/keys/apiserver.key")
+    try:
+        token = stack.kube.token_of("flux-system", "kustomize-controller")
+        stack.kustomize.process.env["KUBECONFIG"] = stack.plane.write_kubeconfig("kubeconfig-tapped", token, f"https://127.0.0.1:{tap.port}")
+        stack.start()
+        space = space_in(stack)
+        space.source(space.repository({f"c{i}.yaml": config(f"c{i}", 0) for i in range(200)}))
+        seen = space.kube.observe("ConfigMap", space.name)
+        space.kustomization(targetNamespace=space.name, retryInterval="300ms")
+        until(lambda: len(seen) > 20, 30, "the apply begun", 0.005)
+        tap.refuse()
+        begun = time.monotonic()
+
+        def requests(start, end=1000):
+            return [(at - begun, method, path) for at, method, path in list(tap.requests) if start < at - begun <= end]
+
+        def writes(start, end=1000):
+            return [r for r in requests(start, end) if r[1] not in ("GET", "HEAD") and "/leases" not in r[2]]
+        until(lambda: time.monotonic() - begun > RENEW_DEADLINE + 6, 20, "the lease over", 0.2)
+        assert writes(RENEW_DEADLINE / 2, RENEW_DEADLINE), "nobody tried while the lease was held"
+        assert not writes(RENEW_DEADLINE + 0.1)
+        assert [r for r in requests(RENEW_DEADLINE) if "/leases" in r[2]], "nobody stands for election any more"
+        tap.resume()
+        space.ready("Kustomization", seconds=60)
+        assert len(space.kube.list("ConfigMap", space.name, "kustomize.toolkit.fluxcd.io/name=app")) == 200
+        assert stack.kustomize.process.running
+    finally:
+        tap.close()
