@@ -2,7 +2,8 @@
 #
 #   make                release binaries into build/bin
 #   make test           everything: unit tests (plain and sanitized), end to end on a real control plane
-#   make soak           ten minutes of random kills
+#   make soak           the long run: make swap, and ten minutes of random kills
+#   make swap           Flux's own controllers replaced by ours and back, on one control plane
 #   make demo           a throw-away cluster kept equal to a Git repository
 #   make bench          figures, beside those of the reference; BENCH='--count 1000' for the slope
 #   make install        into DESTDIR/PREFIX/bin
@@ -63,7 +64,7 @@ COMMAND_LIBS  := $(shell pkg-config --libs --static yaml-0.1 libpcre2-8 2>/dev/n
 # A dry -n run and a missing library both end here, with the line that helps.
 ifneq ($(filter-out format help,$(or $(MAKECMDGOALS),all)),)
 ifneq ($(shell pkg-config --atleast-version=1.8 libgit2 2>/dev/null && pkg-config --exists $(PACKAGES) 2>/dev/null && echo yes),yes)
-ifeq ($(filter deps test soak demo bench fuzz,$(MAKECMDGOALS)),)
+ifeq ($(filter deps test swap soak demo bench fuzz,$(MAKECMDGOALS)),)
 $(error weir's libraries are not all there: run 'make deps', or as root: tests/packages.sh)
 endif
 endif

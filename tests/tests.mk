@@ -4,7 +4,7 @@ PYTHON := $(shell for p in python3 /usr/bin/python3; do $$p -c 'import yaml' >/d
 
 # test, demo and bench install first what they need. A makefile that make had to remake makes it start again, so the flags of a library that was
 # installed just now are read too.
-NEEDS := $(if $(filter test soak fuzz deps bench,$(MAKECMDGOALS)),test,$(if $(filter demo,$(MAKECMDGOALS)),demo))
+NEEDS := $(if $(filter test swap soak fuzz deps bench,$(MAKECMDGOALS)),test,$(if $(filter demo,$(MAKECMDGOALS)),demo))
 ifneq ($(NEEDS),)
 $(BUILD)/packages-$(NEEDS).mk: tests/packages.sh
 	@tests/packages.sh $(NEEDS)
@@ -12,7 +12,7 @@ $(BUILD)/packages-$(NEEDS).mk: tests/packages.sh
 include $(BUILD)/packages-$(NEEDS).mk
 endif
 
-.PHONY: deps unit-programs test soak demo bench bench-kustomize fuzz fuzz-replay
+.PHONY: deps unit-programs test swap soak demo bench bench-kustomize fuzz fuzz-replay
 
 deps:
 	@echo "all packages are there"
@@ -22,8 +22,12 @@ unit-programs: $(UNIT_PROGRAMS)
 test:
 	+@MAKE='$(MAKE)' $(PYTHON) tests/suite.py
 
-# The long run of the random kills: ten minutes instead of one.
-soak: all
+# Flux's own controllers replaced by ours and back; it builds them once.
+swap: all
+	@$(PYTHON) -m pytest -q -p no:cacheprovider tests/e2e/long_swap.py
+
+# The long run: the swap, and the random kills for ten minutes instead of one.
+soak: swap
 	@WEIR_CHAOS_SECONDS=600 $(PYTHON) -m pytest -q -p no:cacheprovider -k random_kills tests/e2e/test_faults.py
 
 demo: all

@@ -1,4 +1,5 @@
 """The controllers under test, each with its own token, ports, storage and temporary folder, beside a control plane."""
+import glob
 import json
 import os
 import urllib.request
@@ -118,7 +119,7 @@ class Stack:
 
     def __init__(self, plane, kube, flags=None, binaries=None, events=None, server=None):
         self.plane, self.kube = plane, kube
-        install(kube)
+        install(kube, glob.glob(f"{binaries}/crds/*.yaml"))
         binaries = binaries or f"{ROOT}/build/bin"
         self.controllers = {}
         for name in [name for name in CONTROLLERS if os.access(f"{binaries}/{name}", os.X_OK)]:
@@ -150,10 +151,17 @@ def serves(kube, kind):
     return True
 
 
-def install(kube):
-    """What a user installs, but for the pods: no kubelet runs them, so the Deployments are scaled to none."""
+def install(kube, more=()):
+    """
+    What a user installs, but for the pods: no kubelet runs them, so the Deployments are scaled to none. more: files of further CRDs, which controllers other than
+    ours want to be there.
+    """
     with open(f"{ROOT}/manifests/install.yaml") as f:
         objects = [o for o in yaml.safe_load_all(f) if o]
+    names = {o["metadata"]["name"] for o in objects}
+    for path in more:
+        with open(path) as f:
+            objects += [o for o in yaml.safe_load_all(f) if o and o["metadata"]["name"] not in names]
     for o in objects:
         if o["kind"] == "Deployment":
             o["spec"]["replicas"] = 0

@@ -140,6 +140,9 @@ class Process:
             self.wait()
 
     def output(self):
+        """What it wrote, in all its lives; nothing if it never started."""
+        if not os.path.exists(self.log):
+            return ""
         with open(self.log, errors="replace") as f:
             return f.read()
 
