@@ -251,12 +251,9 @@ static int find_resources(struct wait *wait, struct error *error)
                 }
                 if (!item->resource->namespaced)
                         item->id.namespace = "";
-                if (item->resource->namespaced && !*id->namespace) {
-                        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
-
-                        object_id_describe(id, &text);
-                        return error_set(error, ERROR_INVALID, "can't determine status for %s", buffer_string(&text));
-                }
+                if (item->resource->namespaced && !*id->namespace)
+                        return error_set(error, ERROR_INVALID, "resource %s%s%s %s is namespace scoped, but namespace is not set",
+                                         id->kind, *id->group ? "." : "", id->group, id->name);
         }
         return 0;
 }

@@ -49,7 +49,7 @@ struct health_settings {
  *
  * -1  ERROR_TIMEOUT   "timeout waiting for: [<Kind>/<ns>/<name> status: 'InProgress': Replicas: 0/1, ...]"
  *     ERROR_CONFLICT  "failed early due to stalled resources: [...]", with fail_fast, as soon as one is Failed
- *     ERROR_INVALID   "can't determine status for <id>": a namespaced kind without a namespace
+ *     ERROR_INVALID   "resource <Kind>[.group] <name> is namespace scoped, but namespace is not set"
  *     ERROR_CANCELLED the context ended
  */
 int health_wait(struct context *context, const struct health_settings *settings, const struct health_object *objects, size_t count,

@@ -123,7 +123,7 @@ static void what_is_waited_for_and_what_is_said(void **state)
                   1,
                   true,
                   5000,
-                  "can't determine status for ConfigMap/x",
+                  "resource ConfigMap x is namespace scoped, but namespace is not set",
                   ERROR_INVALID },
                 { "the kind is not there",
                   { { { "example.com", "v1", "Nope", "ns", "x" }, KSTATUS_UNKNOWN, false } },
