@@ -275,33 +275,65 @@ static bool is_self(const struct run *run, const struct object_id *id)
                strcmp(id->namespace, run->namespace) == 0;
 }
 
-/* What was applied, or the objects that spec.healthChecks names. */
-static struct health_object *health_list(struct run *run, size_t *ret_count)
+/* The version does not matter: the preferred one is read. */
+static int check_id(struct run *run, const struct health_check *check, struct object_id *ret_id, struct error *error)
+{
+        struct view api_version = view_of(check->api_version && *check->api_version ? check->api_version : "apps/v1");
+        ptrdiff_t slash = view_find(api_version, '/', 0);
+
+        if (slash >= 0 && view_find(api_version, '/', (size_t)slash + 1) >= 0)
+                return error_set(error, ERROR_INVALID, "unexpected GroupVersion string: %.*s", VIEW_ARGS(api_version));
+        *ret_id = (struct object_id){ .group = slash < 0 ? "" : arena_string_n(run->arena, api_version.data, (size_t)slash),
+                                      .version = "",
+                                      .kind = check->kind,
+                                      .name = check->name,
+                                      .namespace = check->namespace ? check->namespace : "" };
+        return 0;
+}
+
+/* A Job that was applied and goes when it has finished. */
+static bool finishes(const struct run *run, const struct object_id *id)
+{
+        for (size_t i = 0; i < run->changes.count; i++) {
+                const struct apply_change *change = &run->changes.items[i];
+
+                if (change->finishes && strcmp(change->object.name, id->name) == 0 && strcmp(change->object.kind, id->kind) == 0 &&
+                    strcmp(change->object.namespace, id->namespace) == 0)
+                        return true;
+        }
+        return false;
+}
+
+/*
+ * What was applied, or the objects that spec.healthChecks names; it never waits for itself. *ret_any: there is something to wait for, be it itself.
+ */
+static int health_list(struct run *run, struct health_object **ret_list, size_t *ret_count, bool *ret_any, struct error *error)
 {
         size_t limit = run->spec.wait ? run->changes.count : run->spec.health_checks.count, count = 0;
         struct health_object *list = arena_array(run->arena, limit, sizeof(*list));
+        bool any = false;
 
-        for (size_t i = 0; run->spec.wait && i < run->changes.count; i++) {
-                const struct apply_change *change = &run->changes.items[i];
+        for (size_t i = 0; i < limit; i++) {
+                struct health_object object = { .status = KSTATUS_UNKNOWN };
 
-                if (change->action != APPLY_SKIPPED && !is_self(run, &change->object))
-                        list[count++] = (struct health_object){ change->object, change->status, change->finishes };
+                if (run->spec.wait) {
+                        const struct apply_change *change = &run->changes.items[i];
+
+                        if (change->action == APPLY_SKIPPED)
+                                continue;
+                        object = (struct health_object){ change->object, change->status, change->finishes };
+                } else {
+                        TRY(check_id(run, &run->spec.health_checks.items[i], &object.object, error));
+                        object.finishes = finishes(run, &object.object);
+                }
+                any = true;
+                if (!is_self(run, &object.object))
+                        list[count++] = object;
         }
-        for (size_t i = 0; !run->spec.wait && i < run->spec.health_checks.count; i++) {
-                const struct health_check *check = &run->spec.health_checks.items[i];
-                struct view api_version = view_of(check->api_version && *check->api_version ? check->api_version : "apps/v1");
-                ptrdiff_t slash = view_find(api_version, '/', 0);
-                struct object_id id = { .kind = check->kind,
-                                        .name = check->name,
-                                        .namespace = check->namespace ? check->namespace : "" };
-
-                id.group = slash < 0 ? "" : arena_string_n(run->arena, api_version.data, (size_t)slash);
-                id.version = ""; /* the preferred one, whatever was written */
-                if (!is_self(run, &id))
-                        list[count++] = (struct health_object){ id, KSTATUS_UNKNOWN, false };
-        }
+        *ret_list = list;
         *ret_count = count;
-        return list;
+        *ret_any = any;
+        return 0;
 }
 
 static bool all_current(const struct health_object *list, size_t count)
@@ -373,9 +405,11 @@ int run_health(struct context *ctx, struct run *run, struct error *error)
         char timeout[DURATION_TEXT];
         const char *message;
         size_t count;
+        bool any;
 
-        list = health_list(run, &count);
-        if (!count) {
+        if (health_list(run, &list, &count, &any, error) < 0)
+                return error_reason(error, REASON_HEALTH_CHECK_FAILED);
+        if (!any) {
                 condition_remove(run->object, CONDITION_HEALTHY);
                 return 0;
         }

@@ -76,3 +76,17 @@ def test_those_who_wait_hold_nobody_up(space):
         space.kube.wait_condition("Kustomization", name, space.name, "Unknown", seconds=60, type="Healthy", current=False)
     space.kustomization("fine", targetNamespace=space.name, path="./fine")
     space.ready("Kustomization", "fine", seconds=10)
+
+
+def test_checks_that_cannot_be_made(space):
+    """A named object that cannot exist fails at once, and a Kustomization does not wait for itself."""
+    space.source(space.repository({"a.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\n"}))
+    checks = {"group": {"apiVersion": "a/b/c", "kind": "Nope", "name": "x", "namespace": space.name}, "namespace": {"apiVersion": "v1", "kind": "ConfigMap", "name": "x"},
+              "self": {"apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization", "name": "self", "namespace": space.name}}
+    for name, check in checks.items():
+        space.kustomization(name, targetNamespace=space.name, namePrefix=name + "-", timeout="5m", healthChecks=[check])
+    o = space.not_ready("Kustomization", "group", reason="HealthCheckFailed")
+    assert find_condition(o)["message"] == "unexpected GroupVersion string: a/b/c" and not find_condition(o, "Healthy")
+    o = space.not_ready("Kustomization", "namespace", reason="HealthCheckFailed")
+    assert find_condition(o)["message"].endswith(": resource ConfigMap x is namespace scoped, but namespace is not set")
+    assert find_condition(space.ready("Kustomization", "self"), "Healthy")["status"] == "True"
