@@ -31,7 +31,7 @@ struct work {
         struct job *job;
         struct arena *arena;
         int root;
-        struct view root_path, name, namespace;
+        struct view root_path, name, namespace, unreadable;
         struct node *spec;
         uint64_t flags;
         struct variables variables;
@@ -59,7 +59,7 @@ static int unpack_request(struct work *work, struct error *error)
 
         if (unpack_number(&rest, &work->flags) < 0 || unpack_view(&rest, &work->root_path) < 0 ||
             unpack_view(&rest, &work->name) < 0 || unpack_view(&rest, &work->namespace) < 0 || unpack_view(&rest, &spec) < 0 ||
-            unpack_variables(work, &rest) < 0)
+            unpack_view(&rest, &work->unreadable) < 0 || unpack_variables(work, &rest) < 0)
                 return error_set(error, ERROR_INTERNAL, "the request of a build is cut short");
         return reader_json(&reader, spec, &work->spec, error);
 }
@@ -91,36 +91,41 @@ static int check_names(const struct variables *variables, struct error *error)
         return 0;
 }
 
-static int substitute_text(struct work *work, struct view text, struct node **ret_object, struct error *error)
+/* Without a dollar the text stays as it is. */
+static int substitute_text(struct work *work, struct node **object, struct error *error)
 {
-        cleanup(buffer_release) struct buffer result = BUFFER_NULL;
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL, result = BUFFER_NULL;
         struct reader reader = { .arena = work->arena };
 
         TRY(check_names(&work->variables, error));
-        if (substitute(&work->variables, text, &result, error) < 0)
+        TRY(emit_yaml(&text, work->arena, *object, EMIT_UNFOLDED, error));
+        if (view_find(buffer_view(&text), '$', 0) < 0)
+                return 0;
+        if (substitute(&work->variables, buffer_view(&text), &result, error) < 0)
                 return error_wrap(error, "variable substitution failed");
-        if (reader_document(&reader, SCALAR_CONFIGURATION, arena_view(work->arena, buffer_view(&result)), ret_object, error) < 0)
+        if (reader_document(&reader, SCALAR_CONFIGURATION, arena_view(work->arena, buffer_view(&result)), object, error) < 0)
                 return error_wrap(error, "YAMLToJSON");
-        if (!node_is_map(*ret_object))
+        if (!node_is_map(*object))
                 return error_set(error, ERROR_INVALID, "YAMLToJSON: the result is not an object");
         return 0;
 }
 
+/* Names the object as it is before anything is substituted in it. */
 static int substitute_object(struct work *work, struct node **object, struct error *error)
 {
-        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+        const struct node *before = *object;
 
-        if (!(work->flags & FLAG_SUBSTITUTE) || (!work->variables.count && !(work->flags & FLAG_ALWAYS)) ||
-            substitution_disabled(*object))
+        if (!(work->flags & FLAG_SUBSTITUTE) || substitution_disabled(before))
                 return 0;
-        TRY(emit_yaml(&text, work->arena, *object, EMIT_UNFOLDED, error));
-        if (view_find(buffer_view(&text), '$', 0) < 0)
-                return check_names(&work->variables, error);
-        if (substitute_text(work, buffer_view(&text), object, error) < 0) {
+        if (work->unreadable.length)
+                error_set(error, ERROR_INVALID, "%.*s", VIEW_ARGS(work->unreadable));
+        else if (!work->variables.count && !(work->flags & FLAG_ALWAYS))
+                return 0;
+        else if (substitute_text(work, object, error) < 0)
                 error_wrap(error, "envsubst error");
-                return error_wrap(error, "post build failed for '%s'", printed_id(work->arena, *object));
-        }
-        return 0;
+        else
+                return 0;
+        return error_wrap(error, "post build failed for '%s'", printed_id(work->arena, before));
 }
 
 static int check_identity(struct work *work, const struct node *object, struct error *error)
@@ -275,6 +280,7 @@ static void pack_request(struct buffer *input, const struct build_request *reque
         pack_view(input, request->name);
         pack_view(input, request->namespace);
         pack_view(input, buffer_view(&spec));
+        pack_string(input, request->unreadable ? request->unreadable : "");
         pack_number(input, request->variables.count);
         for (size_t i = 0; i < request->variables.count; i++) {
                 pack_view(input, request->variables.items[i].name);

@@ -23,6 +23,7 @@ struct build_request {
         bool substitute;            /* spec.postBuild is there */
         bool substitute_always;     /* also without variables */
         struct variables variables; /* sorted by name */
+        const char *unreadable;     /* why the variables could not be read: fails the first object that needs them; NULL */
         int64_t deadline_ms;        /* how long it may take */
 };
 

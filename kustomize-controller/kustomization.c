@@ -90,6 +90,7 @@ static int build(struct context *work, struct run *run, struct error *error)
                                          .spec = json_get(run->object, "spec"),
                                          .substitute = run->spec.post_build != NULL,
                                          .variables = run->variables,
+                                         .unreadable = run->variables_error,
                                          .deadline_ms = run->timeout_ns / NANOSECONDS_MS };
         const char *strategy = run->spec.post_build ? run->spec.post_build->substitute_strategy : NULL;
         int r;

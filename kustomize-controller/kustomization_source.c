@@ -303,8 +303,15 @@ int run_inputs(struct context *ctx, struct run *run, struct error *error)
         add_number(digest, json_integer(json_path(run->object, "metadata", "generation", NULL), 0));
         add_text(digest, run->artifact_digest);
         add_text(digest, run->revision);
-        for (size_t i = 0; post_build && i < post_build->substitute_from.count; i++)
-                TRY(add_reference(ctx, run, &post_build->substitute_from.items[i], &collected, digest, error));
+        for (size_t i = 0; post_build && i < post_build->substitute_from.count && !run->variables_error; i++) {
+                if (add_reference(ctx, run, &post_build->substitute_from.items[i], &collected, digest, error) == 0)
+                        continue;
+                if (error->kind == ERROR_CANCELLED)
+                        return -1;
+                run->variables_error = arena_string(run->arena, error_message(error));
+                add_text(digest, run->variables_error);
+                error_release(error);
+        }
         for (size_t i = 0; post_build && i < post_build->substitute.count; i++)
                 add_variable(run, &collected, view_of(post_build->substitute.items[i].key),
                              view_of(post_build->substitute.items[i].value));

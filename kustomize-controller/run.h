@@ -95,6 +95,7 @@ struct run {
         struct build_output built;
         uint8_t inputs[OWNER_INPUTS];
         struct variables variables;
+        const char *variables_error; /* why they could not be read; NULL */
 
         /* the apply */
         struct apply_changes changes;
@@ -131,7 +132,7 @@ const char *run_duration(struct run *run);
 int run_source(struct context *ctx, struct run *run, struct error *error);
 /* spec.dependsOn. RUN_ENDED: one is not ready. */
 int run_dependencies(struct context *ctx, struct run *run, struct error *error);
-/* The values of spec.postBuild and the digest of all inputs of the build. */
+/* The values of spec.postBuild and the digest of all inputs of the build. What cannot be read fails the build, if an object needs it. */
 int run_inputs(struct context *ctx, struct run *run, struct error *error);
 /* The same inputs as at the last successful run, and the watches say that nothing moved since. */
 bool run_unchanged(struct run *run);

@@ -52,7 +52,8 @@ static void tree_release(struct tree *tree)
 }
 
 /* The payloads, a line each; or "<reason>: <message>" with the tree's own path taken out. */
-static void build_text(const struct file *files, const char *spec_text, const struct variables *variables, struct buffer *text)
+static void build_with(const struct file *files, const char *spec_text, const struct variables *variables, const char *unreadable,
+                       struct buffer *text)
 {
         cleanup(tree_release) struct tree tree;
         cleanup(arena_free) struct arena *arena = arena_new();
@@ -71,6 +72,7 @@ static void build_text(const struct file *files, const char *spec_text, const st
         if (variables) {
                 request.substitute = true;
                 request.variables = *variables;
+                request.unreadable = unreadable;
         }
         if (build_run(&ctx, arena, &request, &output, &err) < 0) {
                 const char *message = error_message(&err), *at;
@@ -88,6 +90,11 @@ static void build_text(const struct file *files, const char *spec_text, const st
                 buffer_add_view(text, output.objects[i].payload);
                 buffer_add_char(text, '\n');
         }
+}
+
+static void build_text(const struct file *files, const char *spec_text, const struct variables *variables, struct buffer *text)
+{
+        build_with(files, spec_text, variables, NULL, text);
 }
 
 #define LABELS "\"labels\":{\"kustomize.toolkit.fluxcd.io/name\":\"app\",\"kustomize.toolkit.fluxcd.io/namespace\":\"ns\"}"
@@ -223,12 +230,56 @@ static void missing_variables_are_named(void **state)
                 "invalid, must match '^[_[:alpha:]][_[:alpha:][:digit:]]*$'");
 }
 
+/* What substituteFrom could not read fails the first object that needs it, and only that; names are looked at where nothing is to be substituted too. */
+static void unreadable_variables(void **state)
+{
+        static const struct {
+                const char *name;
+                struct file files[3];
+                const char *unreadable, *expected;
+        } rows[] = {
+                { "the object is named",
+                  { { "a.yaml", "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\n" } },
+                  "substitute from 'Secret/x' error: secrets \"x\" not found",
+                  "BuildFailed: post build failed for 'Deployment.v1.apps/d': substitute from 'Secret/x' error: secrets \"x\" not "
+                  "found" },
+                { "an object that wants no substitution needs none",
+                  { { "a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, labels: "
+                                "{kustomize.toolkit.fluxcd.io/substitute: disabled}}\ndata: {}\n" },
+                    { "kustomization.yaml", "resources: []\n" } },
+                  "substitute from 'Secret/x' error: secrets \"x\" not found",
+                  "" },
+                { "a build that fails says so first",
+                  { { "kustomization.yaml", "resources: [nope.yaml]\n" } },
+                  "substitute from 'Secret/x' error: secrets \"x\" not found",
+                  "BuildFailed: kustomize build failed: accumulating resources: accumulation err='accumulating resources from "
+                  "'nope.yaml': open TREE/nope.yaml: no such file or directory': must build at directory: not a valid directory: "
+                  "evalsymlink failure on 'TREE/nope.yaml' : lstat TREE/nope.yaml: no such file or directory" },
+                { "a bad name",
+                  { { "a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {x: y}\n" } },
+                  NULL,
+                  "BuildFailed: post build failed for 'ConfigMap.v1.[noGrp]/a': envsubst error: 'a-b' var name is invalid, must "
+                  "match '^[_[:alpha:]][_[:alpha:][:digit:]]*$'" },
+        };
+        static const struct variable bad[] = { { { "a-b", 3 }, { "x", 1 } } };
+
+        (void)state;
+        for (size_t i = 0; i < COUNT(rows); i++) {
+                cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+
+                build_with(rows[i].files, "{}", &(struct variables){ bad, COUNT(bad), true }, rows[i].unreadable, &text);
+                if (strcmp(buffer_string(&text), rows[i].expected) != 0)
+                        fail_msg("%s:\n got %s\nwant %s", rows[i].name, buffer_string(&text), rows[i].expected);
+        }
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(trees),
                 cmocka_unit_test(variables_are_substituted),
                 cmocka_unit_test(missing_variables_are_named),
+                cmocka_unit_test(unreadable_variables),
         };
         struct error err = ERROR_NULL;
 
