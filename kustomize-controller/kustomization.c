@@ -242,7 +242,7 @@ static int run_end(struct run *run, struct error *error)
         cleanup(context_close) struct context last;
 
         condition_handled(run->object);
-        if (condition_is_true(run->object, CONDITION_READY) && !run->spec.suspend) {
+        if (condition_is_true(run->object, CONDITION_READY)) {
                 condition_remove(run->object, CONDITION_RECONCILING);
                 condition_observed(run->object);
         } else if (condition_is_false(run->object, CONDITION_READY) && condition_has(run->object, CONDITION_RECONCILING)) {

@@ -64,6 +64,7 @@ def test_suspended(space):
     token = space.reconcile("Kustomization")
     o = space.wait("Kustomization", "app", lambda o: o["status"].get("lastHandledReconcileAt") == token, 15)
     assert revision not in o["status"]["lastAppliedRevision"] and space.get("ConfigMap", "a")["data"] == {"k": "1"}
+    assert o["status"]["observedGeneration"] == o["metadata"]["generation"]
     space.spec("Kustomization", suspend=None)
     space.ready("Kustomization", revision=revision)
     assert space.get("ConfigMap", "a")["data"] == {"k": "2"}
@@ -199,7 +200,9 @@ def test_substitution(space):
 def test_substitution_that_fails(space, text, post_build, part):
     space.source(space.repository({"a.yaml": config("a", text)}))
     space.kustomization(targetNamespace=space.name, postBuild=post_build)
-    assert part in message(space.not_ready("Kustomization", reason="BuildFailed"))
+    o = space.not_ready("Kustomization", reason="BuildFailed")
+    assert part in message(o) and message(o).startswith("post build failed for 'ConfigMap.v1.[noGrp]/a': ")
+    assert o["status"]["lastAttemptedRevision"]
 
 
 def test_prune_follows_the_repository(space):
