@@ -111,6 +111,136 @@ static void algebra(void **state)
         }
 }
 
+/*
+ * A model to hold the tries against: a set is a sorted list of paths, and a path a string of letters, each of which is one of these elements, which are
+ * in the order of the server. As in the reference's own random tests every kind of element may follow every other.
+ */
+static const char *const elements[] = {
+        "f:a",
+        "f:a/b:c.d",
+        "f:b",
+        "k:{\\\"name\\\":\\\"first\\\"}",
+        "k:{\\\"name\\\":\\\"second\\\"}",
+        "k:{\\\"port\\\":443,\\\"protocol\\\":\\\"TCP\\\"}",
+        "k:{\\\"port\\\":443,\\\"protocol\\\":\\\"UDP\\\"}",
+        "v:1",
+        "v:2",
+        "v:10",
+        "v:\\\"aa\\\"",
+        "v:\\\"ab\\\"",
+        "v:true",
+        "i:1",
+        "i:2",
+        "i:10",
+};
+
+struct paths {
+        char items[128][8];
+        size_t count;
+};
+
+static int path_order(const void *a, const void *b)
+{
+        return strcmp(a, b);
+}
+
+static bool paths_have(const struct paths *paths, const char *path)
+{
+        return bsearch(path, paths->items, paths->count, sizeof(paths->items[0]), path_order) != NULL;
+}
+
+static struct paths paths_random(unsigned *seed)
+{
+        struct paths all = { .count = 0 }, sorted = { .count = 0 };
+
+        for (size_t i = 0; i < 50; i++) {
+                /* Short ones are often the same in two sets. */
+                size_t length = 1 + (size_t)rand_r(seed) % (i % 2 ? 2 : 5);
+
+                for (size_t at = 0; at < length; at++)
+                        all.items[all.count][at] = (char)('a' + (size_t)rand_r(seed) % COUNT(elements));
+                all.count++;
+        }
+        qsort(all.items, all.count, sizeof(all.items[0]), path_order);
+        for (size_t i = 0; i < all.count; i++)
+                if (i == 0 || strcmp(all.items[i], all.items[i - 1]) != 0)
+                        memcpy(sorted.items[sorted.count++], all.items[i], sizeof(all.items[i]));
+        return sorted;
+}
+
+static struct paths paths_of(const struct paths *a, const struct paths *b, bool in_both)
+{
+        struct paths result = { .count = 0 };
+
+        for (size_t i = 0; i < a->count; i++)
+                if (paths_have(b, a->items[i]) == in_both)
+                        memcpy(result.items[result.count++], a->items[i], sizeof(a->items[i]));
+        return result;
+}
+
+static struct paths paths_union(const struct paths *a, const struct paths *b)
+{
+        struct paths result = paths_of(b, a, false);
+
+        memcpy(result.items[result.count], a->items, a->count * sizeof(a->items[0]));
+        result.count += a->count;
+        qsort(result.items, result.count, sizeof(result.items[0]), path_order);
+        return result;
+}
+
+/* The paths that begin with so many letters of the one at `at`, as the server writes them; returns the place behind them. */
+static size_t paths_write(const struct paths *paths, size_t at, size_t depth, struct buffer *text)
+{
+        char prefix[8] = "";
+        bool any = false;
+
+        if (at < paths->count)
+                memcpy(prefix, paths->items[at], depth);
+        buffer_add_char(text, '{');
+        if (depth && at < paths->count && !paths->items[at][depth]) {
+                at++;
+                if (at < paths->count && strncmp(paths->items[at], prefix, depth) == 0) {
+                        buffer_add_string(text, "\".\":{}");
+                        any = true;
+                }
+        }
+        while (at < paths->count && strncmp(paths->items[at], prefix, depth) == 0) {
+                buffer_printf(text, "%s\"%s\":", any ? "," : "", elements[paths->items[at][depth] - 'a']);
+                at = paths_write(paths, at, depth + 1, text);
+                any = true;
+        }
+        buffer_add_char(text, '}');
+        return at;
+}
+
+static const char *written(const struct paths *paths)
+{
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+
+        paths_write(paths, 0, 0, &text);
+        return arena_string(arena, buffer_string(&text));
+}
+
+static void random_sets_equal_the_model(void **state)
+{
+        unsigned seed = 7;
+
+        (void)state;
+        for (int round = 0; round < 500; round++) {
+                struct paths a = paths_random(&seed), b = paths_random(&seed);
+                struct paths both = paths_union(&a, &b), without = paths_of(&a, &b, false), common = paths_of(&a, &b, true);
+                const struct field_set *set_a = set_of(written(&a)), *set_b = set_of(written(&b));
+
+                assert_true(common.count > 0 && without.count > 0);
+                assert_string_equal(printed(set_a), written(&a));
+                assert_string_equal(printed(field_set_union(set_a, set_b, arena)), written(&both));
+                assert_string_equal(printed(field_set_difference(set_a, set_b, arena)), written(&without));
+                assert_string_equal(printed(field_set_intersection(set_a, set_b, arena)), written(&common));
+                assert_true(field_set_equal(set_a, set_of(written(&a))));
+                assert_false(field_set_equal(set_a, set_b));
+        }
+}
+
 static void has_looks_at_the_place_itself(void **state)
 {
         const struct field_set *set = set_of("{\"f:spec\":{\"f:ports\":{\"k:{\\\"port\\\":80}\":{\".\":{},\"f:port\":{}}}}}");
@@ -222,8 +352,9 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(print_gives_back_what_was_parsed), cmocka_unit_test(order_is_that_of_the_server),
                 cmocka_unit_test(malformed_sets_are_refused),       cmocka_unit_test(algebra),
-                cmocka_unit_test(has_looks_at_the_place_itself),    cmocka_unit_test(places_are_found_on_an_object),
-                cmocka_unit_test(description_is_for_people),        cmocka_unit_test(managers_are_taken_over),
+                cmocka_unit_test(random_sets_equal_the_model),      cmocka_unit_test(has_looks_at_the_place_itself),
+                cmocka_unit_test(places_are_found_on_an_object),    cmocka_unit_test(description_is_for_people),
+                cmocka_unit_test(managers_are_taken_over),
         };
 
         return cmocka_run_group_tests(tests, setup, teardown);
