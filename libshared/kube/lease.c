@@ -31,6 +31,7 @@ struct lease {
         struct json *record;
         char *record_text;
         int64_t seen_ms;
+        bool asked; /* our name was sent: it may be in the record, whatever came back */
         _Atomic bool held;
         _Atomic int64_t until_ms;
 };
@@ -185,6 +186,7 @@ static int update(struct lease *lease, struct context *ctx, struct error *error)
         int64_t asked = now(lease);
 
         write_record(lease, lease->identity, lease->options.duration_ms, &body);
+        lease->asked = true;
         TRY(lease->api.update(lease->api.data, ctx, buffer_view(&body), &answer, error));
         return taken(lease, buffer_view(&answer), asked, error);
 }
@@ -197,6 +199,7 @@ static int create(struct lease *lease, struct context *ctx, struct error *error)
 
         json_free(&lease->record);
         write_record(lease, lease->identity, lease->options.duration_ms, &body);
+        lease->asked = true;
         TRY(lease->api.create(lease->api.data, ctx, buffer_view(&body), &answer, error));
         return taken(lease, buffer_view(&answer), asked, error);
 }
@@ -340,7 +343,7 @@ void lease_stop(struct lease **lease)
         if (old->threaded)
                 pthread_join(old->thread, NULL);
         old->options.holder = NULL;
-        if (atomic_load(&old->held) && old->options.release)
+        if (old->asked && old->options.release)
                 give_back(old);
         json_free(&old->record);
         free(old->record_text);

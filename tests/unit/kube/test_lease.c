@@ -112,6 +112,7 @@ static struct lease *candidate(struct server *server, const char *identity)
                                                   .namespace = "flux-system",
                                                   .name = "x-leader-election",
                                                   .identity = identity,
+                                                  .release = true,
                                                   .data = server,
                                                   .now = server_now });
 }
@@ -227,6 +228,24 @@ static void a_renewal_without_an_answer_extends_nothing(void **state)
         assert_int_equal(try_once(lease), 0);
         assert_int_equal(number(&server, "leaseTransitions"), 0);
         lease_stop(&lease);
+        json_free(&server.record);
+}
+
+static void a_lease_that_was_asked_for_is_given_back(void **state)
+{
+        struct server server = SERVER;
+        struct lease *one = candidate(&server, "one"), *two = candidate(&server, "two");
+
+        (void)state;
+        server.swallowed = true;
+        assert_int_equal(try_once(one), -1);
+        assert_string_equal(field(&server, "holderIdentity"), "one");
+        server.swallowed = false;
+        assert_int_equal(try_once(two), LEASE_FOREIGN);
+        lease_stop(&two); /* it is not that one's to give */
+        assert_string_equal(field(&server, "holderIdentity"), "one");
+        lease_stop(&one);
+        assert_string_equal(field(&server, "holderIdentity"), "");
         json_free(&server.record);
 }
 
@@ -375,6 +394,7 @@ int main(void)
                 cmocka_unit_test(a_foreign_lease_is_taken_when_it_stood_still_for_its_duration),
                 cmocka_unit_test(a_renewed_lease_stays_foreign),
                 cmocka_unit_test(a_renewal_without_an_answer_extends_nothing),
+                cmocka_unit_test(a_lease_that_was_asked_for_is_given_back),
                 cmocka_unit_test(a_lost_race_is_an_error_and_no_leadership),
                 cmocka_unit_test(names_carry_the_shard),
                 cmocka_unit_test(leadership_ends_before_another_can_begin),
