@@ -1,5 +1,4 @@
-"""The controllers as processes: flags, endpoints, metrics, logs, leader election, sharding, and the events that they post."""
-import hashlib
+"""The controllers as processes: flags, endpoints, metrics, logs, and the events that they post."""
 import os
 import subprocess
 import threading
@@ -8,24 +7,17 @@ import urllib.request
 
 import pytest
 
-from artifact import artifact_of
 from cluster.cluster import http_get
-from cluster.controllers import CONTROLLERS, NAMESPACE, ROOT, Controller
+from cluster.controllers import CONTROLLERS, NAMESPACE, ROOT
 from cluster.kube import metric
 from cluster.process import until
 from peers.sink import Sink
 
 CONFIG = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: c\n"
-ELECTION = ["--enable-leader-election", "--leader-election-lease-duration=4s", "--leader-election-renew-deadline=3s", "--leader-election-retry-period=500ms"]
 
 
 def binary(name):
     return os.path.join(os.environ.get("WEIR_BINARIES", f"{ROOT}/build/bin"), name)
-
-
-def another(stack, name, label, *flags):
-    """One more process of a controller, with ports, storage and temporary folder of its own."""
-    return Controller(stack.plane.workspace, name, stack.controllers[name].process.env["KUBECONFIG"], os.environ.get("WEIR_BINARIES"), flags, label=label)
 
 
 # -- the command line
@@ -133,68 +125,7 @@ def test_receiver_that_does_not_work(own_stack, space_in, behaviour):
     gate.set()
 
 
-# -- several of them
-
-def test_standby_takes_over(own_stack, space_in):
-    """Two replicas: the second is healthy and serves nothing until the first, killed without a word, has not renewed its lease."""
-    stack = own_stack(flags={"source-controller": ELECTION}, start=False)
-    leader = stack.source.start()
-    until(lambda: http_get(leader.storage_port, "/", https=False)[0] == 200, 20, "the leader serving")
-    standby = another(stack, "source-controller", "standby", *ELECTION).start()
-    stack.kustomize.start()
-    space = space_in(stack)
-    repository = space.repository({"c.yaml": CONFIG})
-    space.source(repository)
-    assert artifact_of(space.ready("GitRepository"))["url"].startswith(f"http://{leader.storage_address}/")
-    assert http_get(standby.health_port, "/readyz", https=False)[0] == 200 and http_get(standby.storage_port, "/", https=False)[0] == 0
-    lease = stack.kube.get("Lease", "source-controller-leader-election", NAMESPACE)
-    leader.process.kill()
-    until(lambda: http_get(standby.storage_port, "/", https=False)[0] == 200, 30, "the standby serving")
-    now = stack.kube.get("Lease", "source-controller-leader-election", NAMESPACE)
-    assert now["spec"]["holderIdentity"] != lease["spec"]["holderIdentity"] and now["spec"]["leaseTransitions"] > (lease["spec"].get("leaseTransitions") or 0)
-    space.wait("GitRepository", "app", lambda o: (artifact_of(o) or {}).get("url", "").startswith(f"http://{standby.storage_address}/"), 20)
-    stack.controllers["source-controller"] = standby
-    revision = space.push(repository, {"c.yaml": CONFIG + "data: {k: v}\n"})
-    space.ready("GitRepository", revision=revision)
-
-
-def test_lease_is_given_back_at_the_end(own_stack):
-    stack = own_stack(flags={name: ELECTION for name in CONTROLLERS})
-    for name, controller in stack.controllers.items():
-        lease = f"{name}-leader-election"
-        until(lambda: (stack.kube.get("Lease", lease, NAMESPACE) or {}).get("spec", {}).get("holderIdentity"), 20, "a leader")
-        assert controller.process.stop() == 0
-        assert not stack.kube.get("Lease", lease, NAMESPACE)["spec"].get("holderIdentity")
-
-
-def test_shards(own_stack, space_in):
-    """Each replica reconciles the objects that its selector chooses, under a lease of its own name."""
-    selectors = {"main": "!sharding.fluxcd.io/key", "one": "sharding.fluxcd.io/key=one"}
-    stack = own_stack(flags={"source-controller": [*ELECTION, f"--watch-label-selector={selectors['main']}"]})
-    shard = another(stack, "source-controller", "shard", *ELECTION, f"--watch-label-selector={selectors['one']}").start()
-    space = space_in(stack)
-    repository = space.repository({"c.yaml": CONFIG})
-    spec = {"interval": "1h", "url": repository.url, "ref": {"branch": "main"}}
-    for name, labels in (("a", {}), ("b", {"sharding.fluxcd.io/key": "one"}), ("c", {"sharding.fluxcd.io/key": "two"})):
-        space.apply([{"apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepository", "metadata": {"name": name, "labels": labels}, "spec": spec}])
-    assert stack.source.storage_address in artifact_of(space.ready("GitRepository", "a"))["url"]
-    assert shard.storage_address in artifact_of(space.ready("GitRepository", "b"))["url"]
-    assert not (space.get("GitRepository", "c").get("status") or {}).get("conditions")
-    for selector in selectors.values():
-        suffix = hashlib.sha256(selector.encode()).hexdigest()[:8]
-        assert stack.kube.get("Lease", f"source-controller-leader-election-{suffix}", NAMESPACE)
-    space.patch("GitRepository", "c", {"metadata": {"finalizers": None}})
-
-
-def test_own_namespace_only(own_stack, space_in):
-    stack = own_stack(flags={"source-controller": ["--watch-all-namespaces=false"]})
-    space = space_in(stack)
-    repository = space.repository({"c.yaml": CONFIG})
-    o = space.source(repository)
-    stack.kube.apply([{"apiVersion": o["apiVersion"], "kind": o["kind"], "metadata": {"name": "own"}, "spec": o["spec"]}], NAMESPACE)
-    stack.kube.wait_ready("GitRepository", "own", NAMESPACE)
-    assert not (space.get("GitRepository").get("status") or {}).get("conditions")
-
+# -- at rest
 
 def test_memory_when_idle(stack):
     """Small at rest, whatever the tests before made them do."""

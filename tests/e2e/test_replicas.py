@@ -1,0 +1,95 @@
+"""Several controllers of a kind: leader election, shards by label, and those that look after their own namespace only."""
+import hashlib
+import os
+
+from artifact import artifact_of
+from cluster.cluster import http_get
+from cluster.controllers import CONTROLLERS, NAMESPACE, Controller
+from cluster.process import until
+
+CONFIG = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: c\n"
+ELECTION = ["--enable-leader-election", "--leader-election-lease-duration=4s", "--leader-election-renew-deadline=3s", "--leader-election-retry-period=500ms"]
+SHARD = "sharding.fluxcd.io/key"
+
+
+def another(stack, name, label, *flags):
+    """One more process of a controller, with ports, storage and temporary folder of its own."""
+    return Controller(stack.plane.workspace, name, stack.controllers[name].process.env["KUBECONFIG"], os.environ.get("WEIR_BINARIES"), flags, label=label)
+
+
+def test_standby_takes_over(own_stack, space_in):
+    """Two replicas: the second is healthy and serves nothing until the first, killed without a word, has not renewed its lease."""
+    stack = own_stack(flags={"source-controller": ELECTION}, start=False)
+    leader = stack.source.start()
+    until(lambda: http_get(leader.storage_port, "/", https=False)[0] == 200, 20, "the leader serving")
+    standby = another(stack, "source-controller", "standby", *ELECTION).start()
+    stack.kustomize.start()
+    space = space_in(stack)
+    repository = space.repository({"c.yaml": CONFIG})
+    space.source(repository)
+    assert artifact_of(space.ready("GitRepository"))["url"].startswith(f"http://{leader.storage_address}/")
+    assert http_get(standby.health_port, "/readyz", https=False)[0] == 200 and http_get(standby.storage_port, "/", https=False)[0] == 0
+    lease = stack.kube.get("Lease", "source-controller-leader-election", NAMESPACE)
+    leader.process.kill()
+    until(lambda: http_get(standby.storage_port, "/", https=False)[0] == 200, 30, "the standby serving")
+    now = stack.kube.get("Lease", "source-controller-leader-election", NAMESPACE)
+    assert now["spec"]["holderIdentity"] != lease["spec"]["holderIdentity"] and now["spec"]["leaseTransitions"] > (lease["spec"].get("leaseTransitions") or 0)
+    space.wait("GitRepository", "app", lambda o: (artifact_of(o) or {}).get("url", "").startswith(f"http://{standby.storage_address}/"), 20)
+    stack.controllers["source-controller"] = standby
+    revision = space.push(repository, {"c.yaml": CONFIG + "data: {k: v}\n"})
+    space.ready("GitRepository", revision=revision)
+
+
+def test_lease_is_given_back_at_the_end(own_stack):
+    stack = own_stack(flags={name: ELECTION for name in CONTROLLERS})
+    for name, controller in stack.controllers.items():
+        lease = f"{name}-leader-election"
+        until(lambda: (stack.kube.get("Lease", lease, NAMESPACE) or {}).get("spec", {}).get("holderIdentity"), 20, "a leader")
+        assert controller.process.stop() == 0
+        assert not stack.kube.get("Lease", lease, NAMESPACE)["spec"].get("holderIdentity")
+
+
+def test_shards(own_stack, space_in):
+    """Each replica reconciles the objects that its selector chooses, under a lease of its own name."""
+    selectors = {"main": f"!{SHARD}", "one": f"{SHARD}=one"}
+    flags = {label: [*ELECTION, f"--watch-label-selector={selector}"] for label, selector in selectors.items()}
+    stack = own_stack(flags={name: flags["main"] for name in CONTROLLERS})
+    shards = {name: another(stack, name, f"shard-{name}", *flags["one"]).start() for name in CONTROLLERS}
+    space = space_in(stack)
+    repository = space.repository({"c.yaml": CONFIG})
+    source = {"interval": "1h", "url": repository.url, "ref": {"branch": "main"}}
+    for name, labels in (("a", {}), ("b", {SHARD: "one"}), ("c", {SHARD: "two"})):
+        space.apply([{"apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepository", "metadata": {"name": name, "labels": labels}, "spec": source}])
+        space.kustomization(name, {"labels": labels}, targetNamespace=space.name, nameSuffix=f"-{name}", sourceRef={"kind": "GitRepository", "name": "a" if name == "c" else name})
+    assert stack.source.storage_address in artifact_of(space.ready("GitRepository", "a"))["url"]
+    assert shards["source-controller"].storage_address in artifact_of(space.ready("GitRepository", "b"))["url"]
+    for name, controller in (("a", stack.kustomize), ("b", shards["kustomize-controller"])):
+        space.ready("Kustomization", name)
+        space.exists("ConfigMap", f"c-{name}")
+        ran = {record["name"] for record in controller.log() if record.get("namespace") == space.name}
+        assert ran == {name}
+    space.ready("Kustomization", "b", revision=space.push(repository, {"c.yaml": CONFIG + "data: {k: v}\n"}, source="b"))
+    for kind in ("GitRepository", "Kustomization"):
+        assert not (space.get(kind, "c").get("status") or {}).get("conditions")
+    for controller in CONTROLLERS:
+        for selector in selectors.values():
+            suffix = hashlib.sha256(selector.encode()).hexdigest()[:8]
+            assert stack.kube.get("Lease", f"{controller}-leader-election-{suffix}", NAMESPACE)["spec"]["holderIdentity"]
+    space.patch("GitRepository", "c", {"metadata": {"finalizers": None}})
+
+
+def test_own_namespace_only(own_stack, space_in):
+    """Objects elsewhere are left as they are; those of the controllers' own namespace are served."""
+    stack = own_stack(flags={name: ["--watch-all-namespaces=false"] for name in CONTROLLERS})
+    space = space_in(stack)
+    repository = space.repository({"c.yaml": CONFIG})
+    for o in (space.source(repository), space.kustomization(targetNamespace=NAMESPACE)):
+        stack.kube.apply([{"apiVersion": o["apiVersion"], "kind": o["kind"], "metadata": {"name": "app"}, "spec": o["spec"]}], NAMESPACE)
+    stack.kube.wait_ready("GitRepository", "app", NAMESPACE)
+    stack.kube.wait_ready("Kustomization", "app", NAMESPACE)
+    assert stack.kube.get("ConfigMap", "c", NAMESPACE)
+    for kind in ("GitRepository", "Kustomization"):
+        assert not (space.get(kind).get("status") or {}).get("conditions")
+    stack.kube.patch("ConfigMap", "c", NAMESPACE, {"data": {"k": "edited"}}, manager="kubectl-edit")
+    stack.kube.wait("ConfigMap", "c", NAMESPACE, lambda o: not o.get("data"), 15, "the edit undone")
+    assert not any(record.get("level") == "error" for controller in stack.controllers.values() for record in controller.log())
