@@ -1,4 +1,5 @@
 """The unmodified flux command line against our controllers: what a user types, what it prints, and its exit status."""
+import concurrent.futures
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import yaml
 
 from cluster.cluster import flux_tool
 from cluster.controllers import NAMESPACE
+from cluster.kube import metric
 from cluster.process import until
 from peers.kubelet import Kubelet
 
@@ -38,10 +40,10 @@ SETTINGS = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: settings\ndata: 
 class Flux:
     """flux with the kubeconfig of somebody, in a namespace. Each command returns what was printed, on either stream."""
 
-    def __init__(self, space, kubeconfig, folder):
+    def __init__(self, namespace, kubeconfig, folder):
         # A dead proxy: nothing that it looks for outside of the cluster is found, or waited for.
         self.environment = {"PATH": os.environ["PATH"], "HOME": folder, "KUBECONFIG": kubeconfig, "HTTPS_PROXY": "http://127.0.0.1:1"}
-        self.program, self.namespace, self.folder = flux_tool("flux"), space.name, folder
+        self.program, self.namespace, self.folder = flux_tool("flux"), namespace, folder
 
     def __call__(self, command, exit=0, seconds=60, namespace=None):
         arguments = [self.program, *command.split(), f"--namespace={namespace or self.namespace}"]
@@ -63,13 +65,13 @@ def flux(space, tmp_path):
                  {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "ada"},
                   "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "admin"},
                   "subjects": [{"kind": "ServiceAccount", "name": "ada", "namespace": space.name}]}])
-    return Flux(space, space.stack.plane.write_kubeconfig(f"kubeconfig-{space.name}", space.kube.token_of(space.name, "ada")), str(tmp_path))
+    return Flux(space.name, space.stack.plane.write_kubeconfig(f"kubeconfig-{space.name}", space.kube.token_of(space.name, "ada")), str(tmp_path))
 
 
 @pytest.fixture
 def admin(space, tmp_path):
     """As one who may do everything."""
-    return Flux(space, space.stack.plane.admin, str(tmp_path))
+    return Flux(space.name, space.stack.plane.admin, str(tmp_path))
 
 
 @pytest.fixture
@@ -314,11 +316,9 @@ def test_diff(app, space, flux):
 @pytest.fixture(scope="module")
 def kubelet(stack, authority):
     """Pods of the controllers, whose logs are those of our processes."""
-    kubelet = Kubelet(stack.kube, authority.issue("kubelet"))
-    for name, controller in stack.controllers.items():
-        kubelet.run(stack.kube.get("Deployment", name, NAMESPACE), controller.process.log)
-    yield kubelet
-    kubelet.close()
+    with Kubelet(stack.kube, authority.issue("kubelet")) as kubelet:
+        kubelet.run_controllers(stack)
+        yield kubelet
 
 
 LINE = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) (debug|info|error) (\w*)(?:/([\w-]+)\.([\w-]+))? - (.*?) *$")
@@ -363,3 +363,26 @@ def test_logs_that_are_followed(app, space, admin, kubelet):
             assert any(" error " in line and "Reconciliation failed after" in line for line in follow.stdout)
         finally:
             follow.kill()
+
+
+def test_logs_of_a_thousand_equal_lines(own_stack, authority, tmp_path):
+    """Of what is said more often than 100 times in a second every 100th is written: a controller that finds 1000 suspended objects says so 109 times."""
+    stack = own_stack()
+    stack.kustomize.process.stop()
+    stack.kube.create_namespace("many")
+    kustomization = {"apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization", "spec": {
+        "interval": "1h", "prune": True, "path": "./", "suspend": True, "sourceRef": {"kind": "GitRepository", "name": "app"}}}
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda i: stack.kube.request("POST", stack.kube.path("Kustomization", "many"), {
+            **kustomization, "metadata": {"name": f"app-{i}", "finalizers": ["finalizers.fluxcd.io"]}}), range(1000)))
+    with Kubelet(stack.kube, authority.issue("kubelet")) as kubelet:
+        kubelet.run_controllers(stack)
+        stack.kustomize.start()
+        until(lambda: metric(stack.kustomize.metrics(), "controller_runtime_reconcile_total", result="success") >= 1000, 60, "all of them seen", 0.1)
+        times = [line[:19] for line in lines_of(Flux("many", stack.plane.admin, str(tmp_path)), "Reconciliation is suspended for this object")]
+    # A second may end in between: then each of the two has a hundred of its own.
+    assert len(times) == 109 or times[0] < times[-1] and 109 < len(times) <= 218
+
+
+def lines_of(flux, message):
+    return [line for line in flux("logs --kind=Kustomization").splitlines() if line.endswith(f" - {message} ")]

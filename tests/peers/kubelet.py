@@ -4,6 +4,7 @@ import json
 import time
 import urllib.parse
 
+from cluster.controllers import NAMESPACE
 from peers.http import Handler, Server
 
 NODE = "kubelet-peer"
@@ -11,8 +12,8 @@ NODE = "kubelet-peer"
 
 class Kubelet:
     """
-    A Node of a cluster that lives on 127.0.0.1. run() puts a Pod on it, whose log is a file that a process writes meanwhile; a line's time is its own "ts".
-    certificate: (certificate, key) to serve with. requests holds the paths that the API server asked for.
+    A Node of a cluster that lives on 127.0.0.1, until close(). run() puts a Pod on it, whose log is a file that a process writes meanwhile; a line's time is its
+    own "ts". certificate: (certificate, key) to serve with. requests holds the paths that the API server asked for.
     """
 
     def __init__(self, kube, certificate):
@@ -42,6 +43,17 @@ class Kubelet:
             "phase": "Running", "conditions": [{"type": "Ready", "status": "True"}], "containerStatuses": [{
                 "name": container, "ready": True, "restartCount": 0, "image": "none", "imageID": "none", "state": {"running": {}}}]}}, "application/merge-patch+json")
         self.logs[f"/containerLogs/{namespace}/{name}/{container}"] = log
+
+    def run_controllers(self, stack):
+        """A Pod for each controller of a stack."""
+        for name, controller in stack.controllers.items():
+            self.run(self.kube.get("Deployment", name, NAMESPACE), controller.process.log)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
 
     def close(self):
         for path in self.logs:
