@@ -227,7 +227,7 @@ static int run_steps(struct context *ctx, struct context *work, struct run *run,
         if (run_inputs(work, run, error) < 0)
                 return error_reason(error, REASON_BUILD_FAILED);
         run_server_version(work, run);
-        if (run_unchanged(run)) {
+        if (run_unchanged(work, run)) {
                 succeed_unchanged(run);
                 return 0;
         }

@@ -13,6 +13,8 @@ void run_client(struct run *run)
         const struct runtime *runtime = run->reconcile->runtime;
         const char *account = run->spec.service_account_name;
 
+        if (run->client)
+                return;
         if (!account || !*account)
                 account = runtime->flags->default_service_account;
         if (!account || !*account)

@@ -350,11 +350,28 @@ int64_t run_recheck_ms(const struct run *run)
         return intervals > RECHECK_MS ? intervals : RECHECK_MS;
 }
 
-bool run_unchanged(struct run *run)
+/* Asks about what no watch tells of, in as few requests as it takes. */
+static bool look(struct context *ctx, struct run *run)
+{
+        cleanup(error_release) struct error ignored = ERROR_NULL; /* what is not known now is asked about by the run */
+        struct apply_settings settings;
+        struct inventory inventory;
+
+        if (!drift_owner_unseen(kustomize.drift, run->namespace, run->name, clock_now_ms()))
+                return true;
+        inventory = inventory_decode(json_path(run->object, "status", "inventory", NULL), run->arena);
+        run_client(run);
+        settings = run_settings(run);
+        return apply_look(ctx, &settings, &inventory, &ignored) == 0;
+}
+
+bool run_unchanged(struct context *ctx, struct run *run)
 {
         size_t objects, seen;
         bool current;
 
+        if (kustomize.drift)
+                drift_unlist(kustomize.drift, run->namespace, run->name);
         if (!kustomize.drift || !condition_ready(run->object) || !same_text(run->status.last_applied_revision, run->revision) ||
             run->status.observed_generation != json_integer(json_path(run->object, "metadata", "generation", NULL), 0) ||
             object_force_requested(run->object))
@@ -366,6 +383,8 @@ bool run_unchanged(struct run *run)
         if ((run->status.inventory ? run->status.inventory->entries.count : 0) != objects)
                 return false; /* somebody changed the list of what is ours: it is written anew */
         run_report_watches(run);
+        if (!look(ctx, run))
+                return false;
         if (!drift_owner_quiet(kustomize.drift, run->namespace, run->name, run_recheck_ms(run), clock_now_ms(), &seen, &current))
                 return false;
         return seen == objects && (current || !run->spec.wait);

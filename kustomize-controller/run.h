@@ -134,8 +134,8 @@ int run_source(struct context *ctx, struct run *run, struct error *error);
 int run_dependencies(struct context *ctx, struct run *run, struct error *error);
 /* The values of spec.postBuild and the digest of all inputs of the build. What cannot be read fails the build, if an object needs it. */
 int run_inputs(struct context *ctx, struct run *run, struct error *error);
-/* The same inputs as at the last successful run, and the watches say that nothing moved since. */
-bool run_unchanged(struct run *run);
+/* The same inputs as at the last successful run, and the watches (or lists, where there are none) say that nothing moved since. */
+bool run_unchanged(struct context *ctx, struct run *run);
 /* Tells the drift table how its watches on this Kustomization's kinds are doing; before it is asked. */
 void run_report_watches(struct run *run);
 /* The age at which a verified object is asked about again although nothing was seen. */
@@ -143,7 +143,7 @@ int64_t run_recheck_ms(const struct run *run);
 
 /* ---- kustomization_apply.c: what is done to the cluster ---- */
 
-/* Sets run->client: who applies. */
+/* Sets run->client, once: who applies. */
 void run_client(struct run *run);
 struct apply_settings run_settings(struct run *run);
 int run_apply(struct context *ctx, struct run *run, struct error *error);

@@ -274,6 +274,17 @@ static int apply_stage(struct apply_run *run, struct staged *stage, size_t count
         return stage[0].stage < 2 ? await_stage(run->context, settings, changes, before, arena, error) : 0;
 }
 
+static int look(struct apply_run *run, const struct apply_item *items, size_t count, struct arena *arena, struct error *error)
+{
+        struct inventory ids = { .items = arena_array(arena, count, sizeof(*ids.items)) };
+
+        while (ids.count < count) {
+                ids.items[ids.count] = items[ids.count].id;
+                ids.count++;
+        }
+        return apply_look(run->context, run->settings, &ids, error);
+}
+
 static int apply_staged(struct apply_run *run, struct staged *staged, size_t count, struct arena *arena,
                         struct apply_changes *changes, struct error *error)
 {
@@ -312,7 +323,9 @@ int apply_objects(struct context *context, const struct apply_settings *settings
         }
         if (count)
                 qsort(staged, count, sizeof(*staged), compare_staged);
-        r = apply_staged(&run, staged, count, arena, changes, error);
+        r = look(&run, items, count, arena, error);
+        if (r == 0)
+                r = apply_staged(&run, staged, count, arena, changes, error);
         for (i = 0; i < count; i++)
                 apply_item_release(&items[i]);
         apply_rules_free(&rules);

@@ -99,6 +99,16 @@ struct apply_changes {
 #define APPLY_CHANGES_NULL ((struct apply_changes){ NULL, 0 })
 
 /*
+ * Of what was verified before and is not watched now, asks how it is: one list of metadata by the owner's labels for each kind and namespace, in place of a
+ * request or two for each object. What cannot be listed is asked about one by one later. apply_objects does this itself; a run that would rather know
+ * whether it has anything to do asks first.
+ *
+ *  0, or -1 if the context ended.
+ */
+int apply_look(struct context *context, const struct apply_settings *settings, const struct inventory *objects,
+               struct error *error);
+
+/*
  * The changes made so far are in *changes also on failure (it begins empty), and so is what has to be in the inventory then: old and applied. A write that
  * was sent and not answered counts as APPLY_UNCHANGED: nobody knows, and what may be there must not be forgotten.
  *

@@ -439,8 +439,11 @@ static int try_as_watched(struct apply_item *item, const struct drift_live *live
                 return skip(item);
         if (item->run->rules || item->run->settings->migrate_api_version)
                 return try_by_asking(item, true, error);
-        /* What others hold of something that was accepted before is taken over after it is put right: the sooner that is, the better. */
-        if (live->digest.foreign && !live->digest.merge && !live->verified)
+        /*
+         * What others hold of something that was accepted before is taken over after it is put right: the sooner that is, the better. And where only the
+         * server changed, or it is long ago, there is probably nothing to write.
+         */
+        if (!live->verified && (live->same || (live->digest.foreign && !live->digest.merge)))
                 return try_by_asking(item, true, error);
         /* What was accepted before need not be tried again; a HorizontalPodAutoscaler's own defaults change with every apply. */
         if (!live->verified || is_kind(item, "autoscaling", "HorizontalPodAutoscaler")) {

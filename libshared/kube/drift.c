@@ -114,7 +114,7 @@ enum drift_verdict drift_check(struct drift_table *table, const struct drift_key
         entry = drift_entry_find(table, key);
         if (entry && entry->owner)
                 entry->run = entry->owner->run;
-        if (entry && entry->owner && drift_place_live(entry->place, now_ms) && (entry->seen || entry->verified)) {
+        if (entry && entry->owner && drift_fresh(entry, now_ms) && (entry->seen || entry->verified)) {
                 bool same = entry->verified && !entry->replaced && !memcmp(entry->wanted, wanted, DRIFT_HASH);
                 bool newer = drift_moved(entry);
 
@@ -122,6 +122,7 @@ enum drift_verdict drift_check(struct drift_table *table, const struct drift_key
                 live.exists = !(entry->gone && newer);
                 live.digest = newer || !entry->verified ? entry->live : entry->at;
                 memcpy(live.uid, entry->uid, sizeof(live.uid));
+                live.same = same;
                 live.verified = same && !renewal(table, entry, now_ms) && !due(entry, recheck_ms, now_ms);
                 if (live.verified && drift_as_verified(entry))
                         verdict = DRIFT_NONE;
@@ -171,7 +172,7 @@ static bool is_current(const struct drift_entry *entry, int64_t now_ms)
 
         if (drift_moved(entry))
                 latest = entry->live.resource_version;
-        return entry->current && !entry->gone && drift_place_live(entry->place, now_ms) && entry->current >= latest;
+        return entry->current && !entry->gone && drift_fresh(entry, now_ms) && entry->current >= latest;
 }
 
 bool drift_is_current(struct drift_table *table, const struct drift_key *key, int64_t now_ms)
@@ -200,7 +201,7 @@ bool drift_owner_quiet(struct drift_table *table, const char *owner_namespace, c
                 if (!entry->verified)
                         continue;
                 count++;
-                quiet = drift_place_live(entry->place, now_ms) && !entry->replaced && !due(entry, recheck_ms, now_ms) &&
+                quiet = drift_fresh(entry, now_ms) && !entry->replaced && !due(entry, recheck_ms, now_ms) &&
                         drift_as_verified(entry) && !renewal(table, entry, now_ms);
                 current = current && is_current(entry, now_ms);
         }

@@ -69,6 +69,20 @@ void drift_watch_synced(struct drift_table *table, const struct kube_resource *r
 void drift_watch_heard(struct drift_table *table, const struct kube_resource *resource, int64_t now_ms);
 bool drift_watch_live(struct drift_table *table, const struct kube_resource *resource, int64_t now_ms);
 
+/* ---- fed by a run, where there is no watch ---- */
+
+/*
+ * What a list of the owner's objects shows of one of them counts for this run, for DRIFT_LISTED_MS, as what a live watch would show: `object` as for drift_update, empty:
+ * it was not in the list. Only of what is verified; wakes nobody.
+ */
+#define DRIFT_LISTED_MS 10000
+void drift_listed(struct drift_table *table, const struct drift_key *key, struct view object, int64_t now_ms);
+/* A new run of the owner: former lists count no more. */
+void drift_unlist(struct drift_table *table, const char *owner_namespace, const char *owner_name);
+/* It was verified, and neither a watch nor a list tells how it is now. The same of any object of an owner. */
+bool drift_unseen(struct drift_table *table, const struct drift_key *key, int64_t now_ms);
+bool drift_owner_unseen(struct drift_table *table, const char *owner_namespace, const char *owner_name, int64_t now_ms);
+
 /* ---- asked by a run ---- */
 
 /*
@@ -101,7 +115,8 @@ struct drift_digest {
 struct drift_live {
         bool known; /* the rest counts */
         bool exists;
-        bool verified; /* the same was wanted when it was last verified */
+        bool same;     /* the same was wanted when it was last verified */
+        bool verified; /* and that counts still */
         struct drift_digest digest;
         char uid[40];
 };
@@ -130,10 +145,10 @@ void drift_verified(struct drift_table *table, const struct drift_key *key, cons
                     const uint8_t wanted[DRIFT_HASH], struct view answer, bool current, int64_t now_ms);
 /* Was seen Current with that resourceVersion. */
 void drift_current(struct drift_table *table, const struct drift_key *key, const char *resource_version);
-/* A live watch says that nothing moved since it was seen Current. */
+/* A live watch or a list says that nothing moved since it was seen Current. */
 bool drift_is_current(struct drift_table *table, const struct drift_key *key, int64_t now_ms);
 /*
- * Is everything that this owner had verified as it was: under a live watch, unmoved, and verified less than recheck_ms ago? *ret_count is the number of
+ * Is everything that this owner had verified as it was: under a live watch or just listed, unmoved, and verified less than recheck_ms ago? *ret_count is the number of
  * its objects; *ret_current: all of them are drift_is_current. A run whose inputs did not change has nothing to do then.
  */
 bool drift_owner_quiet(struct drift_table *table, const char *owner_namespace, const char *owner_name, int64_t recheck_ms,

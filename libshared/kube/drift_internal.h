@@ -52,10 +52,12 @@ struct drift_entry {
         struct drift_digest at, live; /* when it was verified, and as the watch saw it last */
         uint64_t current;             /* resourceVersion at which it was Current */
         int64_t verified_ms;
+        int64_t listed_ms; /* when a list, and no watch, told of it last; 0: never */
         uint64_t epoch;
         uint32_t run; /* of the owner, that last asked about it or verified it */
         char uid[40];
         bool verified, seen, gone, replaced; /* seen: `live` is set; replaced: another uid than the verified one */
+        bool by_list;                        /* seen by a list only: a watch that begins has not shown it yet */
 };
 
 struct drift_table {
@@ -103,6 +105,8 @@ void drift_report_free(struct drift_owned_report **report);
 bool drift_moved(const struct drift_entry *entry);
 /* Somebody has touched what the owner applied: worth waking it for. What merely may have changed waits for its next run. */
 bool drift_touched(const struct drift_entry *entry);
+/* What is known of it is of now: by a live watch, or by a list of this moment. */
+bool drift_fresh(const struct drift_entry *entry, int64_t now_ms);
 /* As verified; what moved without touching anything of ours becomes the verified state. */
 bool drift_as_verified(struct drift_entry *entry);
 

@@ -131,6 +131,7 @@ static void see(const struct drift_table *table, struct drift_entry *entry, stru
                 drift_cut(uid, entry->uid, sizeof(entry->uid));
         entry->seen = true;
         entry->gone = false;
+        entry->by_list = false;
 }
 
 static void see_gone(struct drift_entry *entry, struct view object)
@@ -143,6 +144,7 @@ static void see_gone(struct drift_entry *entry, struct view object)
                 entry->live.resource_version = entry->at.resource_version + 1;
         entry->seen = true;
         entry->gone = true;
+        entry->by_list = false;
 }
 
 void drift_update(struct drift_table *table, const struct drift_key *key, enum drift_event event, struct view object)
@@ -175,6 +177,66 @@ void drift_update(struct drift_table *table, const struct drift_key *key, enum d
         drift_report_send(table, report);
 }
 
+void drift_listed(struct drift_table *table, const struct drift_key *key, struct view object, int64_t now_ms)
+{
+        struct drift_entry *entry;
+
+        pthread_mutex_lock(&table->lock);
+        entry = drift_entry_find(table, key);
+        if (entry && entry->owner && entry->verified && !drift_place_live(entry->place, now_ms)) {
+                if (object.length)
+                        see(table, entry, object);
+                else
+                        see_gone(entry, object);
+                entry->by_list = true;
+                entry->listed_ms = now_ms;
+        }
+        pthread_mutex_unlock(&table->lock);
+}
+
+bool drift_fresh(const struct drift_entry *entry, int64_t now_ms)
+{
+        return drift_place_live(entry->place, now_ms) || (entry->listed_ms && now_ms - entry->listed_ms < DRIFT_LISTED_MS);
+}
+
+void drift_unlist(struct drift_table *table, const char *owner_namespace, const char *owner_name)
+{
+        const struct drift_owner *owner;
+        struct drift_entry *entry;
+
+        pthread_mutex_lock(&table->lock);
+        owner = drift_owner_find(table, owner_namespace, owner_name);
+        for (entry = owner ? owner->entries : NULL; entry; entry = entry->following)
+                entry->listed_ms = 0;
+        pthread_mutex_unlock(&table->lock);
+}
+
+bool drift_unseen(struct drift_table *table, const struct drift_key *key, int64_t now_ms)
+{
+        const struct drift_entry *entry;
+        bool unseen;
+
+        pthread_mutex_lock(&table->lock);
+        entry = drift_entry_find(table, key);
+        unseen = entry && entry->verified && !drift_fresh(entry, now_ms);
+        pthread_mutex_unlock(&table->lock);
+        return unseen;
+}
+
+bool drift_owner_unseen(struct drift_table *table, const char *owner_namespace, const char *owner_name, int64_t now_ms)
+{
+        const struct drift_entry *entry;
+        const struct drift_owner *owner;
+        bool unseen = false;
+
+        pthread_mutex_lock(&table->lock);
+        owner = drift_owner_find(table, owner_namespace, owner_name);
+        for (entry = owner ? owner->entries : NULL; entry && !unseen; entry = entry->following)
+                unseen = entry->verified && !drift_fresh(entry, now_ms);
+        pthread_mutex_unlock(&table->lock);
+        return unseen;
+}
+
 /*
  * A watch that begins tells what is there, not what is gone: what it did not show by the time it is synced has to be asked about. With the lock held.
  */
@@ -188,7 +250,7 @@ static void forget_unseen(struct drift_table *table, const struct drift_place *p
                         if (entry->place != place)
                                 continue;
                         if (synced)
-                                entry->verified = entry->verified && entry->seen;
+                                entry->verified = entry->verified && entry->seen && !entry->by_list;
                         else
                                 entry->seen = false;
                 }

@@ -100,6 +100,8 @@ static int serve(const struct kube_request *request, const char *body, struct js
         switch (request->verb) {
         case KUBE_APPLY:
                 return serve_apply(request, body, path, ret_json, error);
+        case KUBE_LIST:
+                return fake_error(error, 403, "Forbidden", "nothing may be listed");
         case KUBE_PATCH_JSON:
                 json_set(json_get(json_get(cluster.objects, path), "metadata"), "managedFields", json_of(OWN_ENTRY));
                 *ret_json = json_new_object();
@@ -282,8 +284,25 @@ static void known_object_that_is_the_same_is_not_written(void **state)
         run_one(&settings, MAP("a", "", "{\"a\":\"b\"}"), false);
         before = arena_string(arena, json_string(JSON_PATH(stored("a"), "metadata", "resourceVersion"), ""));
         assert_string_equal(run_one(&settings, MAP("a", "", "{\"a\":\"b\"}"), true),
-                            "GET configmaps/ns/a\nAPPLY configmaps/ns/a dry\n-> ConfigMap/ns/a unchanged");
+                            "LIST configmaps/ns\nGET configmaps/ns/a\nAPPLY configmaps/ns/a dry\n-> ConfigMap/ns/a unchanged");
         assert_string_equal(json_string(JSON_PATH(stored("a"), "metadata", "resourceVersion"), ""), before);
+}
+
+/* Nobody touched the object, but what the server makes of it may be something else now: it is asked, and nothing is written. */
+static void what_the_server_may_see_otherwise_is_tried(void **state)
+{
+        struct apply_settings settings = settings_with_table();
+        const char *const object = MAP("a", "", "{\"a\":\"b\"}");
+
+        (void)state;
+        run_one(&settings, object, false);
+        watch_shows("a");
+        drift_watch_synced(table, &fake_resources[0], true);
+        assert_string_equal(run_one(&settings, object, true), "-> ConfigMap/ns/a unchanged");
+        drift_epoch(table, NULL, 1);
+        assert_string_equal(run_one(&settings, object, true),
+                            "GET configmaps/ns/a\nAPPLY configmaps/ns/a dry\n-> ConfigMap/ns/a unchanged");
+        assert_string_equal(run_one(&settings, object, true), "-> ConfigMap/ns/a unchanged");
 }
 
 static void watched_object_costs_what_changed(void **state)
@@ -658,6 +677,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(new_object_costs_two_requests, setup, teardown),
                 cmocka_unit_test_setup_teardown(known_object_that_is_the_same_is_not_written, setup, teardown),
                 cmocka_unit_test_setup_teardown(watched_object_costs_what_changed, setup, teardown),
+                cmocka_unit_test_setup_teardown(what_the_server_may_see_otherwise_is_tried, setup, teardown),
                 cmocka_unit_test_setup_teardown(invalid_object_stops_its_stage_with_every_error, setup, teardown),
                 cmocka_unit_test_setup_teardown(unknown_kind_and_missing_namespace, setup, teardown),
                 cmocka_unit_test_teardown(people_steer_by_annotations, teardown),
