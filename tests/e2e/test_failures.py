@@ -49,9 +49,20 @@ def test_namespace_that_is_not_there(space):
 
 
 def test_fields_that_nobody_knows(space):
-    """A field that the schema does not have goes by, as it does with Flux: in a manifest and in a kustomization.yaml."""
+    """A field that the schema does not have goes by, as it does with Flux: in a manifest and in a kustomization.yaml. But it is said which, in the event and the log."""
     space.deploy({"kustomization.yaml": HEAD + "resources: [a.yaml]\nfoo: bar\n", "a.yaml": CONFIG.format("a") + "foo: bar\n"}, targetNamespace=space.name)
     assert space.get("ConfigMap", "a")["data"] == {"a": "b"}
+    said = f"ConfigMap/{space.name}/a fields left out, not declared in schema: .foo"
+    assert space.wait_event("Kustomization", "Progressing", said)["type"] == "Warning"
+    assert [r["level"] for r in space.stack.kustomize.log() if r["msg"] == said] == ["info"]
+
+
+def test_warnings_of_the_server(space):
+    """What the API server has to say about a request is in the log, once however often it says it."""
+    endpoints = "apiVersion: v1\nkind: Endpoints\nmetadata:\n  name: {}\n"
+    space.deploy({"a.yaml": endpoints.format("a"), "b.yaml": endpoints.format("b")}, targetNamespace=space.name)
+    said = [r for r in space.stack.kustomize.log() if "Endpoints is deprecated" in r["msg"]]
+    assert [r["level"] for r in said] == ["info"], said
 
 
 def test_broken_commit_leaves_the_last_good_state(space):

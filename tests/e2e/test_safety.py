@@ -123,3 +123,145 @@ def test_deleted_object_that_cannot_be_decoded(own_stack, space_in):
     space.spec("Kustomization", "odd", deletionPolicy="Orphan")
     space.gone("Kustomization", "odd")
     assert space.get("ConfigMap", "odd") is not None
+
+
+# -- what is asked of the API server
+
+SERVICE = "apiVersion: v1\nkind: Service\nmetadata:\n  name: {}\nspec:\n  selector: {{app: x}}\n  ports: [{{port: {}}}]\n"
+
+
+def requests(stack):
+    """How many requests the API server has answered, by resource and verb; a dry run is "DRY"."""
+    counts = {}
+    for name, labels, value in stack.kube.metrics():
+        if name == "apiserver_request_total":
+            key = labels["resource"], "DRY" if labels.get("dry_run") else labels["verb"]
+            counts[key] = counts.get(key, 0) + int(value)
+    return counts
+
+
+def asked(before, after, *resources):
+    """What was asked about these resources in between."""
+    return {key: count - before.get(key, 0) for key, count in after.items() if key[0] in resources and count > before.get(key, 0)}
+
+
+def without_admin(stack, *rules):
+    """The kustomize-controller has the rights of its own kinds and these, and no more."""
+    for b in stack.kube.list("ClusterRoleBinding"):
+        if b["roleRef"]["name"] == "cluster-admin" and any(s.get("name") == "kustomize-controller" for s in b.get("subjects") or []):
+            stack.kube.delete("ClusterRoleBinding", b["metadata"]["name"])
+    rbac = {"apiVersion": "rbac.authorization.k8s.io/v1", "metadata": {"name": "limited"}}
+    stack.kube.apply([{**rbac, "kind": "ClusterRole", "rules": list(rules)},
+                      {**rbac, "kind": "ClusterRoleBinding", "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "limited"},
+                       "subjects": [{"kind": "ServiceAccount", "name": "kustomize-controller", "namespace": "flux-system"}]}])
+
+
+def test_kinds_that_may_not_be_watched(own_stack, space_in):
+    """Without the right to watch, one list of metadata for each kind and namespace tells what changed; and the log says so once."""
+    stack = own_stack(start=False)
+    without_admin(stack, {"apiGroups": ["*"], "resources": ["*"], "verbs": ["get", "list", "create", "patch", "update", "delete"]})
+    stack.start()
+    space = space_in(stack)
+    space.deploy({f"{i}.yaml": SERVICE.format(f"s{i}", 80 + i) for i in range(5)}, targetNamespace=space.name)
+
+    def reconcile():
+        before = requests(stack)
+        space.ready("Kustomization", handled=space.reconcile("Kustomization"))
+        return asked(before, requests(stack), "services")
+    assert reconcile() == {("services", "LIST"): 1}
+    space.patch("Service", "s1", {"spec": {"selector": {"app": "edited"}}}, manager="kubectl-edit")
+    space.kube.delete("Service", "s2", space.name)
+    reconcile()
+    assert space.get("Service", "s1")["spec"]["selector"] == {"app": "x"} and space.get("Service", "s2") is not None
+    assert reconcile() == {("services", "LIST"): 1}
+    failures = [(r["kind"], r["level"]) for r in stack.kustomize.log() if r["msg"].startswith("Failed to watch")]
+    for kind in ("Service", "ValidatingWebhookConfiguration", "MutatingWebhookConfiguration", "CustomResourceDefinition"):
+        assert failures.count((kind, "error")) == 1, failures
+
+
+CRD = """\
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata:
+  name: widgets.{group}
+spec:
+  group: {group}
+  scope: Namespaced
+  names: {{kind: Widget, plural: widgets}}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema: {{openAPIV3Schema: {{type: object, properties: {{spec: {{type: object, properties: {{size: {{type: integer}}, color: {{type: string}}}}}}}}}}}}
+"""
+DEPLOYMENT = ("apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web\nspec:\n  replicas: 0\n  selector:\n    matchLabels: {app: web}\n  template:\n    metadata:\n"
+              "      labels: {app: web}\n    spec:\n      containers:\n      - {name: web, image: web}\n")
+INGRESS = "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata:\n  name: i\nspec:\n  defaultBackend: {service: {name: s0, port: {number: 80}}}\n"
+KINDS = ("services", "deployments", "ingresses", "configmaps", "secrets", "serviceaccounts", "widgets")
+
+
+def test_only_what_changed_is_asked_about(own_stack, space_in):
+    """
+    Four objects are touched in the four ways that there are, another one gets a hundred statuses: exactly the four are put right. Then the server itself changes,
+    by a webhook and by a CRD: each object that this concerns is verified once, and nothing is written.
+    """
+    stack = own_stack()
+    space = space_in(stack)
+    group = f"{space.name.rpartition('-')[2]}.example.com"
+    space.kube.apply(CRD.format(group=group))
+    until(lambda: space.kube.call("GET", f"/apis/{group}/v1/widgets")[0] == 200, 20, "the kind served")
+    space.kube.discover()
+    files = {"web.yaml": DEPLOYMENT, "s.yaml": SERVICE.format("s0", 80), "i.yaml": INGRESS, "a.yaml": config("a"), "b.yaml": config("b"),
+             "k.yaml": "apiVersion: v1\nkind: Secret\nmetadata:\n  name: k\nstringData:\n  x: y\n", "sa.yaml": "apiVersion: v1\nkind: ServiceAccount\nmetadata:\n  name: sa\n",
+             "w.yaml": f"apiVersion: {group}/v1\nkind: Widget\nmetadata:\n  name: w\nspec:\n  size: 1\n"}
+    space.deploy(files, targetNamespace=space.name)
+
+    def reconcile():
+        before = requests(stack)
+        space.ready("Kustomization", handled=space.reconcile("Kustomization"))
+        return asked(before, requests(stack), *KINDS)
+
+    def rests():
+        """Nothing is asked about objects: the watches tell."""
+        return reconcile() == {}
+    until(rests, 20, "all as verified, by the watches", 0.2)
+
+    names = (("Deployment", "web"), ("ConfigMap", "a"), ("ConfigMap", "b"), ("Ingress", "i"), ("ServiceAccount", "sa"), ("Widget", "w"))
+    versions = {name: space.get(*name)["metadata"]["resourceVersion"] for name in names}
+    service = space.get("Service", "s0")["metadata"]["uid"]
+    for i in range(100):
+        space.patch("Ingress", "i", {"status": {"loadBalancer": {"ingress": [{"ip": f"10.0.0.{i + 1}"}]}}}, manager="other", subresource="status")
+    before = requests(stack)
+    space.patch("Deployment", "web", {"spec": {"replicas": 3}}, manager="kubectl-scale")
+    space.patch("ConfigMap", "a", {"data": {"k": "edited"}}, manager="kubectl-edit")
+    space.patch("Secret", "k", {"metadata": {"labels": {"kustomize.toolkit.fluxcd.io/name": None}}}, manager="kubectl-label")
+    space.kube.delete("Service", "s0", space.name)
+    until(lambda: (o := space.get("Service", "s0")) and o["metadata"]["uid"] != service and space.get("Deployment", "web")["spec"]["replicas"] == 0
+          and space.get("ConfigMap", "a")["data"] == {"k": "1"} and "kustomize.toolkit.fluxcd.io/name" in space.get("Secret", "k")["metadata"]["labels"], 15, "all put right", 0.2)
+    until(rests, 20, "all as verified again", 0.2)
+    seen = asked(before, requests(stack), *KINDS)
+    assert not [key for key in seen if key[0] in ("ingresses", "serviceaccounts", "widgets")], seen
+    for untouched in (("ConfigMap", "b"), ("ServiceAccount", "sa"), ("Widget", "w")):
+        assert space.get(*untouched)["metadata"]["resourceVersion"] == versions[untouched]
+
+    # A webhook that concerns none of it: nobody knows that without asking.
+    versions = {name: space.get(*name)["metadata"]["resourceVersion"] for name in names}
+    space.kube.apply([{"apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration", "metadata": {"name": space.name}, "webhooks": [
+        {"name": "none.example.com", "clientConfig": {"url": "https://127.0.0.1:1/"}, "sideEffects": "None", "admissionReviewVersions": ["v1"],
+         "rules": [{"apiGroups": ["none.example.com"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["nothings"]}]}]}])
+    before = requests(stack)
+    until(lambda: asked(before, requests(stack), "widgets").get(("widgets", "DRY")) or (reconcile() and False), 20, "a verification", 0.2)
+    until(rests, 20, "all as verified by the new server", 0.2)
+    seen = asked(before, requests(stack), *KINDS)
+    dry = {key[0]: count for key, count in seen.items() if key[1] == "DRY"}
+    assert dry == {"services": 1, "deployments": 1, "ingresses": 1, "configmaps": 2, "secrets": 1, "serviceaccounts": 1, "widgets": 1}, seen
+    assert not [key for key in seen if key[1] in ("APPLY", "PATCH")], seen
+    assert versions == {name: space.get(*name)["metadata"]["resourceVersion"] for name in names}
+
+    # A new schema of one kind: its objects alone.
+    before = requests(stack)
+    space.kube.apply(CRD.format(group=group).replace("color:", "colour:"))
+    until(lambda: asked(before, requests(stack), "widgets").get(("widgets", "DRY")) or (reconcile() and False), 20, "a verification", 0.2)
+    until(rests, 20, "all as verified by the new schema", 0.2)
+    seen = asked(before, requests(stack), *KINDS)
+    assert {key[0]: count for key, count in seen.items() if key[1] == "DRY"} == {"widgets": 1}, seen
