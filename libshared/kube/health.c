@@ -13,6 +13,7 @@
 #define PAUSE_FIRST_MS 100
 #define PAUSE_LAST_MS  5000
 #define LASTING_MS     1000
+#define SETTLE_MS      30
 #define MESSAGE_LIMIT  512
 
 struct pending {
@@ -311,7 +312,7 @@ static struct tally count_up(const struct wait *wait)
         return tally;
 }
 
-/* Until something of the owner moves, or for a while that grows. */
+/* Until something of the owner moves, or for a while that grows; what moves several times at once is looked at once. */
 static int pause_for(const struct wait *wait, uint64_t *sequence, int64_t *pause_ms, int64_t until, struct error *error)
 {
         const struct health_settings *settings = wait->settings;
@@ -323,7 +324,10 @@ static int pause_for(const struct wait *wait, uint64_t *sequence, int64_t *pause
                 return context_check(wait->context, error);
         if (!settings->drift)
                 return context_sleep(wait->context, length, error);
-        drift_wait(wait->context, settings->drift, settings->owner_namespace, settings->owner_name, sequence, length);
+        if (drift_wait(wait->context, settings->drift, settings->owner_namespace, settings->owner_name, sequence, length)) {
+                TRY(context_sleep(wait->context, left < SETTLE_MS ? left : SETTLE_MS, error));
+                drift_wait(wait->context, settings->drift, settings->owner_namespace, settings->owner_name, sequence, 0);
+        }
         return context_check(wait->context, error);
 }
 
