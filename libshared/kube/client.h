@@ -91,8 +91,9 @@ struct kube_request {
         struct view body;          /* JSON */
         const char *field_manager; /* of writes; NULL: the component */
         bool dry_run;
-        bool force;                   /* APPLY only */
-        const char *field_validation; /* Ignore, Warn, Strict; NULL: the server's default */
+        bool force; /* APPLY only */
+        /* Ignore, Warn or Strict. NULL is Ignore: to read strictly what was made here is a fifth of what a write costs the server. */
+        const char *field_validation;
         /* LIST and WATCH */
         const char *label_selector;
         const char *field_selector;

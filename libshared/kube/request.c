@@ -137,7 +137,7 @@ static void add_write_query(struct query *query, const struct kube_client *clien
         add_query(query, "fieldManager", given(request->field_manager) ? request->field_manager : client->server->component);
         add_query(query, "dryRun", request->dry_run ? "All" : NULL);
         add_query(query, "force", request->force ? "true" : NULL);
-        add_query(query, "fieldValidation", request->field_validation);
+        add_query(query, "fieldValidation", given(request->field_validation) ? request->field_validation : "Ignore");
 }
 
 static void make_delete_options(const struct kube_request *request, struct buffer *body)

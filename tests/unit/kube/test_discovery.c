@@ -186,9 +186,10 @@ static void a_renamed_plural_is_found_on_the_way(void **state)
         api.plural = "newer";
         buffer_clear(&f.script.log);
         assert_int_equal(kube_call(&f.ctx, f.client, &request, NULL, &f.err), 0);
-        assert_string_equal(f.script.log.data, "PATCH /apis/x.io/v1/namespaces/ns/news/n?fieldManager=test-controller {}\n"
-                                               "GET /apis/x.io/v1 \n"
-                                               "PATCH /apis/x.io/v1/namespaces/ns/newer/n?fieldManager=test-controller {}\n");
+        assert_string_equal(f.script.log.data,
+                            "PATCH /apis/x.io/v1/namespaces/ns/news/n?fieldManager=test-controller&fieldValidation=Ignore {}\n"
+                            "GET /apis/x.io/v1 \n"
+                            "PATCH /apis/x.io/v1/namespaces/ns/newer/n?fieldManager=test-controller&fieldValidation=Ignore {}\n");
         assert_int_equal(kube_resource_find(&f.ctx, f.client, "x.io", "v1", "New", &resource, &f.err), 0);
         assert_string_equal(resource->plural, "newer");
 }
