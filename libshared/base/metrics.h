@@ -30,7 +30,7 @@ enum metric_type {
 struct metric *metric_new(enum metric_type type, const char *name, const char *help, const char *const *labels, size_t label_count,
                           const double *buckets, size_t bucket_count);
 
-/* One value per label, in the order of the names; copied. NULL stands for "". */
+/* One value per label, in the order of the names; copied. NULL stands for "". Adding 0 makes the series appear, also that of a histogram. */
 void metric_add(struct metric *metric, double amount, const char *const *values); /* counter, gauge */
 void metric_set(struct metric *metric, double value, const char *const *values);  /* gauge, or a counter that is kept elsewhere */
 void metric_observe(struct metric *metric, double value, const char *const *values); /* histogram */

@@ -152,6 +152,8 @@ void program_metrics_register(struct program_state *state)
                 metric_add(metrics.terminal, 0, METRIC_VALUES(name));
                 metric_add(metrics.panics, 0, METRIC_VALUES(name));
                 metric_add(metrics.timeouts, 0, METRIC_VALUES(name));
+                metric_add(metrics.waited, 0, METRIC_VALUES(name, name));
+                metric_add(metrics.worked, 0, METRIC_VALUES(name, name));
         }
         metrics_collect(collect, state);
 }

@@ -62,7 +62,7 @@ void queue_done(struct queue *queue, const struct queue_item *item);
 
 void queue_shut_down(struct queue *queue);
 
-/* For metrics. Depth counts ready items. `each` is called once per priority that has ready items. */
+/* For metrics. Depth counts ready items. `each` is called once per priority that there ever was, also with 0. */
 struct queue_counts {
         uint64_t adds, retries;
         size_t ready, waiting, running;
