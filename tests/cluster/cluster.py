@@ -47,6 +47,11 @@ def flux_tool(name):
     return os.path.join(folder, name)
 
 
+def promtool():
+    """The path of Prometheus' promtool."""
+    return os.path.join(subprocess.run([f"{HERE}/build-promtool"], check=True, stdout=subprocess.PIPE, text=True).stdout.strip(), "promtool")
+
+
 def http_get(port, path, token=None, https=True):
     """(status, body) of one GET on loopback; (0, b"") while nobody answers."""
     try:
