@@ -190,16 +190,21 @@ struct view arena_view(struct arena *arena, struct view text)
 
 char *arena_printf(struct arena *arena, const char *format, ...)
 {
+        /* Mostly there is room where the piece will lie: then it is printed once. */
+        struct chunk *chunk = arena->chunks;
+        size_t room = chunk ? chunk->size - chunk->used : 0;
+        char *place = chunk ? chunk->data + chunk->used : NULL, *text;
         va_list arguments;
-        char *text;
         int length;
 
         va_start(arguments, format);
-        length = vsnprintf(NULL, 0, format, arguments);
+        length = vsnprintf(place, room, format, arguments);
         va_end(arguments);
         if (length < 0)
                 memory_exhausted();
         text = take(arena, (size_t)length + 1);
+        if (text == place && (size_t)length < room)
+                return text;
         va_start(arguments, format);
         vsnprintf(text, (size_t)length + 1, format, arguments);
         va_end(arguments);

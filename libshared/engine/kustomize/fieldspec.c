@@ -175,13 +175,21 @@ static struct name_reference *find_reference(struct reference_list *list, const 
         return NULL;
 }
 
+static bool before(const struct gvk *a, int rank_a, const struct gvk *b, int rank_b)
+{
+        return rank_a != rank_b ? rank_a < rank_b : gvk_legacy_compare(a, b) < 0;
+}
+
 static void sort_references(struct reference_list *list)
 {
+        for (size_t i = 0; i < list->count; i++)
+                list->items[i].rank = kind_legacy_rank(list->items[i].referral.kind);
         for (size_t i = 1; i < list->count; i++) {
                 struct name_reference reference = list->items[i];
                 size_t at = i;
 
-                while (at > 0 && gvk_legacy_compare(&reference.referral, &list->items[at - 1].referral) < 0) {
+                while (at > 0 &&
+                       before(&reference.referral, reference.rank, &list->items[at - 1].referral, list->items[at - 1].rank)) {
                         list->items[at] = list->items[at - 1];
                         at--;
                 }
@@ -191,11 +199,13 @@ static void sort_references(struct reference_list *list)
 
 static void sort_specs(struct spec_list *list)
 {
+        for (size_t i = 0; i < list->count; i++)
+                list->items[i].rank = kind_legacy_rank(list->items[i].gvk.kind);
         for (size_t i = 1; i < list->count; i++) {
                 struct field_spec spec = list->items[i];
                 size_t at = i;
 
-                while (at > 0 && gvk_legacy_compare(&spec.gvk, &list->items[at - 1].gvk) < 0) {
+                while (at > 0 && before(&spec.gvk, spec.rank, &list->items[at - 1].gvk, list->items[at - 1].rank)) {
                         list->items[at] = list->items[at - 1];
                         at--;
                 }

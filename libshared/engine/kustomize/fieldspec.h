@@ -9,6 +9,7 @@ struct field_spec {
         struct gvk gvk; /* empty parts match anything */
         struct view path;
         bool create;
+        int rank;              /* of the kind, once it is sorted */
         struct view *segments; /* the path, split; filled on first use */
         size_t segment_count;
 };
@@ -21,6 +22,7 @@ struct spec_list {
 
 struct name_reference {
         struct gvk referral;
+        int rank; /* as that of a field spec */
         struct spec_list referrers;
 };
 
@@ -64,7 +66,8 @@ int spec_list_merge(struct build *build, struct spec_list *list, const struct sp
 /* From nodes in the canonical form of kustomization.h. */
 struct spec_list spec_list_decode(struct build *build, const struct node *list);
 
-/* 1 in the legacy order of kinds if a comes after b, -1 if before, 0 if they have the same rank. */
+/* The legacy order: by the kind's rank, and for two of the same rank 1 if a comes after b, -1 if before. */
+int kind_legacy_rank(struct view kind);
 int gvk_legacy_compare(const struct gvk *a, const struct gvk *b);
 
 /* Path pieces between slashes, `\/` unescaped, empty leading piece dropped. */

@@ -186,6 +186,16 @@ static const char *template_path(struct view kind)
         return view_is(kind, "CronJob") ? "spec/jobTemplate/spec/template" : "spec/template";
 }
 
+static const char *join(struct build *build, struct view start, struct view middle, struct view end)
+{
+        char *text = arena_allocate(build->arena, start.length + middle.length + end.length + 1);
+
+        memcpy(text, start.data, start.length);
+        memcpy(text + start.length, middle.data, middle.length);
+        memcpy(text + start.length + middle.length, end.data, end.length);
+        return text;
+}
+
 static void add_path(struct build *build, struct spec_list *list, const struct gvk *gvk, const char *path, bool create)
 {
         struct field_spec spec = { .gvk = *gvk, .create = create };
@@ -197,11 +207,10 @@ static void add_path(struct build *build, struct spec_list *list, const struct g
                 choices = (struct view){ brace + 1, (size_t)(end - brace) - 1 };
                 while (view_split(&choices, ',', &choice))
                         add_path(build, list, gvk,
-                                 arena_printf(build->arena, "%.*s%.*s%s", (int)(brace - path), path, VIEW_ARGS(choice), end + 1),
-                                 create);
+                                 join(build, (struct view){ path, (size_t)(brace - path) }, choice, view_of(end + 1)), create);
                 return;
         }
-        spec.path = view_of(arena_string(build->arena, path));
+        spec.path = view_of(path);
         if (list->count == list->capacity) {
                 size_t capacity = list->capacity ? list->capacity * 2 : 8;
 
@@ -220,12 +229,15 @@ static void add_rows(struct build *build, struct spec_list *list, const char *ki
                 struct view path_rest = view_of(paths), path;
 
                 while (view_split(&path_rest, ' ', &path)) {
-                        const char *base = template_path(gvk.kind), *text = arena_string_n(build->arena, path.data, path.length);
+                        struct view base = view_of(template_path(gvk.kind)), rest = view_slice(path, 2, SIZE_MAX);
+                        const char *text;
 
-                        if (strncmp(text, "W/", 2) == 0)
-                                text = arena_printf(build->arena, "%s%sspec/%s", base, *base ? "/" : "", text + 2);
-                        else if (strncmp(text, "T/", 2) == 0)
-                                text = arena_printf(build->arena, "%s/%s", base, text + 2);
+                        if (view_starts(path, VIEW("W/")))
+                                text = join(build, base, base.length ? VIEW("/spec/") : VIEW("spec/"), rest);
+                        else if (view_starts(path, VIEW("T/")))
+                                text = join(build, base, VIEW("/"), rest);
+                        else
+                                text = arena_string_n(build->arena, path.data, path.length);
                         add_path(build, list, &gvk, text, create);
                 }
         }

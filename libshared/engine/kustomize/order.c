@@ -33,7 +33,7 @@ static const struct view last[] = { VIEW("MutatingWebhookConfiguration"), VIEW("
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-static int default_rank(struct view kind)
+int kind_legacy_rank(struct view kind)
 {
         for (size_t i = 0; i < COUNT(first); i++)
                 if (view_equal(kind, first[i]))
@@ -64,16 +64,13 @@ static struct view gvk_key(const struct gvk *gvk, char *text, size_t room)
 
 int gvk_legacy_compare(const struct gvk *a, const struct gvk *b)
 {
-        int rank_a, rank_b, r;
         char text_a[512], text_b[512];
+        int r;
 
-        if (gvk_equal(a, b))
-                return 0;
-        rank_a = default_rank(a->kind);
-        rank_b = default_rank(b->kind);
-        if (rank_a != rank_b)
-                return rank_a < rank_b ? -1 : 1;
-        r = view_compare(gvk_key(a, text_a, sizeof(text_a)), gvk_key(b, text_b, sizeof(text_b)));
+        if (view_equal(a->group, b->group) && view_equal(a->version, b->version) && a->kind.length && b->kind.length)
+                r = view_compare(a->kind, b->kind);
+        else
+                r = view_compare(gvk_key(a, text_a, sizeof(text_a)), gvk_key(b, text_b, sizeof(text_b)));
         return r < 0 ? -1 : r > 0;
 }
 
@@ -145,7 +142,7 @@ static void sort_legacy(struct build *build, const struct node *legacy, struct r
 
                 items[i].resource = list->items[i];
                 items[i].rank = legacy ? list_rank(node_get_of(legacy, "orderFirst"), node_get_of(legacy, "orderLast"), id.gvk.kind)
-                                       : default_rank(id.gvk.kind);
+                                       : kind_legacy_rank(id.gvk.kind);
                 items[i].gvk = arena_view(build->arena, gvk_key(&id.gvk, key, sizeof(key)));
                 items[i].id = sort_id(build, &id);
                 items[i].bare_namespace = view_is(id.gvk.kind, "Namespace") && id.gvk.group.length == 0;
