@@ -476,6 +476,7 @@ int regex_compile(struct view pattern, unsigned flags, struct regex **ret_regex,
 {
         cleanup(regex_free) struct regex *regex = memory_zero(1, sizeof(*regex));
         cleanup(buffer_release) struct buffer translated = BUFFER_NULL;
+        cleanup(buffer_release) struct buffer whole = BUFFER_NULL;
         struct translation t = { .pattern = pattern, .output = &translated, .repeat_at = NOWHERE };
 
         if (pattern.length > REGEX_PATTERN_LIMIT)
@@ -483,10 +484,12 @@ int regex_compile(struct view pattern, unsigned flags, struct regex **ret_regex,
                                  REGEX_PATTERN_LIMIT);
         if (!utf8_valid(pattern))
                 return error_set(error, ERROR_INVALID, "error parsing regexp: invalid UTF-8");
-        buffer_add_string(&translated, flags & REGEX_ANCHORED ? "\\A(?:" : "");
+        if (flags & REGEX_ANCHORED) { /* a part of the text, as in Go: also what an error shows */
+                buffer_printf(&whole, "^(?:%.*s)$", VIEW_ARGS(pattern));
+                t.pattern = buffer_view(&whole);
+        }
         TRY(translate(&t, error));
-        buffer_add_string(&translated, flags & REGEX_ANCHORED ? ")\\z" : "");
-        TRY(compile(regex, &translated, pattern, error));
+        TRY(compile(regex, &translated, t.pattern, error));
         *ret_regex = steal(&regex);
         return 0;
 }

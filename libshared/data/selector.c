@@ -176,8 +176,10 @@ static int add_value(struct requirement *requirement, struct view value, struct 
 /* "(a, b,)": between commas there may be nothing, which is the empty value. */
 static int parse_values(struct parser *p, struct requirement *requirement, struct error *error)
 {
+        bool first = true;
+
         if (p->token != TOKEN_OPEN)
-                return unexpected(p, "'('", error);
+                return error_set(error, ERROR_INVALID, "found '%.*s' expected: '('", VIEW_ARGS(p->word));
         do {
                 struct view value = VIEW("");
 
@@ -185,10 +187,13 @@ static int parse_values(struct parser *p, struct requirement *requirement, struc
                 if (p->token == TOKEN_WORD) {
                         value = p->word;
                         advance(p);
+                        if (p->token != TOKEN_COMMA && p->token != TOKEN_CLOSE)
+                                return unexpected(p, "',' or ')'", error);
+                } else if (p->token != TOKEN_COMMA && p->token != TOKEN_CLOSE) {
+                        return unexpected(p, first ? "',', ')' or identifier" : "',', or identifier", error);
                 }
-                if (p->token != TOKEN_COMMA && p->token != TOKEN_CLOSE)
-                        return unexpected(p, "',' or ')'", error);
                 TRY(add_value(requirement, value, error));
+                first = false;
         } while (p->token == TOKEN_COMMA);
         advance(p);
         return 0;

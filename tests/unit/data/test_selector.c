@@ -91,7 +91,9 @@ static void bad_selectors_are_refused(void **state)
                 { "!a=b", "found '=', expected: ',' or 'end of string'" },
                 { "!", "unable to parse requirement: found '', expected: identifier" },
                 { "a=(b)", "unable to parse requirement: found '(', expected: identifier" },
-                { "a in b", "unable to parse requirement: found 'b', expected: '('" },
+                { "a in b", "unable to parse requirement: found 'b' expected: '('" },
+                { "a in (", "unable to parse requirement: found '', expected: ',', ')' or identifier" },
+                { "a in (b,", "unable to parse requirement: found '', expected: ',', or identifier" },
                 { "a in (b", "unable to parse requirement: found '', expected: ',' or ')'" },
                 { "a in (b c)", "unable to parse requirement: found 'c', expected: ',' or ')'" },
                 { "a>b", "unable to parse requirement: values[0][a]: Invalid value: \"b\": for 'Gt', 'Lt' operators, the value "
