@@ -68,6 +68,9 @@ static int parse(int count, char **arguments, struct command *command)
                            (value = option_value("--output", arguments, count, &i))) {
                         command->output = value;
                 } else if (strcmp(arguments[i], "--enable-managedby-label") == 0) {
+                        fprintf(stderr,
+                                "Flag --enable-managedby-label has been deprecated, The flag `enable-managedby-label` has been "
+                                "deprecated. Use the `managedByLabel` option in the `buildMetadata` field instead.\n");
                         command->options.managed_by_label = true;
                 } else if (arguments[i][0] == '-') {
                         return usage("unknown flag", arguments[i]);

@@ -30,7 +30,8 @@ static int load_file(struct build *build, const char *directory, const char *pat
         TRY(reader_document(&build->reader, SCALAR_CONFIGURATION, text, &document, build->error));
         if (node_is_null(document))
                 return 0;
-        TRY(kustomization_check(build, SHAPE_CONFIGURATION, document, false, path));
+        TRY(kustomization_check(build, SHAPE_CONFIGURATION, document, false,
+                                arena_printf(build->arena, "%s: error unmarshaling JSON: while decoding JSON", path)));
         for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
                 *(struct spec_list *)((char *)&loaded + lists[i].offset) =
                         spec_list_decode(build, node_get_of(document, lists[i].field));

@@ -12,14 +12,14 @@ struct generated {
         struct build *build;
         const char *directory;
         const char *name;
-        struct node *pairs; /* key to raw bytes, as strings */
+        struct node *pairs;   /* key to raw bytes, as strings */
+        struct view repeated; /* the first key that came twice */
 };
 
 static int add_pair(struct generated *g, struct view key, struct view value)
 {
-        if (node_get(g->pairs, key))
-                return error_set(g->build->error, ERROR_INVALID, "configmap %s illegally repeats the key `%.*s`", g->name,
-                                 VIEW_ARGS(key));
+        if (node_get(g->pairs, key) && !g->repeated.data)
+                g->repeated = key;
         node_add_entry(g->build->arena, g->pairs, node_scalar(g->build->arena, TAG_STRING, STYLE_PLAIN, key),
                        node_scalar(g->build->arena, TAG_STRING, STYLE_PLAIN, value));
         return 0;
@@ -82,12 +82,22 @@ static struct view trim_left(struct view line)
         return line;
 }
 
+static int invalid_line(struct generated *g, struct view line)
+{
+        cleanup(buffer_release) struct buffer bytes = BUFFER_NULL;
+
+        for (size_t i = 0; i < line.length; i++)
+                buffer_printf(&bytes, "%s%u", i ? " " : "", (unsigned char)line.data[i]);
+        return error_set(g->build->error, ERROR_INVALID, "line [%s] has invalid utf8 bytes : %.*s", buffer_string(&bytes),
+                         VIEW_ARGS(line));
+}
+
 static int add_env_line(struct generated *g, struct view line, bool first)
 {
         ptrdiff_t equals;
 
         if (!utf8_valid(line))
-                return error_set(g->build->error, ERROR_INVALID, "a line has invalid utf8 bytes");
+                return invalid_line(g, line);
         if (first && view_starts(line, VIEW("\xef\xbb\xbf")))
                 line = view_slice(line, 3, SIZE_MAX);
         line = trim_left(line);
@@ -125,6 +135,16 @@ static int add_env(struct generated *g, const char *path)
         return 0;
 }
 
+/* "literal sources [a b]: ...", "file sources: [a b]: ..." */
+static int sources_error(struct generated *g, const char *what, const struct node *sources)
+{
+        cleanup(buffer_release) struct buffer list = BUFFER_NULL;
+
+        for (uint32_t i = 0; i < sources->count; i++)
+                buffer_printf(&list, "%s%.*s", i ? " " : "", VIEW_ARGS(node_text(sources->items[i])));
+        return error_wrap(g->build->error, "%s [%s]", what, buffer_string(&list));
+}
+
 static int add_sources(struct generated *g, const struct node *config)
 {
         const struct node *envs = node_get_of(config, "envs"), *literals = node_get_of(config, "literals"),
@@ -132,13 +152,13 @@ static int add_sources(struct generated *g, const struct node *config)
 
         for (uint32_t i = 0; envs && i < envs->count; i++)
                 if (add_env(g, envs->items[i]->text) < 0)
-                        return error_wrap(g->build->error, "env source files");
+                        return sources_error(g, "env source files:", envs);
         for (uint32_t i = 0; literals && i < literals->count; i++)
                 if (add_literal(g, node_text(literals->items[i])) < 0)
-                        return error_wrap(g->build->error, "literal sources");
+                        return sources_error(g, "literal sources", literals);
         for (uint32_t i = 0; files && i < files->count; i++)
                 if (add_file(g, node_text(files->items[i])) < 0)
-                        return error_wrap(g->build->error, "file sources");
+                        return sources_error(g, "file sources:", files);
         return 0;
 }
 
@@ -211,7 +231,7 @@ int generate(struct build *build, const char *directory, bool secret, const stru
         struct arena *arena = build->arena;
         const struct node *local = node_get_of(config, "options");
         struct view namespace = node_get_text(config, "namespace"), type = node_get_text(config, "type");
-        struct generated g = { build, directory, node_get_string(config, "name"), node_map(arena) };
+        struct generated g = { build, directory, node_get_string(config, "name"), node_map(arena), VIEW_NULL };
         struct node *object = node_map(arena), *metadata = node_map(arena);
         struct resource *resource;
         const char *behavior = node_get_string(config, "behavior");
@@ -228,6 +248,9 @@ int generate(struct build *build, const char *directory, bool secret, const stru
                 node_set_of(arena, object, "type", node_string(arena, type.length ? type : VIEW("Opaque")));
         if (add_sources(&g, config) < 0)
                 return error_wrap(build->error, "loading KV pairs");
+        if (g.repeated.data)
+                return error_set(build->error, ERROR_INVALID, "configmap %s illegally repeats the key `%.*s`", g.name,
+                                 VIEW_ARGS(g.repeated));
         add_data(&g, object, secret);
         add_metadata(build, object, local, options, "labels");
         add_metadata(build, object, local, options, "annotations");

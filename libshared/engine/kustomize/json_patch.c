@@ -1,5 +1,6 @@
 #include "engine/kustomize/json_patch.h"
 
+#include "base/cleanup.h"
 #include "engine/kustomize/scalar.h"
 
 #include <limits.h>
@@ -7,6 +8,7 @@
 
 int json_patch_decode(struct build *build, struct view text, const struct node **ret_operations)
 {
+        cleanup(buffer_release) struct buffer json = BUFFER_NULL;
         struct node *operations = NULL;
 
         if (text.length == 0)
@@ -26,6 +28,8 @@ int json_patch_decode(struct build *build, struct view text, const struct node *
                 if (!node_is_map(operations->items[i]) && !node_is_null(operations->items[i]))
                         return error_set(build->error, ERROR_INVALID,
                                          "json: cannot unmarshal string into Go value of type jsonpatch.Operation");
+        /* A patch is JSON: what has no form there makes it none. */
+        TRY(emit_json(&json, build->arena, operations, 0, build->error));
         *ret_operations = operations;
         return 0;
 }
@@ -110,8 +114,18 @@ static int missing(struct build *build, const char *operation, struct view path)
                          operation, VIEW_ARGS(path));
 }
 
+static int no_number(struct build *build, struct view key)
+{
+        return error_set(build->error, ERROR_INVALID, "strconv.Atoi: parsing \"%.*s\": invalid syntax", VIEW_ARGS(key));
+}
+
+/* A list has no such element. */
 static int invalid_index(struct build *build, struct view key)
 {
+        long index;
+
+        if (!parse_index(key, &index))
+                return no_number(build, key);
         return error_set(build->error, ERROR_INVALID, "Unable to access invalid index: %.*s: invalid index referenced",
                          VIEW_ARGS(key));
 }
@@ -129,9 +143,8 @@ static int add_at(struct build *build, const struct place *place, struct node *v
                 return 0;
         }
         if (!parse_index(place->key, &index))
-                return error_set(build->error, ERROR_INVALID,
-                                 "value was not a proper array index: '%.*s': strconv.Atoi: parsing \"%.*s\": invalid syntax",
-                                 VIEW_ARGS(place->key), VIEW_ARGS(place->key));
+                return error_wrap((no_number(build, place->key), build->error), "value was not a proper array index: '%.*s'",
+                                  VIEW_ARGS(place->key));
         if (index > count || index < -(count + 1))
                 return invalid_index(build, place->key);
         if (index < 0)
@@ -150,10 +163,7 @@ static int remove_at(struct build *build, const struct place *place)
                 return error_set(build->error, ERROR_INVALID, "Unable to remove nonexistent key: %.*s: missing value",
                                  VIEW_ARGS(place->key));
         }
-        if (!parse_index(place->key, &index))
-                return error_set(build->error, ERROR_INVALID, "strconv.Atoi: parsing \"%.*s\": invalid syntax",
-                                 VIEW_ARGS(place->key));
-        if (index >= count || index < -count)
+        if (!parse_index(place->key, &index) || index >= count || index < -count)
                 return invalid_index(build, place->key);
         if (index < 0)
                 index += count;
@@ -219,7 +229,8 @@ static int run_test(struct build *build, struct node *document, struct view path
 
         if (path.length) {
                 if (!find_place(build, document, path, &place))
-                        return missing(build, "test", path);
+                        return error_set(build->error, ERROR_INVALID,
+                                         "test operation does not apply: is missing path: %.*s: missing value", VIEW_ARGS(path));
                 found = child(place.container, place.key);
                 if (!found && place.container->kind == NODE_LIST)
                         return error_wrap((invalid_index(build, place.key), build->error), "error in test for path: '%.*s'",
@@ -230,9 +241,8 @@ static int run_test(struct build *build, struct node *document, struct view path
         return error_set(build->error, ERROR_INVALID, "testing value %.*s failed: test failed", VIEW_ARGS(path));
 }
 
-static int run_move(struct build *build, struct node *document, const struct node *operation, struct view path, bool copy)
+static int run_move(struct build *build, struct node *document, struct view from, struct view path, bool copy)
 {
-        struct view from = node_get_text(operation, "from");
         struct place source, target;
         struct node *value;
 
@@ -241,45 +251,78 @@ static int run_move(struct build *build, struct node *document, const struct nod
                                  "%s operation does not apply: doc is missing from path: %.*s: missing value",
                                  copy ? "copy" : "move", VIEW_ARGS(from));
         value = child(source.container, source.key);
-        if (!value && (source.container->kind == NODE_LIST || !copy)) {
-                if (source.container->kind == NODE_LIST)
-                        return error_wrap((invalid_index(build, source.key), build->error), "error in %s for path: '%.*s'",
-                                          copy ? "copy" : "move", VIEW_ARGS(path));
+        if (!value && source.container->kind == NODE_LIST) {
+                invalid_index(build, source.key);
+                return error_wrap(build->error, copy ? "error in copy for from: '%.*s'" : "error in move for path: '%.*s'",
+                                  VIEW_ARGS(copy ? from : source.key));
         }
         if (!value)
                 value = node_null(build->arena);
         value = node_copy(build->arena, value);
         if (!copy && remove_at(build, &source) < 0)
-                return error_wrap(build->error, "error in move for path: '%.*s'", VIEW_ARGS(path));
+                return error_wrap(build->error, "error in move for path: '%.*s'", VIEW_ARGS(source.key));
         if (!find_place(build, document, path, &target))
                 return error_set(build->error, ERROR_INVALID,
                                  "%s operation does not apply: doc is missing destination path: %.*s: missing value",
                                  copy ? "copy" : "move", VIEW_ARGS(path));
-        if (add_at(build, &target, value) < 0)
-                return error_wrap(build->error, "error in %s for path: '%.*s'", copy ? "copy" : "move", VIEW_ARGS(path));
-        return 0;
+        if (add_at(build, &target, value) == 0)
+                return 0;
+        if (copy)
+                return error_wrap(build->error, "error while adding value during copy");
+        return error_wrap(build->error, "error in move for path: '%.*s'", VIEW_ARGS(path));
+}
+
+/* Only a text counts. */
+static bool get_text(const struct node *operation, const char *field, struct view *ret)
+{
+        const struct node *value = node_get_of(operation, field);
+
+        if (!value || value->kind != NODE_SCALAR || value->tag == TAG_NULL || value->tag == TAG_BOOL || value->tag == TAG_INTEGER ||
+            value->tag == TAG_FLOAT)
+                return false;
+        *ret = node_text(value);
+        return true;
+}
+
+static int move_or_copy(struct build *build, struct node *document, const struct node *operation, bool copy)
+{
+        const char *name = copy ? "copy" : "move";
+        struct view from, path;
+
+        if (!get_text(operation, "from", &from))
+                return error_set(build->error, ERROR_INVALID,
+                                 "%s operation failed to decode from: operation, missing from field: missing value", name);
+        if (!get_text(operation, "path", &path))
+                return error_set(build->error, ERROR_INVALID, "%s operation failed to decode path: missing value", name);
+        return run_move(build, document, from, path, copy);
 }
 
 static int run_operation(struct build *build, struct node *document, const struct node *operation)
 {
-        struct view kind = node_get_text(operation, "op"), path = node_get_text(operation, "path");
+        struct view kind = VIEW("unknown"), path;
         const struct node *given = node_get_of(operation, "value");
         struct node *value;
         struct place place;
-        bool add = view_is(kind, "add"), replace = view_is(kind, "replace");
+        bool add, replace;
 
+        get_text(operation, "op", &kind);
+        add = view_is(kind, "add");
+        replace = view_is(kind, "replace");
         value = given ? NULL : node_null(build->arena);
         if (given)
                 TRY(node_normalize(build->arena, given, NORMALIZE_PATCH, &value, build->error));
         if (view_is(kind, "move") || view_is(kind, "copy"))
-                return run_move(build, document, operation, path, view_is(kind, "copy"));
+                return move_or_copy(build, document, operation, view_is(kind, "copy"));
+        if (!add && !replace && !view_is(kind, "remove") && !view_is(kind, "test"))
+                return error_set(build->error, ERROR_INVALID, "Unexpected kind: %.*s", VIEW_ARGS(kind));
+        if (!get_text(operation, "path", &path))
+                return error_set(build->error, ERROR_INVALID, "%.*s operation failed to decode path: missing value",
+                                 VIEW_ARGS(kind));
         if (view_is(kind, "test"))
                 return run_test(build, document, path, value);
-        if (!add && !replace && !view_is(kind, "remove"))
-                return error_set(build->error, ERROR_INVALID, "Unexpected kind: %.*s", VIEW_ARGS(kind));
         if (replace && path.length == 0) {
                 if (value->kind == NODE_SCALAR)
-                        return error_set(build->error, ERROR_INVALID, "replace operation hit impossible case: missing value");
+                        return error_set(build->error, ERROR_INVALID, "replace operation value must be object or array");
                 *document = *value;
                 return 0;
         }

@@ -18,91 +18,107 @@ enum field_kind {
 
 struct shape;
 
+/* Error texts name types, and structs inside structs, as the reference does. */
 struct shape_field {
         const char *name;
         enum field_kind kind;
         const struct shape *shape;
+        const char *inside; /* the embedded structs that it is in: "ResId.Gvk"; NULL: none */
+        const char *type;   /* NULL: what the kind says */
 };
 
 struct shape {
+        const char *type; /* "Selector" */
         const struct shape_field *fields;
         size_t count;
 };
 
-#define SHAPE(name, ...)                                                                                                           \
+#define SHAPE(name, type, ...)                                                                                                     \
         static const struct shape_field name##_fields[] = { __VA_ARGS__ };                                                         \
-        static const struct shape name##_shape = { name##_fields, sizeof(name##_fields) / sizeof(name##_fields[0]) }
+        static const struct shape name##_shape = { type, name##_fields, sizeof(name##_fields) / sizeof(name##_fields[0]) }
 
-SHAPE(metadata, { "name", FIELD_STRING, NULL }, { "namespace", FIELD_STRING, NULL }, { "labels", FIELD_STRING_MAP, NULL },
-      { "annotations", FIELD_STRING_MAP, NULL });
-SHAPE(field_spec, { "group", FIELD_STRING, NULL }, { "version", FIELD_STRING, NULL }, { "kind", FIELD_STRING, NULL },
-      { "path", FIELD_STRING, NULL }, { "create", FIELD_BOOL, NULL });
-SHAPE(name_reference, { "group", FIELD_STRING, NULL }, { "version", FIELD_STRING, NULL }, { "kind", FIELD_STRING, NULL },
-      { "fieldSpecs", FIELD_OBJECTS, &field_spec_shape });
-SHAPE(generator_options, { "labels", FIELD_STRING_MAP, NULL }, { "annotations", FIELD_STRING_MAP, NULL },
-      { "disableNameSuffixHash", FIELD_BOOL, NULL }, { "immutable", FIELD_BOOL, NULL });
-
-#define GENERATOR_FIELDS                                                                                                           \
-        { "name", FIELD_STRING, NULL }, { "namespace", FIELD_STRING, NULL }, { "behavior", FIELD_STRING, NULL },                   \
-                { "literals", FIELD_STRINGS, NULL }, { "files", FIELD_STRINGS, NULL }, { "envs", FIELD_STRINGS, NULL },            \
-                { "env", FIELD_STRING, NULL },                                                                                     \
+#define GVK_FIELDS(inside)                                                                                                         \
+        { "group", FIELD_STRING, NULL, inside }, { "version", FIELD_STRING, NULL, inside },                                        \
         {                                                                                                                          \
-                "options", FIELD_OBJECT, &generator_options_shape                                                                  \
+                "kind", FIELD_STRING, NULL, inside                                                                                 \
+        }
+#define ID_FIELDS                                                                                                                  \
+        GVK_FIELDS("ResId.Gvk"), { "name", FIELD_STRING, NULL, "ResId" },                                                          \
+        {                                                                                                                          \
+                "namespace", FIELD_STRING, NULL, "ResId"                                                                           \
         }
 
-SHAPE(config_map_generator, GENERATOR_FIELDS);
-SHAPE(secret_generator, GENERATOR_FIELDS, { "type", FIELD_STRING, NULL });
-SHAPE(label, { "pairs", FIELD_STRING_MAP, NULL }, { "includeSelectors", FIELD_BOOL, NULL },
-      { "includeTemplates", FIELD_BOOL, NULL }, { "fields", FIELD_OBJECTS, &field_spec_shape });
-SHAPE(selector, { "group", FIELD_STRING, NULL }, { "version", FIELD_STRING, NULL }, { "kind", FIELD_STRING, NULL },
-      { "name", FIELD_STRING, NULL }, { "namespace", FIELD_STRING, NULL }, { "labelSelector", FIELD_STRING, NULL },
-      { "annotationSelector", FIELD_STRING, NULL });
-SHAPE(patch_options, { "allowNameChange", FIELD_BOOL, NULL }, { "allowKindChange", FIELD_BOOL, NULL });
-SHAPE(patch, { "path", FIELD_STRING, NULL }, { "patch", FIELD_STRING, NULL }, { "target", FIELD_OBJECT, &selector_shape },
-      { "options", FIELD_OBJECT, &patch_options_shape });
-SHAPE(image, { "name", FIELD_STRING, NULL }, { "newName", FIELD_STRING, NULL }, { "newTag", FIELD_STRING, NULL },
-      { "tagSuffix", FIELD_STRING, NULL }, { "digest", FIELD_STRING, NULL });
-SHAPE(replica, { "name", FIELD_STRING, NULL }, { "count", FIELD_INTEGER, NULL });
-SHAPE(replacement_options, { "delimiter", FIELD_STRING, NULL }, { "index", FIELD_INTEGER, NULL },
-      { "encoding", FIELD_STRING, NULL }, { "create", FIELD_BOOL, NULL });
-SHAPE(replacement_source, { "group", FIELD_STRING, NULL }, { "version", FIELD_STRING, NULL }, { "kind", FIELD_STRING, NULL },
-      { "name", FIELD_STRING, NULL }, { "namespace", FIELD_STRING, NULL }, { "fieldPath", FIELD_STRING, NULL },
-      { "options", FIELD_OBJECT, &replacement_options_shape });
-SHAPE(replacement_target, { "select", FIELD_OBJECT, &selector_shape }, { "reject", FIELD_OBJECTS, &selector_shape },
-      { "fieldPaths", FIELD_STRINGS, NULL }, { "options", FIELD_OBJECT, &replacement_options_shape });
-SHAPE(replacement, { "path", FIELD_STRING, NULL }, { "source", FIELD_OBJECT, &replacement_source_shape },
-      { "sourceValue", FIELD_STRING, NULL }, { "targets", FIELD_OBJECTS, &replacement_target_shape });
-SHAPE(object_reference, { "apiVersion", FIELD_STRING, NULL }, { "group", FIELD_STRING, NULL }, { "version", FIELD_STRING, NULL },
-      { "kind", FIELD_STRING, NULL }, { "name", FIELD_STRING, NULL }, { "namespace", FIELD_STRING, NULL });
-SHAPE(field_reference, { "fieldPath", FIELD_STRING, NULL });
-SHAPE(variable, { "name", FIELD_STRING, NULL }, { "objref", FIELD_OBJECT, &object_reference_shape },
-      { "fieldref", FIELD_OBJECT, &field_reference_shape });
-SHAPE(legacy_sort, { "orderFirst", FIELD_STRINGS, NULL }, { "orderLast", FIELD_STRINGS, NULL });
-SHAPE(sort_options, { "order", FIELD_STRING, NULL }, { "legacySortOptions", FIELD_OBJECT, &legacy_sort_shape });
+SHAPE(metadata, "ObjectMeta", { "name", FIELD_STRING, NULL }, { "namespace", FIELD_STRING, NULL },
+      { "labels", FIELD_STRING_MAP, NULL }, { "annotations", FIELD_STRING_MAP, NULL });
+SHAPE(field_spec, "FieldSpec", GVK_FIELDS("Gvk"), { "path", FIELD_STRING, NULL }, { "create", FIELD_BOOL, NULL });
+SHAPE(name_reference, "NameBackReferences", GVK_FIELDS("Gvk"), { "fieldSpecs", FIELD_OBJECTS, &field_spec_shape });
+SHAPE(generator_options, "GeneratorOptions", { "labels", FIELD_STRING_MAP, NULL }, { "annotations", FIELD_STRING_MAP, NULL },
+      { "disableNameSuffixHash", FIELD_BOOL, NULL }, { "immutable", FIELD_BOOL, NULL });
 
-SHAPE(kustomization, { "apiVersion", FIELD_STRING, NULL }, { "kind", FIELD_STRING, NULL },
+#define GENERATOR "GeneratorArgs"
+#define SOURCES   "GeneratorArgs.KvPairSources"
+#define GENERATOR_FIELDS                                                                                                           \
+        { "name", FIELD_STRING, NULL, GENERATOR }, { "namespace", FIELD_STRING, NULL, GENERATOR },                                 \
+                { "behavior", FIELD_STRING, NULL, GENERATOR }, { "literals", FIELD_STRINGS, NULL, SOURCES },                       \
+                { "files", FIELD_STRINGS, NULL, SOURCES }, { "envs", FIELD_STRINGS, NULL, SOURCES },                               \
+                { "env", FIELD_STRING, NULL, SOURCES },                                                                            \
+        {                                                                                                                          \
+                "options", FIELD_OBJECT, &generator_options_shape, GENERATOR                                                       \
+        }
+
+SHAPE(config_map_generator, "ConfigMapArgs", GENERATOR_FIELDS);
+SHAPE(secret_generator, "SecretArgs", GENERATOR_FIELDS, { "type", FIELD_STRING, NULL });
+SHAPE(label, "Label", { "pairs", FIELD_STRING_MAP, NULL }, { "includeSelectors", FIELD_BOOL, NULL },
+      { "includeTemplates", FIELD_BOOL, NULL }, { "fields", FIELD_OBJECTS, &field_spec_shape });
+SHAPE(selector, "Selector", ID_FIELDS, { "labelSelector", FIELD_STRING, NULL }, { "annotationSelector", FIELD_STRING, NULL });
+SHAPE(patch_options, "PatchArgs", { "allowNameChange", FIELD_BOOL, NULL }, { "allowKindChange", FIELD_BOOL, NULL });
+SHAPE(patch, "Patch", { "path", FIELD_STRING, NULL }, { "patch", FIELD_STRING, NULL }, { "target", FIELD_OBJECT, &selector_shape },
+      { "options", FIELD_OBJECT, &patch_options_shape });
+SHAPE(image, "Image", { "name", FIELD_STRING, NULL }, { "newName", FIELD_STRING, NULL }, { "newTag", FIELD_STRING, NULL },
+      { "tagSuffix", FIELD_STRING, NULL }, { "digest", FIELD_STRING, NULL });
+SHAPE(replica, "Replica", { "name", FIELD_STRING, NULL }, { "count", FIELD_INTEGER, NULL });
+SHAPE(replacement_options, "FieldOptions", { "delimiter", FIELD_STRING, NULL }, { "index", FIELD_INTEGER, NULL, NULL, "int" },
+      { "encoding", FIELD_STRING, NULL }, { "create", FIELD_BOOL, NULL });
+SHAPE(replacement_source, "SourceSelector", ID_FIELDS, { "fieldPath", FIELD_STRING, NULL },
+      { "options", FIELD_OBJECT, &replacement_options_shape });
+SHAPE(replacement_target, "TargetSelector", { "select", FIELD_OBJECT, &selector_shape },
+      { "reject", FIELD_OBJECTS, &selector_shape, NULL, "[]*types.Selector" }, { "fieldPaths", FIELD_STRINGS, NULL },
+      { "options", FIELD_OBJECT, &replacement_options_shape });
+SHAPE(replacement, "ReplacementField", { "path", FIELD_STRING, NULL },
+      { "source", FIELD_OBJECT, &replacement_source_shape, "Replacement" }, { "sourceValue", FIELD_STRING, NULL, "Replacement" },
+      { "targets", FIELD_OBJECTS, &replacement_target_shape, "Replacement", "[]*types.TargetSelector" });
+SHAPE(object_reference, "Target", { "apiVersion", FIELD_STRING, NULL }, GVK_FIELDS("Gvk"), { "name", FIELD_STRING, NULL },
+      { "namespace", FIELD_STRING, NULL });
+SHAPE(field_reference, "FieldSelector", { "fieldPath", FIELD_STRING, NULL });
+SHAPE(variable, "Var", { "name", FIELD_STRING, NULL }, { "objref", FIELD_OBJECT, &object_reference_shape },
+      { "fieldref", FIELD_OBJECT, &field_reference_shape });
+SHAPE(legacy_sort, "LegacySortOptions", { "orderFirst", FIELD_STRINGS, NULL }, { "orderLast", FIELD_STRINGS, NULL });
+SHAPE(sort_options, "SortOptions", { "order", FIELD_STRING, NULL, NULL, "types.SortOrder" },
+      { "legacySortOptions", FIELD_OBJECT, &legacy_sort_shape });
+
+SHAPE(kustomization, "Kustomization", { "apiVersion", FIELD_STRING, NULL, "TypeMeta" }, { "kind", FIELD_STRING, NULL, "TypeMeta" },
       { "metadata", FIELD_OBJECT, &metadata_shape }, { "openapi", FIELD_STRING_MAP, NULL }, { "namePrefix", FIELD_STRING, NULL },
       { "nameSuffix", FIELD_STRING, NULL }, { "namespace", FIELD_STRING, NULL }, { "commonLabels", FIELD_STRING_MAP, NULL },
       { "labels", FIELD_OBJECTS, &label_shape }, { "commonAnnotations", FIELD_STRING_MAP, NULL },
-      { "patchesStrategicMerge", FIELD_STRINGS, NULL }, { "patchesJson6902", FIELD_OBJECTS, &patch_shape },
-      { "patches", FIELD_OBJECTS, &patch_shape }, { "images", FIELD_OBJECTS, &image_shape },
-      { "imageTags", FIELD_OBJECTS, &image_shape }, { "replacements", FIELD_OBJECTS, &replacement_shape },
-      { "replicas", FIELD_OBJECTS, &replica_shape }, { "vars", FIELD_OBJECTS, &variable_shape },
-      { "sortOptions", FIELD_OBJECT, &sort_options_shape }, { "resources", FIELD_STRINGS, NULL },
-      { "components", FIELD_STRINGS, NULL }, { "crds", FIELD_STRINGS, NULL }, { "bases", FIELD_STRINGS, NULL },
-      { "configMapGenerator", FIELD_OBJECTS, &config_map_generator_shape },
+      { "patchesStrategicMerge", FIELD_STRINGS, NULL, NULL, "types.PatchStrategicMerge" },
+      { "patchesJson6902", FIELD_OBJECTS, &patch_shape }, { "patches", FIELD_OBJECTS, &patch_shape },
+      { "images", FIELD_OBJECTS, &image_shape }, { "imageTags", FIELD_OBJECTS, &image_shape },
+      { "replacements", FIELD_OBJECTS, &replacement_shape }, { "replicas", FIELD_OBJECTS, &replica_shape },
+      { "vars", FIELD_OBJECTS, &variable_shape }, { "sortOptions", FIELD_OBJECT, &sort_options_shape },
+      { "resources", FIELD_STRINGS, NULL }, { "components", FIELD_STRINGS, NULL }, { "crds", FIELD_STRINGS, NULL },
+      { "bases", FIELD_STRINGS, NULL }, { "configMapGenerator", FIELD_OBJECTS, &config_map_generator_shape },
       { "secretGenerator", FIELD_OBJECTS, &secret_generator_shape }, { "helmGlobals", FIELD_ANY, NULL },
       { "helmCharts", FIELD_ANY, NULL }, { "helmChartInflationGenerator", FIELD_ANY, NULL },
       { "generatorOptions", FIELD_OBJECT, &generator_options_shape }, { "configurations", FIELD_STRINGS, NULL },
       { "generators", FIELD_STRINGS, NULL }, { "transformers", FIELD_STRINGS, NULL }, { "validators", FIELD_STRINGS, NULL },
       { "buildMetadata", FIELD_STRINGS, NULL });
 
-SHAPE(configuration, { "namePrefix", FIELD_OBJECTS, &field_spec_shape }, { "nameSuffix", FIELD_OBJECTS, &field_spec_shape },
-      { "namespace", FIELD_OBJECTS, &field_spec_shape }, { "commonLabels", FIELD_OBJECTS, &field_spec_shape },
-      { "labels", FIELD_OBJECTS, &field_spec_shape }, { "templateLabels", FIELD_OBJECTS, &field_spec_shape },
-      { "commonAnnotations", FIELD_OBJECTS, &field_spec_shape }, { "nameReference", FIELD_OBJECTS, &name_reference_shape },
-      { "varReference", FIELD_OBJECTS, &field_spec_shape }, { "images", FIELD_OBJECTS, &field_spec_shape },
-      { "replicas", FIELD_OBJECTS, &field_spec_shape });
+SHAPE(configuration, "TransformerConfig", { "namePrefix", FIELD_OBJECTS, &field_spec_shape },
+      { "nameSuffix", FIELD_OBJECTS, &field_spec_shape }, { "namespace", FIELD_OBJECTS, &field_spec_shape },
+      { "commonLabels", FIELD_OBJECTS, &field_spec_shape }, { "labels", FIELD_OBJECTS, &field_spec_shape },
+      { "templateLabels", FIELD_OBJECTS, &field_spec_shape }, { "commonAnnotations", FIELD_OBJECTS, &field_spec_shape },
+      { "nameReference", FIELD_OBJECTS, &name_reference_shape }, { "varReference", FIELD_OBJECTS, &field_spec_shape },
+      { "images", FIELD_OBJECTS, &field_spec_shape }, { "replicas", FIELD_OBJECTS, &field_spec_shape });
 
 #define PLUGIN_FIELDS                                                                                                              \
         { "apiVersion", FIELD_STRING, NULL }, { "kind", FIELD_STRING, NULL }, { "metadata", FIELD_ANY, NULL },                     \
@@ -110,30 +126,31 @@ SHAPE(configuration, { "namePrefix", FIELD_OBJECTS, &field_spec_shape }, { "name
                 "fieldSpecs", FIELD_OBJECTS, &field_spec_shape                                                                     \
         }
 
-SHAPE(plugin_config_map, PLUGIN_FIELDS, GENERATOR_FIELDS);
-SHAPE(plugin_secret, PLUGIN_FIELDS, GENERATOR_FIELDS, { "type", FIELD_STRING, NULL });
-SHAPE(plugin_annotations, PLUGIN_FIELDS, { "annotations", FIELD_STRING_MAP, NULL });
-SHAPE(plugin_labels, PLUGIN_FIELDS, { "labels", FIELD_STRING_MAP, NULL });
-SHAPE(plugin_hash, PLUGIN_FIELDS);
-SHAPE(plugin_image, PLUGIN_FIELDS, { "imageTag", FIELD_OBJECT, &image_shape });
-SHAPE(plugin_namespace, PLUGIN_FIELDS, { "unsetOnly", FIELD_BOOL, NULL }, { "setRoleBindingSubjects", FIELD_STRING, NULL });
-SHAPE(plugin_json6902, PLUGIN_FIELDS, { "target", FIELD_OBJECT, &selector_shape }, { "path", FIELD_STRING, NULL },
+SHAPE(plugin_config_map, "plugin", PLUGIN_FIELDS, GENERATOR_FIELDS);
+SHAPE(plugin_secret, "plugin", PLUGIN_FIELDS, GENERATOR_FIELDS, { "type", FIELD_STRING, NULL });
+SHAPE(plugin_annotations, "plugin", PLUGIN_FIELDS, { "annotations", FIELD_STRING_MAP, NULL });
+SHAPE(plugin_labels, "plugin", PLUGIN_FIELDS, { "labels", FIELD_STRING_MAP, NULL });
+SHAPE(plugin_hash, "plugin", PLUGIN_FIELDS);
+SHAPE(plugin_image, "plugin", PLUGIN_FIELDS, { "imageTag", FIELD_OBJECT, &image_shape });
+SHAPE(plugin_namespace, "plugin", PLUGIN_FIELDS, { "unsetOnly", FIELD_BOOL, NULL },
+      { "setRoleBindingSubjects", FIELD_STRING, NULL });
+SHAPE(plugin_json6902, "plugin", PLUGIN_FIELDS, { "target", FIELD_OBJECT, &selector_shape }, { "path", FIELD_STRING, NULL },
       { "jsonOp", FIELD_STRING, NULL });
-SHAPE(plugin_merge, PLUGIN_FIELDS, { "paths", FIELD_STRINGS, NULL }, { "patches", FIELD_STRING, NULL });
-SHAPE(plugin_patch, PLUGIN_FIELDS, { "path", FIELD_STRING, NULL }, { "patch", FIELD_STRING, NULL },
+SHAPE(plugin_merge, "plugin", PLUGIN_FIELDS, { "paths", FIELD_STRINGS, NULL }, { "patches", FIELD_STRING, NULL });
+SHAPE(plugin_patch, "plugin", PLUGIN_FIELDS, { "path", FIELD_STRING, NULL }, { "patch", FIELD_STRING, NULL },
       { "target", FIELD_OBJECT, &selector_shape }, { "options", FIELD_OBJECT, &patch_options_shape });
-SHAPE(plugin_prefix, PLUGIN_FIELDS, { "prefix", FIELD_STRING, NULL }, { "suffix", FIELD_STRING, NULL });
-SHAPE(plugin_replacement, PLUGIN_FIELDS, { "replacements", FIELD_OBJECTS, &replacement_shape });
-SHAPE(plugin_replica, PLUGIN_FIELDS, { "replica", FIELD_OBJECT, &replica_shape });
-SHAPE(value_add_target, { "selector", FIELD_OBJECT, &selector_shape }, { "fieldPath", FIELD_STRING, NULL },
+SHAPE(plugin_prefix, "plugin", PLUGIN_FIELDS, { "prefix", FIELD_STRING, NULL }, { "suffix", FIELD_STRING, NULL });
+SHAPE(plugin_replacement, "plugin", PLUGIN_FIELDS, { "replacements", FIELD_OBJECTS, &replacement_shape });
+SHAPE(plugin_replica, "plugin", PLUGIN_FIELDS, { "replica", FIELD_OBJECT, &replica_shape });
+SHAPE(value_add_target, "plugin", { "selector", FIELD_OBJECT, &selector_shape }, { "fieldPath", FIELD_STRING, NULL },
       { "filePathPosition", FIELD_INTEGER, NULL });
-SHAPE(plugin_value_add, PLUGIN_FIELDS, { "value", FIELD_STRING, NULL }, { "targets", FIELD_OBJECTS, &value_add_target_shape },
-      { "targetFilePath", FIELD_STRING, NULL });
-SHAPE(value_add_file, { "targets", FIELD_OBJECTS, &value_add_target_shape });
-SHAPE(cluster_account, { "name", FIELD_STRING, NULL }, { "namespace", FIELD_STRING, NULL });
-SHAPE(cloud_account, { "name", FIELD_STRING, NULL }, { "projectId", FIELD_STRING, NULL });
-SHAPE(plugin_policy, PLUGIN_FIELDS, { "cloud", FIELD_STRING, NULL }, { "kubernetesService", FIELD_OBJECT, &cluster_account_shape },
-      { "serviceAccount", FIELD_OBJECT, &cloud_account_shape });
+SHAPE(plugin_value_add, "plugin", PLUGIN_FIELDS, { "value", FIELD_STRING, NULL },
+      { "targets", FIELD_OBJECTS, &value_add_target_shape }, { "targetFilePath", FIELD_STRING, NULL });
+SHAPE(value_add_file, "plugin", { "targets", FIELD_OBJECTS, &value_add_target_shape });
+SHAPE(cluster_account, "plugin", { "name", FIELD_STRING, NULL }, { "namespace", FIELD_STRING, NULL });
+SHAPE(cloud_account, "plugin", { "name", FIELD_STRING, NULL }, { "projectId", FIELD_STRING, NULL });
+SHAPE(plugin_policy, "plugin", PLUGIN_FIELDS, { "cloud", FIELD_STRING, NULL },
+      { "kubernetesService", FIELD_OBJECT, &cluster_account_shape }, { "serviceAccount", FIELD_OBJECT, &cloud_account_shape });
 
 static const struct {
         const char *kind;
@@ -160,9 +177,9 @@ static const struct {
 
 struct check {
         struct build *build;
-        bool strict; /* unknown fields are errors */
-        bool coerce; /* numbers and bools are taken as strings */
-        const char *root;
+        bool strict;      /* unknown fields are errors */
+        bool coerce;      /* numbers and bools are taken as strings */
+        const char *type; /* of the struct that is being read */
         const char *what;
 };
 
@@ -188,11 +205,11 @@ static const char *json_type(const struct node *node)
 static int wrong_type(struct check *c, const struct node *value, const char *path, const char *type)
 {
         return error_set(c->build->error, ERROR_INVALID, "%s: json: cannot unmarshal %s into Go struct field %s.%s of type %s",
-                         c->what, json_type(value), c->root, path, type);
+                         c->what, json_type(value), c->type, path, type);
 }
 
 /* Only a text counts: 1.0, true and yes are other types. */
-static int check_string(struct check *c, struct node *value, const char *path)
+static int check_string(struct check *c, struct node *value, const char *path, const char *type)
 {
         struct value typed;
 
@@ -203,7 +220,7 @@ static int check_string(struct check *c, struct node *value, const char *path)
                 return 0;
         }
         if (value->kind != NODE_SCALAR || !c->coerce)
-                return wrong_type(c, value, path, "string");
+                return wrong_type(c, value, path, type);
         if (value->tag == TAG_FLOAT || value->tag == TAG_INTEGER) {
                 struct buffer text = BUFFER_NULL;
                 int r = emit_json(&text, c->build->arena, value, 0, c->build->error);
@@ -218,14 +235,14 @@ static int check_string(struct check *c, struct node *value, const char *path)
         return 0;
 }
 
-static int check_strings(struct check *c, struct node *value, const char *path)
+static int check_strings(struct check *c, struct node *value, const char *path, const char *type)
 {
         if (value->kind != NODE_LIST)
-                return wrong_type(c, value, path, "[]string");
+                return wrong_type(c, value, path, arena_printf(c->build->arena, "[]%s", type));
         for (uint32_t i = 0; i < value->count; i++) {
                 if (node_is_null(value->items[i]))
                         value->items[i] = node_scalar(c->build->arena, TAG_STRING, STYLE_DOUBLE, VIEW(""));
-                TRY(check_string(c, value->items[i], path));
+                TRY(check_string(c, value->items[i], path, type));
         }
         return 0;
 }
@@ -237,29 +254,33 @@ static int check_string_map(struct check *c, struct node *value, const char *pat
         for (uint32_t i = 0; i < value->count; i++) {
                 if (node_is_null(value->entries[i].value))
                         value->entries[i].value = node_scalar(c->build->arena, TAG_STRING, STYLE_DOUBLE, VIEW(""));
-                TRY(check_string(c, value->entries[i].value, path));
+                TRY(check_string(c, value->entries[i].value, path, "string"));
         }
         return 0;
 }
 
 static int check_value(struct check *c, const struct shape_field *field, struct node *value, const char *path)
 {
+        const char *type = field->type ? field->type : field->kind == FIELD_INTEGER ? "int64" : "string";
+
         switch (field->kind) {
         case FIELD_STRING:
-                return check_string(c, value, path);
+                return check_string(c, value, path, type);
         case FIELD_BOOL:
                 return value->kind == NODE_SCALAR && value->tag == TAG_BOOL ? 0 : wrong_type(c, value, path, "bool");
         case FIELD_INTEGER:
-                return value->kind == NODE_SCALAR && value->tag == TAG_INTEGER ? 0 : wrong_type(c, value, path, "int64");
+                return value->kind == NODE_SCALAR && value->tag == TAG_INTEGER ? 0 : wrong_type(c, value, path, type);
         case FIELD_STRINGS:
-                return check_strings(c, value, path);
+                return check_strings(c, value, path, type);
         case FIELD_STRING_MAP:
                 return check_string_map(c, value, path);
         case FIELD_OBJECT:
                 return check_object(c, field->shape, value, path);
         case FIELD_OBJECTS:
                 if (value->kind != NODE_LIST)
-                        return wrong_type(c, value, path, "[]struct");
+                        return wrong_type(c, value, path,
+                                          field->type ? field->type
+                                                      : arena_printf(c->build->arena, "[]types.%s", field->shape->type));
                 for (uint32_t i = 0; i < value->count; i++) {
                         if (node_is_null(value->items[i]))
                                 value->items[i] = node_map(c->build->arena);
@@ -283,12 +304,21 @@ static const struct shape_field *find_field(const struct shape *shape, const str
         return NULL;
 }
 
+static const char *field_path(struct check *c, const char *path, const struct shape_field *field)
+{
+        const char *inside = field->inside ? field->inside : "";
+
+        return arena_printf(c->build->arena, "%s%s%s%s%s", path, *path ? "." : "", inside, *inside ? "." : "", field->name);
+}
+
 static int check_object(struct check *c, const struct shape *shape, struct node *object, const char *path)
 {
         struct node *canonical = node_map(c->build->arena);
+        const char *outer = c->type;
 
         if (object->kind != NODE_MAP)
-                return wrong_type(c, object, path, "struct");
+                return wrong_type(c, object, path, arena_printf(c->build->arena, "types.%s", shape->type));
+        c->type = shape->type;
         for (uint32_t i = 0; i < object->count; i++) {
                 const struct node *key = object->entries[i].key;
                 struct node *value = object->entries[i].value;
@@ -299,9 +329,10 @@ static int check_object(struct check *c, const struct shape *shape, struct node 
                                          VIEW_ARGS(node_text(key)));
                 if (!field || node_is_null(value))
                         continue;
-                TRY(check_value(c, field, value, *path ? arena_printf(c->build->arena, "%s.%s", path, field->name) : field->name));
+                TRY(check_value(c, field, value, field_path(c, path, field)));
                 node_set_of(c->build->arena, canonical, field->name, value);
         }
+        c->type = outer;
         object->entries = canonical->entries;
         object->count = canonical->count;
         object->capacity = canonical->capacity;
@@ -310,28 +341,32 @@ static int check_object(struct check *c, const struct shape *shape, struct node 
 
 int kustomization_check(struct build *build, enum kustomization_shape shape, struct node *node, bool lenient, const char *what)
 {
-        static const struct {
-                const struct shape *shape;
-                const char *root;
-        } shapes[] = {
-                [SHAPE_KUSTOMIZATION] = { &kustomization_shape, "Kustomization" },
-                [SHAPE_REPLACEMENT] = { &replacement_shape, "Replacement" },
-                [SHAPE_CONFIGURATION] = { &configuration_shape, "TransformerConfig" },
-                [SHAPE_VALUE_ADD] = { &value_add_file_shape, "Targets" },
+        static const struct shape *const shapes[] = {
+                [SHAPE_KUSTOMIZATION] = &kustomization_shape,
+                [SHAPE_REPLACEMENT] = &replacement_shape,
+                [SHAPE_CONFIGURATION] = &configuration_shape,
+                [SHAPE_VALUE_ADD] = &value_add_file_shape,
         };
-        struct check c = { build, !lenient && shape != SHAPE_REPLACEMENT && shape != SHAPE_VALUE_ADD, lenient, shapes[shape].root,
-                           what };
+        struct check c = { .build = build,
+                           .strict = !lenient && shape != SHAPE_REPLACEMENT && shape != SHAPE_VALUE_ADD,
+                           .coerce = lenient,
+                           .what = what };
 
-        return check_object(&c, shapes[shape].shape, node, "");
+        return check_object(&c, shapes[shape], node, "");
 }
 
 int kustomization_check_plugin(struct build *build, const char *kind, struct node *node)
 {
-        struct check c = { build, false, false, kind, kind };
+        struct check c = { .build = build, .what = kind };
 
-        for (size_t i = 0; i < sizeof(plugins) / sizeof(plugins[0]); i++)
-                if (strcmp(plugins[i].kind, kind) == 0)
-                        return check_object(&c, plugins[i].shape, node, "");
+        for (size_t i = 0; i < sizeof(plugins) / sizeof(plugins[0]); i++) {
+                struct shape shape = *plugins[i].shape;
+
+                if (strcmp(plugins[i].kind, kind) != 0)
+                        continue;
+                shape.type = arena_printf(build->arena, "%sPlugin", kind);
+                return check_object(&c, &shape, node, "");
+        }
         return error_set(build->error, ERROR_UNSUPPORTED, "unable to load builtin %s.builtin.[noGrp]", kind);
 }
 

@@ -96,7 +96,9 @@ static int merge_selected(struct build *build, struct accumulator *accumulator, 
                         build->error, ERROR_INVALID,
                         "Multiple Strategic-Merge Patches in one `patches` entry is not allowed to set `patches.target` field: %s",
                         t->source);
-        TRY(target_selector_open(build, t->config, &selector));
+        if (target_selector_open(build, t->config, &selector) < 0)
+                return error_wrap(build->error, "unable to find patch target \"%s\" in `resources`",
+                                  target_selector_text(build, t->config));
         for (size_t i = 0; i < accumulator->list.count; i++) {
                 struct resource *resource = accumulator->list.items[i];
                 int r = target_selector_matches(&selector, resource);
@@ -189,6 +191,14 @@ static int run_json(struct build *build, struct accumulator *accumulator, struct
         return 0;
 }
 
+static const char *yaml_of(struct build *build, const struct node *config)
+{
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+        cleanup(error_release) struct error ignored = ERROR_NULL;
+
+        return emit_yaml(&text, build->arena, config, 0, &ignored) < 0 ? "" : arena_string(build->arena, buffer_string(&text));
+}
+
 static int load_patch(struct build *build, const char *directory, const struct node *config, struct view *ret_text,
                       const char **ret_source)
 {
@@ -196,9 +206,10 @@ static int load_patch(struct build *build, const char *directory, const struct n
         struct buffer quoted = BUFFER_NULL;
 
         if (patch.length == 0 && path.length == 0)
-                return error_set(build->error, ERROR_INVALID, "must specify one of patch and path in\n");
+                return error_set(build->error, ERROR_INVALID, "must specify one of patch and path in\n%s", yaml_of(build, config));
         if (patch.length && path.length)
-                return error_set(build->error, ERROR_INVALID, "patch and path can't be set at the same time\n");
+                return error_set(build->error, ERROR_INVALID, "patch and path can't be set at the same time\n%s",
+                                 yaml_of(build, config));
         if (path.length && tree_read(build, directory, path.data, ret_text) < 0)
                 return error_wrap(build->error, "failed to get the patch file from path(%s)", path.data);
         if (patch.length)
@@ -256,13 +267,11 @@ int transformer_add_patch(struct build *build, const char *directory, const stru
 {
         struct transformer *t = transformer_add(build, list, "PatchTransformer", run_json);
 
-        if (configure_patch(build, directory, config, t) == 0) {
-                /* A text of comments alone changes nothing. */
-                if (t->run == run_merge && t->patches.count == 0)
-                        t->config = NULL;
-                return 0;
-        }
-        return transformer_config_error(build, "PatchTransformer", config);
+        TRY(configure_patch(build, directory, config, t));
+        /* A text of comments alone changes nothing. */
+        if (t->run == run_merge && t->patches.count == 0)
+                t->config = NULL;
+        return 0;
 }
 
 static int add_patches(struct build *build, struct view text, struct node_array *patches)
@@ -297,20 +306,18 @@ int transformer_add_merge(struct build *build, const char *directory, const stru
                           struct transformer_list *list)
 {
         struct transformer *t = transformer_add(build, list, "PatchStrategicMergeTransformer", run_legacy_merge);
-        struct node *config = node_map(build->arena);
-        int r = 0;
+        cleanup(buffer_release) struct buffer files = BUFFER_NULL;
 
-        for (uint32_t i = 0; paths && i < paths->count && r == 0; i++)
-                r = add_patch_file(build, directory, paths->items[i], &t->patches);
-        if (r == 0 && patches.length)
-                r = add_patches(build, patches, &t->patches);
-        if (r == 0 && t->patches.count == 0)
-                r = error_set(build->error, ERROR_INVALID, "patch appears to be empty; files=%s, Patch=%.*s",
-                              paths && paths->count ? paths->items[0]->text : "[]", VIEW_ARGS(patches));
-        if (r == 0)
+        for (uint32_t i = 0; paths && i < paths->count; i++) {
+                TRY(add_patch_file(build, directory, paths->items[i], &t->patches));
+                buffer_printf(&files, "%s%.*s", i ? " " : "", VIEW_ARGS(node_text(paths->items[i])));
+        }
+        if (patches.length)
+                TRY(add_patches(build, patches, &t->patches));
+        if (t->patches.count)
                 return 0;
-        node_set_of(build->arena, config, "paths", node_copy(build->arena, paths ? paths : node_list(build->arena)));
-        return transformer_config_error(build, "PatchStrategicMergeTransformer", config);
+        return error_set(build->error, ERROR_INVALID, "patch appears to be empty; files=[%s], Patch=%.*s", buffer_string(&files),
+                         VIEW_ARGS(patches));
 }
 
 static int configure_json6902(struct build *build, const char *directory, const struct node *config, struct view patch,
@@ -343,7 +350,5 @@ int transformer_add_json6902(struct build *build, const char *directory, const s
 {
         struct transformer *t = transformer_add(build, list, "PatchJson6902Transformer", run_json);
 
-        if (configure_json6902(build, directory, config, patch, t) == 0)
-                return 0;
-        return transformer_config_error(build, "PatchJson6902Transformer", config);
+        return configure_json6902(build, directory, config, patch, t);
 }

@@ -228,6 +228,13 @@ static int add_transformer(struct build *build, struct target *target, const str
         return 0;
 }
 
+static int fails_configuration(struct build *build, const struct resource *resource)
+{
+        struct resource_id id = resource_original(&build->identity, resource);
+
+        return error_wrap(build->error, "plugin %s fails configuration", resource_id_text(build->arena, &id));
+}
+
 int plugin_transformers(struct build *build, struct target *target, const struct node *entries, struct transformer_list *list)
 {
         struct resource_list configs = { 0 };
@@ -240,7 +247,8 @@ int plugin_transformers(struct build *build, struct target *target, const struct
                 size_t before = list->count;
 
                 TRY(check_config(build, configs.items[i], &config));
-                TRY(add_transformer(build, target, &config, list));
+                if (add_transformer(build, target, &config, list) < 0)
+                        return fails_configuration(build, configs.items[i]);
                 for (size_t k = before; k < list->count; k++)
                         list->items[k]->origin = config.origin;
         }

@@ -5,6 +5,7 @@
 #include "engine/kustomize/target_selector.h"
 #include "engine/kustomize/transformer.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 static const char default_path[] = "metadata.name";
@@ -24,14 +25,35 @@ static int64_t option_index(const struct node *options)
         return index;
 }
 
+static const char *quoted(struct build *build, struct view text)
+{
+        cleanup(buffer_release) struct buffer json = BUFFER_NULL;
+
+        emit_json_string(&json, text, 0);
+        return arena_string(build->arena, buffer_string(&json));
+}
+
+/* "/(1), create=false"; "" if nothing is set. */
+static const char *options_text(struct build *build, const struct node *source)
+{
+        const struct node *options = node_get_of(source, "options");
+        const char *delimiter = node_get_string(options, "delimiter");
+        bool create = node_text_is(node_get_of(options, "create"), "true");
+        int64_t index = option_index(options);
+
+        if (!*delimiter && !create)
+                return "";
+        return arena_printf(build->arena, "%s(%" PRId64 "), create=%s", delimiter, index, create ? "true" : "false");
+}
+
 static char *source_text(struct build *build, const struct node *source, bool path)
 {
         struct gvk gvk = { node_get_text(source, "group"), node_get_text(source, "version"), node_get_text(source, "kind") };
         struct resource_id id = { gvk, node_get_text(source, "name"), node_get_text(source, "namespace"), VIEW_NULL };
-        const char *field = node_get_string(source, "fieldPath");
+        const char *field = path ? node_get_string(source, "fieldPath") : "", *options = path ? options_text(build, source) : "";
 
-        return arena_printf(build->arena, "%s%s%s", resource_id_text(build->arena, &id), path && *field ? ":" : "",
-                            path ? field : "");
+        return arena_printf(build->arena, "%s%s%s%s%s", resource_id_text(build->arena, &id), *field ? ":" : "", field,
+                            *options ? ":" : "", options);
 }
 
 static bool selects_source(struct build *build, const struct node *source, const struct resource *resource)
@@ -188,16 +210,26 @@ static int replace_at(struct replacer *r, struct resource *resource, struct view
                 return done < 0 ? done : 0;
         done = replacement_path_match(r->build, resource->node, pieces, create, &found);
         if (done == 0 && found.count == 0)
-                return error_set(r->build->error, ERROR_INVALID, "unable to find %sfield \"%.*s\" in replacement target",
-                                 create ? "or create " : "", VIEW_ARGS(path));
+                return error_set(r->build->error, ERROR_INVALID, "unable to find %sfield %s in replacement target",
+                                 create ? "or create " : "", quoted(r->build, path));
         if (done < 0)
-                return error_wrap(r->build->error, "unable to find %sfield \"%.*s\" in replacement target",
-                                  create ? "or create " : "", VIEW_ARGS(path));
+                return error_wrap(r->build->error, "unable to find %sfield %s in replacement target", create ? "or create " : "",
+                                  quoted(r->build, path));
         for (size_t i = 0; i < found.count; i++)
                 TRY(set_value(r, found.items[i]));
         if (r->value->kind != NODE_SCALAR && node_depth(resource->node, READER_DEPTH + 1) > READER_DEPTH)
                 return error_set(r->build->error, ERROR_TOO_LARGE, "the replacement's target is nested too deep");
         return build_check(r->build);
+}
+
+/* Only expressions are compiled ahead in the reference; of labels it says nothing more. */
+static int open_selector(struct build *build, const struct node *config, struct target_selector *ret)
+{
+        if (target_selector_open(build, config, ret) == 0)
+                return 0;
+        if (!view_starts(view_of(error_message(build->error)), VIEW("error parsing regexp")))
+                return -1;
+        return error_wrap(build->error, "error creating target selector");
 }
 
 /* 1: a target's `reject` meets it. */
@@ -207,7 +239,7 @@ static int is_rejected(struct build *build, const struct node *rejects, const st
                 cleanup(target_selector_close) struct target_selector selector = { 0 };
                 int r = 0;
 
-                TRY(target_selector_open(build, rejects->items[i], &selector));
+                TRY(open_selector(build, rejects->items[i], &selector));
                 if (target_selector_has_metadata(&selector))
                         r = target_selector_matches_metadata(&selector, resource);
                 for (size_t k = 0; k < ids->count && r == 0 && target_selector_has_id(&selector); k++)
@@ -238,8 +270,7 @@ static int run_target(struct replacer *r, struct accumulator *accumulator, const
 
         if (!select)
                 return error_set(r->build->error, ERROR_INVALID, "target must specify resources to select");
-        if (target_selector_open(r->build, select, &selector) < 0)
-                return error_wrap(r->build->error, "error creating target selector");
+        TRY(open_selector(r->build, select, &selector));
         r->options = node_get_of(target, "options");
         for (size_t i = 0; i < accumulator->list.count; i++) {
                 struct resource *resource = accumulator->list.items[i];
@@ -325,7 +356,5 @@ int transformer_add_replacements(struct build *build, const char *directory, con
         struct node *all = node_list(build->arena);
 
         t->config = all;
-        if (gather(build, directory, replacements, all) == 0)
-                return 0;
-        return transformer_config_error(build, "ReplacementTransformer", replacements);
+        return gather(build, directory, replacements, all);
 }

@@ -1,5 +1,6 @@
 #include "engine/kustomize/target.h"
 
+#include "base/cleanup.h"
 #include "engine/kustomize/variable.h"
 
 #include <limits.h>
@@ -215,11 +216,18 @@ static int refuse_fields(struct build *build, const struct node *fields)
         static const char *const charts[] = { "helmCharts", "helmChartInflationGenerator" };
 
         for (size_t i = 0; i < 2; i++) {
-                if (is_listed(fields, charts[i]))
-                        return error_set(build->error, ERROR_UNSUPPORTED,
-                                         "trouble configuring builtin HelmChartInflationGenerator with config: `%s`: must specify "
-                                         "--enable-helm; charts are not rendered in a build, use a HelmRelease",
-                                         charts[i]);
+                const struct node *list = node_get_of(fields, charts[i]);
+                cleanup(error_release) struct error ignored = ERROR_NULL;
+                cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+
+                if (!is_listed(fields, charts[i]))
+                        continue;
+                if (node_is_list(list))
+                        (void)emit_yaml(&text, build->arena, list->items[0], 0, &ignored);
+                return error_set(build->error, ERROR_UNSUPPORTED,
+                                 "trouble configuring builtin HelmChartInflationGenerator with config: `\n%s`: must specify "
+                                 "--enable-helm: %s are not rendered in a build, use a HelmRelease",
+                                 buffer_string(&text), charts[i]);
         }
         return 0;
 }

@@ -32,6 +32,17 @@ int target_selector_open(struct build *build, const struct node *config, struct 
         return -1;
 }
 
+const char *target_selector_text(struct build *build, const struct node *config)
+{
+        struct resource_id id = { .gvk = { node_get_text(config, "group"), node_get_text(config, "version"),
+                                           node_get_text(config, "kind") },
+                                  .name = node_get_text(config, "name"),
+                                  .namespace = node_get_text(config, "namespace") };
+
+        return arena_printf(build->arena, "%s:a=%s:l=%s", resource_id_text(build->arena, &id),
+                            node_get_string(config, "annotationSelector"), node_get_string(config, "labelSelector"));
+}
+
 void target_selector_close(struct target_selector *selector)
 {
         regex_free(&selector->group);

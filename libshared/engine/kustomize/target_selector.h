@@ -20,6 +20,8 @@ struct target_selector {
 
 /* `config` has group, version, kind, name, namespace, labelSelector, annotationSelector, each maybe absent. */
 int target_selector_open(struct build *build, const struct node *config, struct target_selector *ret);
+/* The configuration as texts show it: "Kind.version.group/name.namespace:a=annotations:l=labels". */
+const char *target_selector_text(struct build *build, const struct node *config);
 void target_selector_close(struct target_selector *selector); /* for cleanup(target_selector_close) */
 
 /* Each 1: it matches, 0: it does not, -1: an expression takes too many steps. */

@@ -1,3 +1,4 @@
+#include "base/cleanup.h"
 #include "engine/kustomize/generator.h"
 #include "engine/kustomize/plugin.h"
 #include "engine/kustomize/target.h"
@@ -64,14 +65,41 @@ static void add_texts(struct build *build, const struct node *fields, const stru
         }
 }
 
+/* "trouble configuring builtin <kind> with config: `\n<yaml>`: ..."; in the configuration of the built-in transformer this is its `field`. */
+static int config_error(struct build *build, const char *kind, const char *field, const struct node *value)
+{
+        cleanup(error_release) struct error ignored = ERROR_NULL;
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+        struct node *config = node_map(build->arena);
+
+        if (field)
+                node_set_of(build->arena, config, field, node_copy(build->arena, value));
+        (void)emit_yaml(&text, build->arena, field ? config : value, 0, &ignored);
+        return error_wrap(build->error, "trouble configuring builtin %s with config: `\n%s`", kind, buffer_string(&text));
+}
+
+/* An entry of patchesJson6902 has other names, and less, inside. */
+static const struct node *json6902_config(struct build *build, const struct node *entry)
+{
+        struct node *config = node_copy(build->arena, entry), *patch = node_get_of(config, "patch");
+
+        node_remove_of(config, "patch");
+        node_remove_of(config, "options");
+        if (patch)
+                node_set_of(build->arena, config, "jsonOp", patch);
+        return config;
+}
+
 static int add_patches(struct build *build, const char *directory, const struct node *fields, struct transformer_list *list)
 {
         const struct node *merges = node_get_of(fields, "patchesStrategicMerge"), *patches = node_get_of(fields, "patches");
 
         if (merges && merges->count)
-                TRY(transformer_add_merge(build, directory, merges, VIEW_NULL, list));
+                if (transformer_add_merge(build, directory, merges, VIEW_NULL, list) < 0)
+                        return config_error(build, "PatchStrategicMergeTransformer", "paths", merges);
         for (uint32_t i = 0; patches && i < patches->count; i++)
-                TRY(transformer_add_patch(build, directory, patches->items[i], list));
+                if (transformer_add_patch(build, directory, patches->items[i], list) < 0)
+                        return config_error(build, "PatchTransformer", NULL, patches->items[i]);
         return 0;
 }
 
@@ -103,13 +131,15 @@ static int add_builtin(struct build *build, struct target *target, const struct 
                 t->specs = configuration->common_annotations;
         }
         for (uint32_t i = 0; json && i < json->count; i++)
-                TRY(transformer_add_json6902(build, target->directory, json->items[i], node_get_text(json->items[i], "patch"),
-                                             list));
+                if (transformer_add_json6902(build, target->directory, json->items[i], node_get_text(json->items[i], "patch"),
+                                             list) < 0)
+                        return config_error(build, "PatchJson6902Transformer", NULL, json6902_config(build, json->items[i]));
         add_each(build, node_get_of(fields, "replicas"), "ReplicaCountTransformer", transform_replicas, &configuration->replicas,
                  list);
         add_each(build, node_get_of(fields, "images"), "ImageTagTransformer", transform_image, &configuration->images, list);
         if (replacements && replacements->count)
-                TRY(transformer_add_replacements(build, target->directory, replacements, list));
+                if (transformer_add_replacements(build, target->directory, replacements, list) < 0)
+                        return config_error(build, "ReplacementTransformer", "Replacements", replacements);
         for (size_t i = 0; i < list->count; i++)
                 list->items[i]->origin = target_origin_builtin(build, target, list->items[i]->kind);
         return 0;

@@ -21,19 +21,6 @@ struct transformer *transformer_add(struct build *build, struct transformer_list
         return transformer;
 }
 
-int transformer_config_error(struct build *build, const char *kind, const struct node *config)
-{
-        struct error ignored = ERROR_NULL;
-        struct buffer text = BUFFER_NULL;
-
-        if (config)
-                (void)emit_yaml(&text, build->arena, config, 0, &ignored);
-        error_wrap(build->error, "trouble configuring builtin %s with config: `\n%s`", kind, buffer_string(&text));
-        buffer_release(&text);
-        error_release(&ignored);
-        return -1;
-}
-
 struct setter {
         struct build *build;
         struct view key;

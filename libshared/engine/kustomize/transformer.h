@@ -59,6 +59,3 @@ int transformer_add_replacements(struct build *build, const char *directory, con
 
 /* ValueAddTransformer (value_add.c). */
 int transformer_add_value(struct build *build, const char *directory, const struct node *config, struct transformer_list *list);
-
-/* Wraps an error as "trouble configuring builtin <kind> with config: `\n<yaml>`: ...". */
-int transformer_config_error(struct build *build, const char *kind, const struct node *config);

@@ -146,7 +146,7 @@ int transformer_add_value(struct build *build, const char *directory, const stru
                 node_append(build->arena, targets, own->items[i]);
         node_set_of(build->arena, all, "targets", targets);
         t->config = all;
-        if ((!*path || load_targets(build, directory, path, targets) == 0) && check_targets(build, targets) == 0)
-                return 0;
-        return transformer_config_error(build, "ValueAddTransformer", config);
+        if (*path)
+                TRY(load_targets(build, directory, path, targets));
+        return check_targets(build, targets);
 }
