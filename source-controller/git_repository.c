@@ -110,27 +110,33 @@ static int get_secret(struct context *ctx, struct git_run *git, const char *name
                         ret_secret, err);
 }
 
-/* Without a proxy of the object's own, that of the environment. */
 static int configure_proxy(struct context *ctx, struct git_run *git, struct error *err)
 {
         struct arena *arena = git->source.run->arena;
         cleanup(json_free) struct json *secret = NULL;
-        cleanup(free_string) char *proxy = NULL;
-        const char *name;
+        const char *name = arena_printf(arena, "%s/%s", git->source.run->namespace, git->spec.proxy_secret_ref->name);
 
-        if (!git->spec.proxy_secret_ref) {
-                if (view_starts(git->request.url, VIEW("ssh:")))
-                        return 0;
-                TRY(proxy_for_url(git->spec.url, &proxy, err));
-                return secrets_proxy_address(proxy, arena, &git->request, err);
-        }
-        name = arena_printf(arena, "%s/%s", git->source.run->namespace, git->spec.proxy_secret_ref->name);
         if (get_secret(ctx, git, git->spec.proxy_secret_ref->name, &secret, err) < 0) {
                 if (err->kind == ERROR_NOT_FOUND)
                         return error_set(err, ERROR_NOT_FOUND, "secret '%s' not found", name);
                 return error_wrap(err, "failed to get secret '%s'", name);
         }
         return secrets_proxy(secret, name, arena, &git->request, err);
+}
+
+/* Where the object has no proxy of its own. */
+static int use_environment_proxy(struct git_run *git, struct error *err)
+{
+        cleanup(free_string) char *proxy = NULL;
+
+        TRY(proxy_for_url(git->spec.url, &proxy, err));
+        return secrets_proxy_address(proxy, git->source.run->arena, &git->request, err);
+}
+
+static int proxy_failed(struct git_run *git, struct error *err)
+{
+        error_wrap(err, "failed to configure proxy options");
+        return source_failed(&git->source, CONDITION_FETCH_FAILED, "AuthenticationFailed", err);
 }
 
 static int configure_authentication(struct context *ctx, struct git_run *git, struct error *err)
@@ -170,14 +176,14 @@ static int configure(struct context *ctx, struct git_run *git, struct error *err
                 git->request.name = view_of(spec->ref->name);
                 git->request.commit = view_of(spec->ref->commit);
         }
-        if (configure_proxy(ctx, git, err) < 0) {
-                error_wrap(err, "failed to configure proxy options");
-                return source_failed(&git->source, CONDITION_FETCH_FAILED, "AuthenticationFailed", err);
-        }
+        if (spec->proxy_secret_ref && configure_proxy(ctx, git, err) < 0)
+                return proxy_failed(git, err);
         if (git_url_check(git->request.url, &has_user, &ssh, err) < 0) {
                 error_wrap(err, "failed to parse url '%s'", spec->url);
                 return source_stalled(&git->source, CONDITION_FETCH_FAILED, "URLInvalid", err);
         }
+        if (!spec->proxy_secret_ref && !ssh && use_environment_proxy(git, err) < 0)
+                return proxy_failed(git, err);
         if (configure_authentication(ctx, git, err) < 0)
                 return source_failed(&git->source, CONDITION_FETCH_FAILED, NULL, err);
         return 0;
@@ -331,7 +337,7 @@ static void mark_outdated(struct git_run *git)
         const char *revision = git->fetched.revision;
 
         condition_remove(source->object, CONDITION_FETCH_FAILED);
-        if (source->artifact && strcmp(source->artifact->revision, revision) == 0)
+        if (source->artifact && git_revision_is(view_of(source->artifact->revision), revision))
                 return;
         if (source->artifact)
                 condition_set(source->object, CONDITION_ARTIFACT_OUTDATED, CONDITION_TRUE, "NewRevision",
@@ -364,6 +370,7 @@ static int run_phases(struct context *ctx, struct git_run *git, struct error *er
         condition_remove(source->object,
                          CONDITION_INCLUDE_UNAVAILABLE); /* of a Flux that was here before, and an include that is gone */
         TRY(configure(ctx, git, err));
+        condition_remove(source->object, CONDITION_ARTIFACT_OUTDATED); /* of a run that failed: found out again below */
 
         result = fetch_in_folder(ctx, git, err);
         if (result < 0)

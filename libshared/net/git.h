@@ -88,7 +88,7 @@ int git_fetch(struct context *ctx, const struct git_request *request, const char
 /* For job_server_start: what every job would otherwise initialise itself. */
 void git_prepare(void);
 
-/* "main@sha1:<hex>" to "<hex>"; also "sha1:<hex>" and the old "main/<hex>". Empty if there is none. */
-struct view git_revision_commit(struct view revision);
+/* Is what a status holds this revision? "main/<hex>", as Flux once wrote it, is "main@sha1:<hex>". */
+bool git_revision_is(struct view recorded, const char *revision);
 /* True if the URL's user information holds a user name. -1: it is no http, https or ssh URL; the message is the parser's reason alone. */
 int git_url_check(struct view url, bool *ret_has_user, bool *ret_ssh, struct error *err);

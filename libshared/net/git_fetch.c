@@ -225,7 +225,7 @@ static int choose(struct run *run, git_commit **ret_commit, struct error *err)
 
 static bool unchanged(const struct git_request *request, const char *revision)
 {
-        return !request->always && request->known_revision.length > 0 && view_is(request->known_revision, revision);
+        return !request->always && git_revision_is(request->known_revision, revision);
 }
 
 static void describe(struct run *run, const git_oid *commit, struct git_result *result)

@@ -178,20 +178,17 @@ const char *git_revision(struct arena *arena, const struct git_selection *select
         return arena_printf(arena, "%s@sha1:%s", reference, hex);
 }
 
-struct view git_revision_commit(struct view revision)
+bool git_revision_is(struct view recorded, const char *revision)
 {
-        ptrdiff_t at = view_search(revision, VIEW("sha1:"), 0);
-        ptrdiff_t from = at;
+        static const size_t tail = sizeof("@sha1:") - 1 + GIT_OID_SHA1_HEXSIZE;
+        struct view present = view_of(revision), name, commit;
 
-        /* A reference may hold the same letters: the last one counts. */
-        while (from >= 0) {
-                at = from;
-                from = view_search(revision, VIEW("sha1:"), (size_t)from + 1);
-        }
-        if (at >= 0)
-                return view_slice(revision, (size_t)at + 5, revision.length);
-        for (size_t i = revision.length; i > 0; i--)
-                if (revision.data[i - 1] == '/')
-                        return view_slice(revision, i, revision.length);
-        return VIEW_NULL;
+        if (view_equal(recorded, present))
+                return true;
+        if (present.length <= tail)
+                return false;
+        name = view_slice(present, 0, present.length - tail);
+        commit = view_slice(present, present.length - GIT_OID_SHA1_HEXSIZE, GIT_OID_SHA1_HEXSIZE);
+        return recorded.length == name.length + 1 + commit.length && view_starts(recorded, name) &&
+               recorded.data[name.length] == '/' && view_ends(recorded, commit);
 }

@@ -1,4 +1,5 @@
 """GitRepository at its edges: what it refuses by name, what it leaves behind, and what it does when it cannot clean up."""
+import datetime
 import os
 import shutil
 
@@ -45,6 +46,90 @@ def test_include_that_is_gone_is_not_missed(space):
     space.reconcile("GitRepository")
     space.kube.wait("GitRepository", "app", space.name, lambda o: not find_condition(o, "IncludeUnavailable"))
     space.ready("GitRepository")
+
+
+def set_status(space, **fields):
+    status, answer = space.kube.call("PATCH", space.kube.path("GitRepository", space.name, "app") + "/status", {"status": fields}, "application/merge-patch+json")
+    assert status == 200, answer
+
+
+def test_what_was_outdated_is_found_out_anew(space, git_server):
+    """A run that ended between the fetch and the storage left ArtifactOutdated; one that cannot fetch does not know."""
+    repository = space.repository(FILES)
+    space.source(repository)
+    o = space.ready("GitRepository")
+    left = {"type": "ArtifactOutdated", "status": "True", "reason": "NewRevision", "message": "new upstream revision 'main@sha1:x'",
+            "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": 1}
+    git_server.rules[repository.name] = {"status": 404}
+    set_status(space, conditions=o["status"]["conditions"] + [left])
+    space.reconcile("GitRepository")
+    o = space.not_ready("GitRepository", reason="GitOperationFailed")
+    assert not find_condition(o, "ArtifactOutdated")
+
+
+def test_revision_as_flux_once_wrote_it(space, git_server):
+    """main/<commit> is main@sha1:<commit>: nothing is fetched, nothing is written."""
+    repository = space.repository(FILES)
+    space.source(repository)
+    o = space.ready("GitRepository")
+    set_status(space, artifact={**o["status"]["artifact"], "revision": f"main/{repository.head()}"})
+    fetches = len(git_server.seen(repository.name, "/git-upload-pack"))
+    token = space.reconcile("GitRepository")
+    space.wait("GitRepository", "app", lambda o: o["status"].get("lastHandledReconcileAt") == token, 15, "acknowledged")
+    o = space.ready("GitRepository")
+    assert len(git_server.seen(repository.name, "/git-upload-pack")) == fetches
+    assert artifact_of(o)["revision"] == f"main/{repository.head()}"
+    assert find_condition(o)["message"] == f"stored artifact for revision 'main@sha1:{repository.head()}'"
+
+
+@pytest.mark.parametrize("url", ["http://[::1/x.git", "https://", "ssh://git@host:port/x.git", "https://a b/x.git"])
+def test_url_that_is_none(space, url):
+    """Only a change of the object helps: Stalled, no retry."""
+    space.source(url)
+    o = space.kube.wait_condition("GitRepository", "app", space.name, "True", type="Stalled")
+    assert find_condition(o, "Stalled")["reason"] == "URLInvalid" and f"failed to parse url '{url}': " in find_condition(o)["message"]
+    assert find_condition(o, "FetchFailed")["reason"] == "URLInvalid" and not find_condition(o, "Reconciling")
+    assert o["status"]["observedGeneration"] == o["metadata"]["generation"]
+
+
+def failures(space):
+    """When the runs of the object failed, in seconds."""
+    return [datetime.datetime.fromisoformat(record["ts"].replace("Z", "+00:00")).timestamp() for record in space.stack.source.log()
+            if record["msg"] == "Reconciler error" and record.get("namespace") == space.name]
+
+
+def test_retries_of_a_missing_secret(space):
+    """0.75, 1.5, 3 s after the failures; once the Secret is there, the next one ends it, and the count begins anew."""
+    repository = space.repository(FILES)
+    space.source(repository)
+    digest = artifact_of(space.ready("GitRepository"))["digest"]
+    space.spec("GitRepository", secretRef={"name": "credentials"})
+    o = space.not_ready("GitRepository", reason="AuthenticationFailed")
+    assert find_condition(o, "FetchFailed")["reason"] == "AuthenticationFailed" and artifact_of(o)["digest"] == digest
+    assert find_condition(o, "Reconciling")["reason"] == "ProgressingWithRetry"
+    until(lambda: len(failures(space)) >= 4, 30, "three retries", 0.1)
+    times = failures(space)
+    for i, delay in enumerate((0.75, 1.5, 3)):
+        assert delay - 0.01 <= times[i + 1] - times[i] < delay + 1.5, (i, times)
+    space.secret("credentials", username="ada", password="secret")
+    space.ready("GitRepository", seconds=30)
+    space.wait_event("GitRepository", "Succeeded", f"stored artifact for commit 'main@sha1:{repository.head()}'")
+    count = len(failures(space))
+    space.spec("GitRepository", secretRef={"name": "another"})
+    until(lambda: len(failures(space)) >= count + 2, 15, "a retry", 0.05)
+    times = failures(space)[count:]
+    assert 0.74 <= times[1] - times[0] < 1.5 + 0.75
+
+
+def test_retries_are_bounded(own_stack, space_in):
+    """--max-retry-delay: the fifth retry waits no longer than the third."""
+    stack = own_stack(flags={"source-controller": ["--min-retry-delay=250ms", "--max-retry-delay=1s"]})
+    space = space_in(stack)
+    space.source(space.repository(FILES), secretRef={"name": "credentials"})
+    until(lambda: len(failures(space)) >= 6, 30, "five retries", 0.1)
+    times = failures(space)
+    for i, delay in enumerate((0.25, 0.5, 1, 1, 1)):
+        assert delay - 0.01 <= times[i + 1] - times[i] < delay + 0.9, (i, times)
 
 
 def test_service_account_is_refused_by_name(space):

@@ -27,7 +27,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
         git_result_decode(arena, bytes, &outcome, &result, &err);
         git_request_decode(bytes, &request, &err);
-        git_revision_commit(bytes);
+        git_revision_is(bytes, "main@sha1:0123456789abcdef0123456789abcdef01234567");
         if (git_url_redirect(arena, &base, bytes, &url, &other, &err) == 0) {
                 git_url_print(&url, &text);
                 /* Credentials never follow to another host, and TLS is never given up. */

@@ -166,14 +166,31 @@ static void an_empty_repository_is_an_outcome_of_its_own(void **state)
         arena_free(&arena);
 }
 
-static void the_commit_is_read_from_a_revision(void **state)
+#define HEX "0123456789abcdef0123456789abcdef01234567"
+
+static void revisions_are_told_apart(void **state)
 {
+        static const struct {
+                const char *recorded, *revision;
+                bool same;
+        } cases[] = {
+                { "main@sha1:" HEX, "main@sha1:" HEX, true },
+                { "sha1:" HEX, "sha1:" HEX, true },
+                { "main/" HEX, "main@sha1:" HEX, true },
+                { "feature/x/" HEX, "feature/x@sha1:" HEX, true },
+                { "refs/heads/sha1:x/" HEX, "refs/heads/sha1:x@sha1:" HEX, true },
+                { "", "main@sha1:" HEX, false },
+                { "main", "main@sha1:" HEX, false },
+                { "next/" HEX, "main@sha1:" HEX, false },
+                { "main-" HEX, "main@sha1:" HEX, false },
+                { "main/0000000000000000000000000000000000000000", "main@sha1:" HEX, false },
+                { "main@sha1:" HEX, "sha1:" HEX, false },
+                { "/" HEX, "sha1:" HEX, false },
+        };
+
         (void)state;
-        assert_true(view_is(git_revision_commit(VIEW("main@sha1:abc")), "abc"));
-        assert_true(view_is(git_revision_commit(VIEW("sha1:abc")), "abc"));
-        assert_true(view_is(git_revision_commit(VIEW("refs/heads/sha1:x@sha1:abc")), "abc"));
-        assert_true(view_is(git_revision_commit(VIEW("feature/x/abc")), "abc"));
-        assert_int_equal(git_revision_commit(VIEW("abc")).length, 0);
+        for (size_t i = 0; i < COUNT(cases); i++)
+                assert_int_equal(git_revision_is(view_of(cases[i].recorded), cases[i].revision), cases[i].same);
 }
 
 static void a_request_survives_its_way_into_the_job(void **state)
@@ -218,7 +235,7 @@ int main(void)
                 cmocka_unit_test(references_are_chosen),
                 cmocka_unit_test(equal_versions_of_one_commit_need_no_choice),
                 cmocka_unit_test(an_empty_repository_is_an_outcome_of_its_own),
-                cmocka_unit_test(the_commit_is_read_from_a_revision),
+                cmocka_unit_test(revisions_are_told_apart),
                 cmocka_unit_test(a_request_survives_its_way_into_the_job),
         };
 
