@@ -3,6 +3,7 @@ import base64
 import hashlib
 import hmac
 import os
+import re
 import threading
 import time
 
@@ -13,6 +14,7 @@ from cluster.kube import find_condition
 from cluster.process import free_port, until
 from peers.git import GitServer
 from peers.proxy import HttpProxy, Socks5Proxy
+from peers.raw import RawServer
 from peers.ssh import SshServer, keygen
 
 FILES = {"c.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: c\n"}
@@ -142,11 +144,9 @@ def test_redirect_to_another_host_carries_no_credentials(space, git_server):
     git_server.rules[repository.name] = {"redirect": other.url(repository.name)}
     space.secret("credentials", username="ada", password="secretsecret")
     space.source(repository, secretRef={"name": "credentials"})
-    o = space.wait("GitRepository", "app", lambda o: (find_condition(o) or {}).get("status") in ("True", "False"), 30)
-    assert git_server.seen(repository.name, "/info/refs")
-    assert not any("Authorization" in headers for _, _, headers in other.seen(repository.name))
-    if find_condition(o)["status"] == "True":
-        assert other.seen(repository.name, "/git-upload-pack")
+    space.ready("GitRepository", revision=repository.head())
+    assert any("Authorization" in headers for _, _, headers in git_server.seen(repository.name, "/info/refs"))
+    assert other.seen(repository.name, "/git-upload-pack") and not any("Authorization" in headers for _, _, headers in other.seen(repository.name))
     other.close()
 
 
@@ -201,7 +201,10 @@ KNOWN_HOSTS = [
     ("forgotten-port", lambda s: s.known_hosts(host="127.0.0.1"), "knownhosts: key is unknown"),
     ("other-key", lambda s: f"[127.0.0.1]:{s.port} ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl\n", "knownhosts: key mismatch"),
     ("revoked", lambda s: s.known_hosts() + "@revoked * " + s.known_hosts("ed25519").split(" ", 1)[1] + "@revoked * " + s.known_hosts("ecdsa").split(" ", 1)[1]
-     + "@revoked * " + s.known_hosts("rsa").split(" ", 1)[1], "knownhosts:"),
+     + "@revoked * " + s.known_hosts("rsa").split(" ", 1)[1], "knownhosts: key is revoked"),
+    ("authority", lambda s: "".join(f"@cert-authority {line}\n" for line in s.known_hosts().splitlines()),
+     "knownhosts: only an @cert-authority line is for this host, and host certificates are not supported"),
+    ("authority-of-others", lambda s: f"@cert-authority *.example.com {s.host_keys['ed25519']}\n" + s.known_hosts(), None),
 ]
 
 
@@ -216,6 +219,99 @@ def test_known_hosts(space, sshd, tmp_path, lines, part):
         space.ready("GitRepository", revision=repository.head())
     else:
         assert part in message(space.not_ready("GitRepository", reason="GitOperationFailed"))
+
+
+def test_unknown_host_is_named(space, sshd, tmp_path):
+    """Host, port and the fingerprint that was offered: what a person compares."""
+    private, _ = keygen(str(tmp_path / "key"))
+    space.secret("ssh", identity=private, known_hosts="example.com " + sshd.host_keys["ed25519"] + "\n")
+    space.source(sshd.url(space.repository(FILES).name), secretRef={"name": "ssh"})
+    text = message(space.not_ready("GitRepository", reason="GitOperationFailed"))
+    assert re.search(rf"the server at 127\.0\.0\.1:{sshd.port} offered \S+ SHA256:[A-Za-z0-9+/]{{43}} \(known_hosts names this server '\[127\.0\.0\.1\]:{sshd.port}'\)", text), text
+
+
+@pytest.mark.parametrize("kind", ["http", "socks5"])
+def test_ssh_through_a_proxy(space, sshd, tmp_path, kind):
+    proxy = (HttpProxy if kind == "http" else Socks5Proxy)(("ada", "proxysecret"))
+    repository = space.repository(FILES)
+    private, public = keygen(str(tmp_path / "key"))
+    sshd.authorize(public)
+    space.secret("ssh", identity=private, known_hosts=sshd.known_hosts())
+    space.secret("proxy", address=proxy.url, username="ada", password="proxysecret")
+    space.source(sshd.url(repository.name), secretRef={"name": "ssh"}, proxySecretRef={"name": "proxy"})
+    space.ready("GitRepository", revision=repository.head())
+    assert f"127.0.0.1:{sshd.port}" in proxy.targets
+    no_secret_shown(space, "proxysecret")
+    proxy.close()
+
+
+def test_ssh_through_an_https_proxy(space, sshd, tmp_path):
+    private, _ = keygen(str(tmp_path / "key"))
+    space.secret("ssh", identity=private, known_hosts=sshd.known_hosts())
+    space.secret("proxy", address="https://127.0.0.1:1")
+    space.source(sshd.url(space.repository(FILES).name), secretRef={"name": "ssh"}, proxySecretRef={"name": "proxy"})
+    assert "an https proxy cannot carry ssh: use an http or socks5 proxy" in message(space.not_ready("GitRepository", reason="GitOperationFailed"))
+
+
+def test_ssh_wrong_passphrase(space, sshd, tmp_path):
+    private, public = keygen(str(tmp_path / "key"), passphrase="open sesame")
+    sshd.authorize(public)
+    space.secret("ssh", identity=private, known_hosts=sshd.known_hosts(), password="closed sesame")
+    space.source(sshd.url(space.repository(FILES).name), secretRef={"name": "ssh"})
+    assert "'password' is not its passphrase" in message(space.not_ready("GitRepository", reason="GitOperationFailed"))
+    no_secret_shown(space, "closed sesame")
+
+
+def test_ssh_repository_that_is_not_there(space, sshd, tmp_path):
+    private, public = keygen(str(tmp_path / "key"))
+    sshd.authorize(public)
+    space.secret("ssh", identity=private, known_hosts=sshd.known_hosts())
+    space.source(sshd.url("no-such-repository"), secretRef={"name": "ssh"})
+    assert "repository not found" in message(space.not_ready("GitRepository", reason="GitOperationFailed"))
+
+
+def trickle(connection):
+    for byte in b"SSH-2.0-" + b"x" * 1000:
+        connection.sendall(bytes([byte]))
+        time.sleep(1)
+
+
+def silence(connection):
+    while connection.recv(4096):
+        pass
+
+
+def noise(connection):
+    connection.sendall(b"SSH-2.0-noise\r\n")
+    while True:
+        connection.sendall(os.urandom(4096))
+
+
+def banners(connection):
+    while True:
+        connection.sendall(b"a banner before the version\r\n" * 100)
+
+
+def packet_without_end(connection):
+    """A version, then a packet that says that it has 2 GiB."""
+    connection.sendall(b"SSH-2.0-large\r\n\x7f\xff\xff\xff\x04\x14")
+    silence(connection)
+
+
+@pytest.mark.parametrize("talk", [trickle, silence, noise, banners, packet_without_end], ids=lambda f: f.__name__)
+def test_ssh_server_that_does_not_behave(space, sshd, tmp_path, talk):
+    """The deadline ends it at the latest; the next object is served meanwhile."""
+    server = RawServer(talk)
+    private, _ = keygen(str(tmp_path / "key"))
+    space.secret("ssh", identity=private, known_hosts=sshd.known_hosts(host=f"[127.0.0.1]:{server.port}"))
+    space.source(f"ssh://git@127.0.0.1:{server.port}/x.git", secretRef={"name": "ssh"}, timeout="3s")
+    until(lambda: server.connections, 10, "the fetch begun")
+    bystander(space)
+    start = time.monotonic()
+    text = message(space.not_ready("GitRepository", reason="GitOperationFailed", seconds=20))
+    assert time.monotonic() - start < 15
+    assert "ssh: handshake failed" in text or "deadline exceeded" in text, text
+    server.close()
 
 
 def test_rsa_entry_and_a_server_of_sha2_only(space, workspace, git_server, tmp_path):

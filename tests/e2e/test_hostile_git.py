@@ -1,5 +1,6 @@
 """Git repositories and servers that mean harm: each ends as one condition of one object, with a text that says what happened."""
 import itertools
+import os
 
 import pytest
 
@@ -396,3 +397,33 @@ def test_keepalives_without_end(space, git_server, hostile):
     pack_server(git_server, hostile, itertools.repeat(b"0005\1" * 4000))
     space.source(hostile, timeout="3s")
     refused(space, "context deadline exceeded")
+
+
+# -- size
+
+def own_memory(controller):
+    """Resident memory of the controller's process alone, without its children, in bytes."""
+    with open(f"/proc/{controller.process.pid}/status") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith("VmRSS:")) * 1024
+
+
+def test_large_repository(space, hostile):
+    """100 MB of content that does not compress: fetched in bounded memory, which is the job's and not the controller's, and given back."""
+    controller = space.stack.source
+    for folder in (hostile.bare, hostile.work):   # git itself should not look for deltas in it
+        git("config", "core.bigFileThreshold", "1m", cwd=folder)
+        git("config", "core.compression", "0", cwd=folder)
+    hostile.commit({f"data/{i}.bin": os.urandom(5 << 20) for i in range(20)})
+    before, own, peak = own_memory(controller), [], []
+    space.source(hostile, timeout="120s")
+
+    def fetched():
+        own.append(own_memory(controller))
+        peak.append(controller.pss())
+        return (find_condition(space.get("GitRepository")) or {}).get("status") in ("True", "False")
+    until(fetched, 150, "the fetch over", 0.05)
+    o = space.ready("GitRepository", revision=hostile.head())
+    assert artifact_of(o)["size"] > 100 << 20
+    assert max(own) - before < 4 << 20, "in the controller itself"
+    assert max(peak) < 192 << 20, "in all"
+    until(lambda: controller.pss() < 32 << 20, 30, lambda: f"given back: {controller.pss() >> 20} MiB", 0.2)
