@@ -4,6 +4,7 @@ What weir costs, on the real control plane: many Kustomizations of one GitReposi
 Ingress, with substitutions of its own, wait, prune and impersonation. Prints each figure beside what it must be, what we aim at, and what Flux 2.9 takes.
 
     tests/bench/bench.py [--count 200] [--binaries FOLDER]
+    tests/bench/bench.py --binaries $(tests/cluster/build-flux source-controller kustomize-controller)      Flux itself, on this machine
 
 Machines differ and are noisy: CPU, requests and memory say more than seconds do, and the floor (a client that only sends the writes) says what a second is
 worth here. Where the bounds were set the floor took 2.7 s: so 8 seconds are 3 floors. CPU is that of both controllers with the children that they reaped;

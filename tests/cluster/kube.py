@@ -220,14 +220,26 @@ class Kube:
         raise AssertionError(f"{kind}/{namespace}/{name} not {what or 'as expected'} within {seconds} s: {state[:4000]}")
 
     def observe(self, kind, namespace=None, name=None, seconds=600):
-        """Watches in the background from now on; returns a list that grows by (monotonic time, type, object)."""
-        version = self.request("GET", self.path(kind, namespace) + "?limit=1")["metadata"]["resourceVersion"]
+        """
+        Watches in the background from now on; returns a list that grows by (monotonic time, type, object). A watch that the server ends, as it does with one that
+        reads slower than there are events, goes on where it ended; it is over when the server is.
+        """
+        path = self.path(kind, namespace)
+        version = self.request("GET", path + "?limit=1")["metadata"]["resourceVersion"]
         seen = []
 
-        def follow():
-            for event, o in self.watch(kind, namespace, name, version, seconds):
-                seen.append((time.monotonic(), event, o))
-        threading.Thread(target=follow, daemon=True).start()
+        def follow(version):
+            end, failures = time.monotonic() + seconds, 0
+            while time.monotonic() < end and failures < 20:
+                start, before = time.monotonic(), len(seen)
+                for event, o in self.watch(kind, namespace, name, version, end - start):
+                    if event == "ERROR":
+                        break
+                    version = o["metadata"]["resourceVersion"]
+                    seen.append((time.monotonic(), event, o))
+                failures = failures + 1 if len(seen) == before and time.monotonic() < start + 1 else 0
+                time.sleep(0.1)
+        threading.Thread(target=follow, args=(version,), daemon=True).start()
         return seen
 
     def wait_gone(self, kind, name, namespace=None, seconds=30):
