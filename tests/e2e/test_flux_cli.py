@@ -14,6 +14,7 @@ from cluster.controllers import NAMESPACE
 from cluster.kube import metric
 from cluster.process import until
 from peers.kubelet import Kubelet
+from space import Space
 
 APP = """\
 apiVersion: apps/v1
@@ -386,3 +387,25 @@ def test_logs_of_a_thousand_equal_lines(own_stack, authority, tmp_path):
 
 def lines_of(flux, message):
     return [line for line in flux("logs --kind=Kustomization").splitlines() if line.endswith(f" - {message} ")]
+
+
+# -- the end
+
+def test_uninstall(own_stack, git_server, repository, tmp_path):
+    """What the manifest created goes, what was applied from Git stays; no finalizer holds anything up."""
+    stack = own_stack()
+    space = Space(stack, "left", git_server, repository)
+    space.deploy({"settings.yaml": SETTINGS % "v"}, targetNamespace=space.name)
+    flux = Flux(NAMESPACE, stack.plane.admin, str(tmp_path))
+    text = flux("uninstall --silent --dry-run")
+    for what in (f"Deployment/{NAMESPACE}/kustomize-controller deleted (dry run)", f"Kustomization/{space.name}/app finalizers deleted (dry run)",
+                 "CustomResourceDefinition/gitrepositories.source.toolkit.fluxcd.io deleted (dry run)", f"Namespace/{NAMESPACE} deleted (dry run)"):
+        assert what in text
+    for controller in stack.controllers.values():
+        controller.process.stop()
+    assert "✔ uninstall finished" in flux("uninstall --silent")
+    stack.kube.wait_gone("CustomResourceDefinition", "kustomizations.kustomize.toolkit.fluxcd.io", seconds=30)
+    stack.kube.wait_gone("Namespace", NAMESPACE, seconds=60)
+    assert space.get("ConfigMap", "settings")["data"] == {"k": "v"}
+    left = [o["metadata"]["name"] for kind in ("ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition") for o in stack.kube.list(kind, None, "app.kubernetes.io/part-of=flux")]
+    assert left == []
