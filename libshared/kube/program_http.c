@@ -6,6 +6,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/job.h"
+#include "base/profile.h"
 
 #include <fcntl.h>
 #include <malloc.h>
@@ -16,6 +17,7 @@
 
 #define HEARTBEAT_LIMIT_MS 60000
 #define DRAIN_MS           1000
+#define PROFILE_SECONDS    30
 #define TEXT_PLAIN         "text/plain; charset=utf-8"
 
 static bool healthy(const struct program_state *state)
@@ -85,8 +87,11 @@ static void serve_index(void *data, const struct server_request *request, struct
         (void)data;
         (void)request;
         plain(response, 200);
-        buffer_add_string(&response->body, "/debug/pprof/cmdline\n/debug/pprof/goroutine  threads, runs, watches\n"
-                                           "/debug/pprof/heap       memory\n");
+        buffer_add_string(
+                &response->body,
+                "/debug/pprof/cmdline\n/debug/pprof/goroutine  threads, runs, watches\n"
+                "/debug/pprof/heap       memory\n"
+                "/debug/pprof/profile    processor time: starts sampling for ?seconds=30, and shows the stacks afterwards\n");
 }
 
 static void serve_cmdline(void *data, const struct server_request *request, struct server_response *response)
@@ -176,6 +181,32 @@ static void serve_heap(void *data, const struct server_request *request, struct 
         }
 }
 
+/* Asked once to begin, and again for the result: nobody else's scrape waits meanwhile. */
+static void serve_profile(void *data, const struct server_request *request, struct server_response *response)
+{
+        const char *given = server_query(request, "seconds");
+        uint64_t seconds = PROFILE_SECONDS;
+
+        (void)data;
+        if (given && (view_to_uint64(view_of(given), &seconds) < 0 || seconds < 1 || seconds > PROFILE_SECONDS_LIMIT)) {
+                server_response_text(response, 400, "seconds is a number from 1 to 300");
+                return;
+        }
+        switch (profile_start((unsigned)seconds)) {
+        case PROFILE_FINISHED:
+                plain(response, 200);
+                profile_take(&response->body);
+                return;
+        case PROFILE_RUNNING:
+                server_response_text(response, 202, "a profile is being taken: ask again when its time is over");
+                return;
+        default:
+                plain(response, 202);
+                buffer_printf(&response->body, "a profile of %llu s is being taken: ask again then, and you get the stacks\n",
+                              (unsigned long long)seconds);
+        }
+}
+
 static struct server_route health_routes[] = {
         { .path = "/healthz", .handle = serve_health },    { .path = "/readyz", .handle = serve_ready },
         { .path = "/healthz/ping", .handle = serve_ping }, { .path = "/readyz/ping", .handle = serve_ping },
@@ -189,6 +220,7 @@ static struct server_route metrics_routes[] = {
         { .path = "/debug/pprof/cmdline", .handle = serve_cmdline },
         { .path = "/debug/pprof/goroutine", .handle = serve_threads },
         { .path = "/debug/pprof/heap", .handle = serve_heap },
+        { .path = "/debug/pprof/profile", .handle = serve_profile },
 };
 
 /* Only the bare folder answers; below it what has no route of its own is not there. */
@@ -200,6 +232,9 @@ static void serve_folder(void *data, const struct server_request *request, struc
                 serve_health(data, request, response);
         else if (strcmp(request->path, "/readyz/") == 0)
                 serve_ready(data, request, response);
+        else if (strncmp(request->path, "/debug/", strlen("/debug/")) == 0)
+                server_response_text(response, 404,
+                                     "404 page not found: of Go's profiles a C program has those that /debug/pprof/ lists");
         else
                 server_response_text(response, 404, "404 page not found");
 }

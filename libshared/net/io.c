@@ -300,7 +300,7 @@ static void io_free(struct io *io)
         free(io);
 }
 
-/* Signals are for the main thread. */
+/* Signals are for the main thread, but for the one by which a profile asks each thread what it does. */
 static int thread_start(struct io *io)
 {
         pthread_attr_t attributes;
@@ -308,6 +308,7 @@ static int thread_start(struct io *io)
         int r;
 
         sigfillset(&all);
+        sigdelset(&all, SIGPROF);
         pthread_sigmask(SIG_SETMASK, &all, &old);
         pthread_attr_init(&attributes);
         pthread_attr_setstacksize(&attributes, STACK_BYTES);

@@ -1,9 +1,9 @@
 """The controllers as processes: flags, endpoints, metrics, logs, and the events that they post."""
 import os
+import re
 import subprocess
 import threading
 import time
-import urllib.request
 
 import pytest
 
@@ -133,7 +133,29 @@ def test_memory_when_idle(stack):
         until(lambda: controller.pss() < 24 << 20, 30, lambda: f"{controller.name} small again: {controller.pss() >> 20} MiB", 0.5)
 
 
-def test_debug_endpoint_is_there(stack):
-    for controller in stack.controllers.values():
-        with urllib.request.urlopen(f"http://127.0.0.1:{controller.metrics_port}/debug/pprof/", timeout=5) as response:
-            assert response.status == 200
+def test_debug_pages(space):
+    """What Go's programs show there, as far as a program in C has it; the rest is said not to be there."""
+    repository = space.deploy({"c.yaml": CONFIG}, targetNamespace=space.name)
+    for controller in space.stack.controllers.values():
+        def page(name, status=200):
+            answer = http_get(controller.metrics_port, f"/debug/pprof/{name}", https=False)
+            assert answer[0] == status, (name, answer)
+            return answer[1].decode()
+        listed = set(re.findall(r"^/debug/pprof/(\w+)", page(""), re.M))
+        assert listed == {"cmdline", "goroutine", "heap", "profile"}
+        assert page("cmdline").split("\0")[0].endswith(controller.name)
+        threads = page("goroutine")
+        assert "io thread: turned" in threads and re.search(r"^watch \S+/GitRepository.*heard \d+ ms ago$", threads, re.M) and re.search(r"^queue \w+: 0 ready", threads, re.M)
+        assert re.match(r"in use \d+ bytes", page("heap"))
+        for absent in ("trace", "symbol", "threadcreate", "block", "mutex"):
+            assert "404" in page(absent, 404)
+        assert "1 to 300" in page("profile?seconds=0", 400)
+        page("profile?seconds=1", 202)
+    for i in range(20):
+        space.push(repository, {"c.yaml": CONFIG + f"data: {{k: v{i}}}\n"})
+    for controller in space.stack.controllers.values():
+        def stacks():
+            status, body = http_get(controller.metrics_port, "/debug/pprof/profile", https=False)
+            return body.decode() if status == 200 else None
+        text = until(stacks, 10, "the profile", 0.2)
+        assert all(re.match(r"^[^;]+(;\S+)* \d+$", line) for line in text.splitlines()), text
