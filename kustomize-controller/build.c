@@ -272,6 +272,7 @@ void build_output_release(struct build_output *output)
 static void pack_request(struct buffer *input, const struct build_request *request)
 {
         cleanup(buffer_release) struct buffer spec = BUFFER_NULL;
+        size_t length = 0;
 
         json_print(request->spec, &spec);
         pack_number(input, (request->substitute ? FLAG_SUBSTITUTE : 0u) | (request->substitute_always ? FLAG_ALWAYS : 0u) |
@@ -282,6 +283,9 @@ static void pack_request(struct buffer *input, const struct build_request *reque
         pack_view(input, buffer_view(&spec));
         pack_string(input, request->unreadable ? request->unreadable : "");
         pack_number(input, request->variables.count);
+        for (size_t i = 0; i < request->variables.count; i++)
+                length += request->variables.items[i].name.length + request->variables.items[i].value.length + 2 * sizeof(uint64_t);
+        buffer_reserve(input, length); /* they may come from Secrets, and a buffer that grows leaves copies behind */
         for (size_t i = 0; i < request->variables.count; i++) {
                 pack_view(input, request->variables.items[i].name);
                 pack_view(input, request->variables.items[i].value);
@@ -313,7 +317,7 @@ int build_run(struct context *ctx, struct arena *arena, const struct build_reque
               struct error *error)
 {
         cleanup(build_output_release) struct build_output output = BUILD_OUTPUT_NULL;
-        cleanup(buffer_release) struct buffer input = BUFFER_NULL;
+        cleanup(buffer_wipe) struct buffer input = BUFFER_NULL;
         const struct job_limits limits = { .deadline_ms = request->deadline_ms,
                                            .memory_bytes = MEMORY_LIMIT,
                                            .output_bytes = OUTPUT_LIMIT };
@@ -323,8 +327,6 @@ int build_run(struct context *ctx, struct arena *arena, const struct build_reque
 
         pack_request(&input, request);
         r = job_run(ctx, build_job, buffer_view(&input), &limits, &grant, &output.result, error);
-        if (input.data)
-                explicit_bzero(input.data, input.length); /* variables may come from Secrets */
         if (r != 0) {
                 if (r > 0)
                         error_wrap(error, "kustomize build failed");

@@ -225,7 +225,7 @@ static int add_reference(struct context *ctx, struct run *run, const struct subs
         bool secret = strcmp(reference->kind, "Secret") == 0;
         const struct kube_resource *resource =
                 kube_resource_intern("", "v1", secret ? "Secret" : "ConfigMap", secret ? "secrets" : "configmaps", true);
-        cleanup(json_free) struct json *object = NULL;
+        cleanup(json_wipe) struct json *object = NULL;
 
         if (kube_get(ctx, run->reconcile->runtime->client, resource, run->namespace, reference->name, &object, error) < 0) {
                 if (reference->optional && error->kind == ERROR_NOT_FOUND) {
@@ -234,20 +234,22 @@ static int add_reference(struct context *ctx, struct run *run, const struct subs
                 }
                 return error_wrap(error, "substitute from '%s/%s' error", reference->kind, reference->name);
         }
+        if (secret)
+                arena_keep_secret(run->arena);
         digest_add(inputs, json_view(json_path(object, "metadata", "uid", NULL)));
         digest_add(inputs, json_view(json_path(object, "metadata", "resourceVersion", NULL)));
         JSON_EACH(json_get(object, "data"), member) {
-                cleanup(buffer_release) struct buffer decoded = BUFFER_NULL;
+                cleanup(buffer_wipe) struct buffer decoded = BUFFER_NULL;
                 struct view value = json_view(member.value);
 
+                if (secret) /* a buffer that grows leaves copies behind */
+                        buffer_reserve(&decoded, value.length);
                 if (secret && buffer_add_base64_decoded(&decoded, value) < 0)
                         return error_set(error, ERROR_INVALID, "substitute from 'Secret/%s' error: the value of '%s' is not base64",
                                          reference->name, member.key);
                 if (collected->count == VARIABLES_LIMIT)
                         return error_set(error, ERROR_TOO_LARGE, "postBuild has more than %d variables", VARIABLES_LIMIT);
                 add_variable(run, collected, view_of(member.key), secret ? buffer_view(&decoded) : value);
-                if (decoded.data)
-                        explicit_bzero(decoded.data, decoded.length);
         }
         return 0;
 }

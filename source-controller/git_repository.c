@@ -113,7 +113,7 @@ static int get_secret(struct context *ctx, struct git_run *git, const char *name
 static int configure_proxy(struct context *ctx, struct git_run *git, struct error *err)
 {
         struct arena *arena = git->source.run->arena;
-        cleanup(json_free) struct json *secret = NULL;
+        cleanup(json_wipe) struct json *secret = NULL;
         const char *name = arena_printf(arena, "%s/%s", git->source.run->namespace, git->spec.proxy_secret_ref->name);
 
         if (get_secret(ctx, git, git->spec.proxy_secret_ref->name, &secret, err) < 0) {
@@ -142,7 +142,7 @@ static int proxy_failed(struct git_run *git, struct error *err)
 static int configure_authentication(struct context *ctx, struct git_run *git, struct error *err)
 {
         struct arena *arena = git->source.run->arena;
-        cleanup(json_free) struct json *secret = NULL;
+        cleanup(json_wipe) struct json *secret = NULL;
         const char *name = NULL;
 
         if (git->spec.secret_ref) {

@@ -7,6 +7,7 @@
 #include "base/memory.h"
 
 #include <stdalign.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +27,7 @@ struct arena {
         struct chunk *chunks;
         size_t used;
         size_t last; /* size of the newest chunk that is not one piece's own; 0: there was none */
+        bool secret;
 };
 
 static struct chunk *chunk_new(size_t size)
@@ -56,10 +58,23 @@ static void chunks_free(struct chunk *chunk)
         }
 }
 
+static void overwrite(struct arena *arena)
+{
+        for (struct chunk *chunk = arena->chunks; chunk && arena->secret; chunk = chunk->next)
+                explicit_bzero(chunk->data, chunk->used);
+        arena->secret = false;
+}
+
+void arena_keep_secret(struct arena *arena)
+{
+        arena->secret = true;
+}
+
 void arena_free(struct arena **arena)
 {
         if (!*arena)
                 return;
+        overwrite(*arena);
         chunks_free((*arena)->chunks);
         free(*arena);
         *arena = NULL;
@@ -69,6 +84,7 @@ void arena_reset(struct arena *arena)
 {
         struct chunk *keep = NULL;
 
+        overwrite(arena);
         for (struct chunk **link = &arena->chunks; *link; link = &(*link)->next) {
                 if ((*link)->size == arena->last) {
                         keep = *link;

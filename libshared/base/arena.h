@@ -17,6 +17,8 @@ struct arena *arena_new(void);
 void arena_free(struct arena **arena); /* for cleanup(arena_free); NULL is fine */
 /* Empties the arena for the next run; one chunk is kept. */
 void arena_reset(struct arena *arena);
+/* There are secrets in it: what it handed out is overwritten at the next reset, or when it is freed. */
+void arena_keep_secret(struct arena *arena);
 /* Bytes handed out since the last reset. */
 size_t arena_used(const struct arena *arena);
 

@@ -112,6 +112,13 @@ void buffer_release(struct buffer *buffer)
         *buffer = BUFFER_NULL;
 }
 
+void buffer_wipe(struct buffer *buffer)
+{
+        if (buffer->data)
+                explicit_bzero(buffer->data, buffer->capacity);
+        buffer_release(buffer);
+}
+
 void buffer_clear(struct buffer *buffer)
 {
         buffer->length = 0;

@@ -50,6 +50,7 @@ struct buffer {
 #define BUFFER_LIMIT(size) ((struct buffer){ NULL, 0, 0, (size), false })
 
 void buffer_release(struct buffer *buffer); /* for cleanup(buffer_release) */
+void buffer_wipe(struct buffer *buffer);    /* the same of what nobody may find afterwards: overwritten */
 void buffer_clear(struct buffer *buffer);   /* empty, memory kept */
 void buffer_add(struct buffer *buffer, const void *data, size_t length);
 void buffer_add_view(struct buffer *buffer, struct view text);

@@ -38,6 +38,25 @@ void json_free(struct json **json)
         *json = NULL;
 }
 
+void json_blank(struct json *json)
+{
+        struct view text = json_view(json);
+        size_t i;
+
+        if (text.length)
+                explicit_bzero((char *)(uintptr_t)text.data, text.length);
+        JSON_EACH(json, member)
+                json_blank(member.value);
+        for (i = 0; json_type(json) == JSON_ARRAY && i < json_length(json); i++)
+                json_blank(json_at(json, i));
+}
+
+void json_wipe(struct json **json)
+{
+        json_blank(*json);
+        json_free(json);
+}
+
 struct json *json_copy(const struct json *json)
 {
         struct json_object *copy = NULL;

@@ -43,6 +43,9 @@ enum json_type {
 int json_parse(struct view text, struct json **ret_json, struct error *error);
 /* Gives a root up; for cleanup(json_free). */
 void json_free(struct json **json);
+/* Overwrites the strings of a tree. The same, and gives it up: for cleanup(json_wipe) of what came with a Secret. */
+void json_blank(struct json *json);
+void json_wipe(struct json **json);
 /* A copy that shares nothing. */
 struct json *json_copy(const struct json *json);
 

@@ -1,5 +1,6 @@
 #include "../test.h"
 
+#include "base/arena.h"
 #include "base/cleanup.h"
 #include "base/str.h"
 
@@ -147,11 +148,36 @@ static void runes(void **state)
         }
 }
 
+/* The chunk is kept for the next run: what was in it must not be. */
+static void secrets_do_not_outlive_a_reset(void **state)
+{
+        cleanup(arena_free) struct arena *arena = arena_new();
+        const char *kept;
+
+        (void)state;
+        kept = arena_string(arena, "of no interest");
+        arena_reset(arena);
+        assert_string_equal(kept, "of no interest");
+        arena_keep_secret(arena);
+        kept = arena_string(arena, "the password");
+        arena_reset(arena);
+        for (size_t i = 0; i < sizeof("the password"); i++)
+                assert_int_equal(kept[i], 0);
+        kept = arena_string(arena, "of the next run");
+        arena_reset(arena);
+        assert_string_equal(kept, "of the next run");
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(views),        cmocka_unit_test(numbers), cmocka_unit_test(limits),
-                cmocka_unit_test(json_strings), cmocka_unit_test(base64),  cmocka_unit_test(runes),
+                cmocka_unit_test(views),
+                cmocka_unit_test(numbers),
+                cmocka_unit_test(limits),
+                cmocka_unit_test(json_strings),
+                cmocka_unit_test(base64),
+                cmocka_unit_test(runes),
+                cmocka_unit_test(secrets_do_not_outlive_a_reset),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -371,6 +371,26 @@ static void numbers_from_text(void **state)
         }
 }
 
+static void secrets_are_overwritten_where_they_are(void **state)
+{
+        cleanup(json_free) struct json *json =
+                json_of("{\"data\":{\"password\":\"short\",\"long\":\"0123456789012345678901234567890123456789\"},"
+                        "\"list\":[\"one\",{\"two\":\"2\"}],\"n\":1,\"no\":null}");
+        struct view inside = json_view(JSON_PATH(json, "data", "long"));
+        cleanup(free_string) char *text = NULL;
+
+        (void)state;
+        json_blank(json);
+        for (size_t i = 0; i < inside.length; i++)
+                assert_int_equal(inside.data[i], 0);
+        text = json_text(json);
+        assert_null(strstr(text, "short"));
+        assert_null(strstr(text, "one"));
+        assert_null(strstr(text, "\"2\""));
+        assert_non_null(strstr(text, "\"n\":1,\"no\":null"));
+        json_blank(NULL);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -387,6 +407,7 @@ int main(void)
                 cmocka_unit_test(print_honours_the_buffers_limit),
                 cmocka_unit_test(copies_share_nothing),
                 cmocka_unit_test(numbers_from_text),
+                cmocka_unit_test(secrets_are_overwritten_where_they_are),
         };
 
         return cmocka_run_group_tests_name("json", tests, NULL, NULL);
