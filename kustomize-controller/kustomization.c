@@ -150,6 +150,7 @@ static int reconcile_revision(struct context *ctx, struct context *work, struct 
                 return -1;
         }
         run_history(run, digest, REASON_RECONCILIATION_SUCCEEDED);
+        owners_rights_proven(kustomize.owners, run->namespace, run->name);
         owners_remember(kustomize.owners, run->namespace, run->name, run->inputs, run_applied(run),
                         run->changes.count - run_applied(run));
         return 0;

@@ -8,16 +8,23 @@
 
 #include <string.h>
 
+const char *run_account(const struct run *run)
+{
+        const char *account = run->spec.service_account_name;
+
+        if (!account || !*account)
+                account = run->reconcile->runtime->flags->default_service_account;
+        return account && *account ? account : NULL;
+}
+
 void run_client(struct run *run)
 {
         const struct runtime *runtime = run->reconcile->runtime;
-        const char *account = run->spec.service_account_name;
+        const char *account = run_account(run);
 
         if (run->client)
                 return;
-        if (!account || !*account)
-                account = runtime->flags->default_service_account;
-        if (!account || !*account)
+        if (!account)
                 run->client = kube_client_ref(runtime->client);
         else
                 run->client = kube_client_impersonate(
@@ -50,7 +57,8 @@ struct apply_settings run_settings(struct run *run)
                                         .owner_name = run->name,
                                         .owner_namespace = run->namespace,
                                         .force = run->spec.force,
-                                        .verify_all = !kustomize.drift || object_force_requested(run->object),
+                                        .verify_all = !kustomize.drift || object_force_requested(run->object) ||
+                                                      owners_rights_suspect(kustomize.owners, run->namespace, run->name),
                                         .migrate_api_version = runtime_gate(run->reconcile->runtime, "MigrateAPIVersion"),
                                         .override_managers = kustomize.managers,
                                         .stage_kinds = kustomize.kinds,

@@ -95,12 +95,10 @@ static void event(struct run *run, enum event_type type, const char *message)
 /* 0: it can be used; RUN_ENDED: it is gone. */
 static int check_account(struct context *ctx, struct run *run, struct error *error)
 {
-        const char *account = run->spec.service_account_name;
+        const char *account = run_account(run);
         cleanup(json_free) struct json *found = NULL;
 
-        if (!account || !*account)
-                account = run->reconcile->runtime->flags->default_service_account;
-        if (!account || !*account)
+        if (!account)
                 return 0;
         if (kube_get(ctx, run->reconcile->runtime->client,
                      kube_resource_intern("", "v1", "ServiceAccount", "serviceaccounts", true), run->namespace, account, &found,

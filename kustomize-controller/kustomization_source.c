@@ -385,7 +385,7 @@ bool run_unchanged(struct context *ctx, struct run *run)
         if ((run->status.inventory ? run->status.inventory->entries.count : 0) != objects)
                 return false; /* somebody changed the list of what is ours: it is written anew */
         run_report_watches(run);
-        if (!look(ctx, run))
+        if (!look(ctx, run) || run_rights_changed(ctx, run))
                 return false;
         if (!drift_owner_quiet(kustomize.drift, run->namespace, run->name, run_recheck_ms(run), clock_now_ms(), &seen, &current))
                 return false;

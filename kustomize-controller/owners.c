@@ -19,7 +19,10 @@ struct owner {
         bool successful;
         uint8_t inputs[OWNER_INPUTS];
         size_t objects;
-        uint64_t written; /* resourceVersion of its status as we wrote it last; 0: not yet */
+        uint64_t written;        /* resourceVersion of its status as we wrote it last; 0: not yet */
+        uint64_t rights, proven; /* 0: not seen yet */
+        int64_t looked_ms;
+        bool suspect;
         const struct kube_resource **kinds;
         size_t kind_count;
         struct buffer drift, gone;
@@ -163,6 +166,61 @@ bool owners_wrote_later(struct owners *owners, const char *namespace, const char
         later = owner && owner->written > version_of(resource_version);
         pthread_mutex_unlock(&owners->lock);
         return later;
+}
+
+bool owners_rights_due(struct owners *owners, const char *namespace, const char *name, int64_t period_ms)
+{
+        int64_t now = clock_now_ms();
+        struct owner *owner;
+        bool due;
+
+        pthread_mutex_lock(&owners->lock);
+        owner = get(owners, namespace, name, true);
+        due = !owner->looked_ms || now - owner->looked_ms >= period_ms;
+        if (due)
+                owner->looked_ms = now;
+        pthread_mutex_unlock(&owners->lock);
+        return due;
+}
+
+bool owners_rights_seen(struct owners *owners, const char *namespace, const char *name, uint64_t rights)
+{
+        struct owner *owner;
+        bool suspect;
+
+        pthread_mutex_lock(&owners->lock);
+        owner = get(owners, namespace, name, true);
+        owner->rights = rights;
+        if (!owner->proven)
+                owner->proven = rights;
+        suspect = owner->suspect = owner->suspect || owner->proven != rights;
+        pthread_mutex_unlock(&owners->lock);
+        return suspect;
+}
+
+bool owners_rights_suspect(struct owners *owners, const char *namespace, const char *name)
+{
+        const struct owner *owner;
+        bool suspect;
+
+        pthread_mutex_lock(&owners->lock);
+        owner = get(owners, namespace, name, false);
+        suspect = owner && owner->suspect;
+        pthread_mutex_unlock(&owners->lock);
+        return suspect;
+}
+
+void owners_rights_proven(struct owners *owners, const char *namespace, const char *name)
+{
+        struct owner *owner;
+
+        pthread_mutex_lock(&owners->lock);
+        owner = get(owners, namespace, name, false);
+        if (owner) {
+                owner->proven = owner->rights;
+                owner->suspect = false;
+        }
+        pthread_mutex_unlock(&owners->lock);
 }
 
 void owners_invalidate(struct owners *owners, const char *namespace, const char *name)

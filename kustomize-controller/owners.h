@@ -36,6 +36,14 @@ bool owners_recall(struct owners *owners, const char *namespace, const char *nam
 /* The resourceVersion of the Kustomization after our last write, and whether that is later than what a cache shows. */
 void owners_wrote(struct owners *owners, const char *namespace, const char *name, const char *resource_version);
 bool owners_wrote_later(struct owners *owners, const char *namespace, const char *name, const char *resource_version);
+/*
+ * What the account may do in whose name the Kustomization applies, as a digest. Due: nobody has looked for that long; the look is counted as taken. Seen:
+ * true if they are others than those that a run has proven, from then until a run proves them; the first that are seen count as proven.
+ */
+bool owners_rights_due(struct owners *owners, const char *namespace, const char *name, int64_t period_ms);
+bool owners_rights_seen(struct owners *owners, const char *namespace, const char *name, uint64_t rights);
+bool owners_rights_suspect(struct owners *owners, const char *namespace, const char *name);
+void owners_rights_proven(struct owners *owners, const char *namespace, const char *name);
 /* The next run does everything. */
 void owners_invalidate(struct owners *owners, const char *namespace, const char *name);
 /* The object is gone: gives its watches up. */

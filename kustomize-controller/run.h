@@ -143,6 +143,8 @@ int64_t run_recheck_ms(const struct run *run);
 
 /* ---- kustomization_apply.c: what is done to the cluster ---- */
 
+/* The ServiceAccount in whose name is applied; NULL: the controller's own. */
+const char *run_account(const struct run *run);
 /* Sets run->client, once: who applies. */
 void run_client(struct run *run);
 struct apply_settings run_settings(struct run *run);
@@ -154,6 +156,11 @@ int run_prune(struct context *ctx, struct run *run, struct error *error);
 int run_health(struct context *ctx, struct run *run, struct error *error);
 /* Watches on the kinds that this Kustomization applied, from now on. */
 void run_watch(struct context *ctx, struct run *run);
+
+/* ---- kustomization_rights.c ---- */
+
+/* The account may do other things than when it was used last: every object has to be asked about in its name. Looks once an interval. */
+bool run_rights_changed(struct context *ctx, struct run *run);
 
 /* ---- kustomization_finalize.c ---- */
 

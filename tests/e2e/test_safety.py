@@ -265,3 +265,31 @@ def test_only_what_changed_is_asked_about(own_stack, space_in):
     until(rests, 20, "all as verified by the new schema", 0.2)
     seen = asked(before, requests(stack), *KINDS)
     assert {key[0]: count for key, count in seen.items() if key[1] == "DRY"} == {"widgets": 1}, seen
+
+
+def test_account_that_loses_its_rights(space):
+    """Nothing changes in the repository and nothing in what was applied: that the account may do nothing any more is noticed all the same, within an interval."""
+    account = """
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: tenant}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: tenant}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: admin}
+subjects: [{kind: ServiceAccount, name: tenant, namespace: "${NS}"}]
+"""
+    space.apply(account)
+    space.deploy({"a.yaml": config("a")}, targetNamespace=space.name, serviceAccountName="tenant", interval="3s", retryInterval="1s")
+    runs = lambda: space.get("Kustomization")["status"]["history"][0]["totalReconciliations"]
+    before = runs()
+    until(lambda: runs() > before + 1, 20, "a run that found nothing to do", 0.2)
+    space.kube.delete("RoleBinding", "tenant", space.name)
+    o = space.not_ready("Kustomization", reason="ReconciliationFailed", seconds=20)
+    assert "orbidden" in find_condition(o)["message"] and f"system:serviceaccount:{space.name}:tenant" in find_condition(o)["message"]
+    failed = lambda: sum(h["totalReconciliations"] for h in space.get("Kustomization")["status"]["history"] if h["lastReconciledStatus"] == "ReconciliationFailed")
+    until(lambda: failed() > 2, 20, "it stays so until the rights are back", 0.2)
+    assert find_condition(space.get("Kustomization"))["status"] != "True"
+    space.apply(account)
+    space.ready("Kustomization", seconds=20)

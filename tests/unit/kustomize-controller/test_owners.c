@@ -63,6 +63,26 @@ static void what_was_written_is_later_than_the_cache(void **state)
         assert_false(owners_wrote_later(owners, "ns", "app", "1"));
 }
 
+/* Rights that changed are suspect until a run has used them, also if they change back and if runs fail in between. */
+static void rights_are_suspect_until_proven(void **state)
+{
+        cleanup(owners_free) struct owners *owners = owners_new(NULL);
+
+        (void)state;
+        assert_false(owners_rights_suspect(owners, "ns", "app"));
+        assert_true(owners_rights_due(owners, "ns", "app", 3600000));
+        assert_false(owners_rights_due(owners, "ns", "app", 3600000));
+        assert_true(owners_rights_due(owners, "ns", "app", 0));
+        assert_false(owners_rights_seen(owners, "ns", "app", 7));
+        assert_false(owners_rights_seen(owners, "ns", "app", 7));
+        assert_true(owners_rights_seen(owners, "ns", "app", 8));
+        assert_true(owners_rights_seen(owners, "ns", "app", 7));
+        assert_true(owners_rights_suspect(owners, "ns", "app"));
+        owners_rights_proven(owners, "ns", "app");
+        assert_false(owners_rights_suspect(owners, "ns", "app"));
+        assert_false(owners_rights_seen(owners, "ns", "app", 7));
+}
+
 static void drift_is_told_once(void **state)
 {
         cleanup(owners_free) struct owners *owners = owners_new(NULL);
@@ -145,6 +165,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(inputs_are_those_of_the_last_success),
                 cmocka_unit_test(what_was_written_is_later_than_the_cache),
+                cmocka_unit_test(rights_are_suspect_until_proven),
                 cmocka_unit_test(a_run_that_skipped_is_not_recalled),
                 cmocka_unit_test(drift_is_told_once),
                 cmocka_unit_test(drift_text_is_bounded),

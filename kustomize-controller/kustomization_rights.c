@@ -1,0 +1,95 @@
+/*
+ * What the account may do in whose name a Kustomization applies.
+ *
+ * A run that finds nothing to do sends no request in that name, and would never notice that the account has lost its rights: until the next push, which
+ * then fails. So once an interval the API server is asked what the account may do, in one request for each namespace; if that changed, the run asks about
+ * every object, in the account's name.
+ */
+#include "base/cleanup.h"
+#include "data/digest.h"
+#include "run.h"
+
+#include <string.h>
+
+#define NAMESPACES_LIMIT 8
+#define FORBIDDEN        UINT64_C(1)
+
+/* The order of the rules is that of a map in the server: each counts for itself. */
+static uint64_t sum_of(const struct json *rules)
+{
+        uint64_t sum = FORBIDDEN + 1;
+
+        for (size_t i = 0; i < json_length(rules); i++) {
+                cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+                uint8_t bytes[DIGEST_SIZE_LIMIT];
+                uint64_t one;
+
+                json_print(json_at(rules, i), &text);
+                digest_bytes_of(DIGEST_SHA256, buffer_view(&text), bytes);
+                memcpy(&one, bytes, sizeof(one));
+                sum += one;
+        }
+        return sum;
+}
+
+/* 0; -1: it cannot be known now. */
+static int review(struct context *ctx, struct run *run, const char *namespace, uint64_t *ret_sum)
+{
+        cleanup(error_release) struct error error = ERROR_NULL;
+        cleanup(json_free) struct json *question = json_new_object(), *answer = NULL;
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+        struct kube_request request = { .verb = KUBE_CREATE,
+                                        .resource = kube_resource_intern("authorization.k8s.io", "v1", "SelfSubjectRulesReview",
+                                                                         "selfsubjectrulesreviews", false) };
+
+        json_set_string(question, "apiVersion", request.resource->api_version);
+        json_set_string(question, "kind", request.resource->kind);
+        json_set_string(json_object_at(question, "spec"), "namespace", namespace);
+        json_print(question, &text);
+        request.body = buffer_view(&text);
+        if (kube_call_json(ctx, run->client, &request, &answer, &error) == 0) {
+                *ret_sum = sum_of(json_path(answer, "status", "resourceRules", NULL));
+                return 0;
+        }
+        *ret_sum = FORBIDDEN; /* not even that: nobody may act in its name any more */
+        return error.kind == ERROR_FORBIDDEN ? 0 : -1;
+}
+
+/* The namespaces in which it has something. */
+static size_t namespaces_of(struct run *run, const char *namespaces[NAMESPACES_LIMIT])
+{
+        struct inventory inventory = inventory_decode(json_path(run->object, "status", "inventory", NULL), run->arena);
+        size_t count = 0;
+
+        for (size_t i = 0; i < inventory.count && count < NAMESPACES_LIMIT; i++) {
+                const char *namespace = inventory.items[i].namespace;
+                bool known = !*namespace;
+
+                for (size_t k = 0; k < count && !known; k++)
+                        known = strcmp(namespaces[k], namespace) == 0;
+                if (!known)
+                        namespaces[count++] = namespace;
+        }
+        if (!count)
+                namespaces[count++] = run->namespace;
+        return count;
+}
+
+bool run_rights_changed(struct context *ctx, struct run *run)
+{
+        const char *namespaces[NAMESPACES_LIMIT];
+        uint64_t rights = 0;
+
+        if (!run_account(run) ||
+            !owners_rights_due(kustomize.owners, run->namespace, run->name, run->spec.interval / NANOSECONDS_MS / 2))
+                return owners_rights_suspect(kustomize.owners, run->namespace, run->name);
+        run_client(run);
+        for (size_t i = 0, count = namespaces_of(run, namespaces); i < count; i++) {
+                uint64_t sum;
+
+                if (review(ctx, run, namespaces[i], &sum) < 0)
+                        return false;
+                rights = rights * 31 + sum;
+        }
+        return owners_rights_seen(kustomize.owners, run->namespace, run->name, rights);
+}
