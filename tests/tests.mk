@@ -26,9 +26,9 @@ test:
 swap: all
 	@$(PYTHON) -m pytest -q -p no:cacheprovider tests/e2e/long_swap.py
 
-# The long run: the swap, and the random kills for ten minutes instead of one.
+# The long run: the swap, and ten minutes each of random kills and of connections that break.
 soak: swap
-	@WEIR_CHAOS_SECONDS=600 $(PYTHON) -m pytest -q -p no:cacheprovider -k random_kills tests/e2e/test_faults.py
+	@WEIR_CHAOS_SECONDS=600 WEIR_SOAK_SECONDS=600 $(PYTHON) -m pytest -q -p no:cacheprovider -k "random_kills or soak" tests/e2e/test_faults.py tests/e2e/test_connection.py
 
 demo: all
 	@$(PYTHON) tests/demo/demo.py

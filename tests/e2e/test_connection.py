@@ -1,4 +1,8 @@
 """How the controllers hold on to the API server: few connections, that survive what a network does to them; and no write without the lease."""
+import json
+import os
+import random
+import threading
 import time
 
 import pytest
@@ -9,6 +13,8 @@ from peers.tap import Tap
 # Waits of half a minute and more, made short by the variables that Kubernetes' own clients read.
 IMPATIENT = {"HTTP2_READ_IDLE_TIMEOUT_SECONDS": "2", "HTTP2_PING_TIMEOUT_SECONDS": "1"}
 RENEW_DEADLINE = 3
+# How long connections are broken: some seconds here, longer where the variable says so.
+SOAK_SECONDS = int(os.environ.get("WEIR_SOAK_SECONDS", "20"))
 ELECTION = ["--enable-leader-election", "--leader-election-lease-duration=5s", f"--leader-election-renew-deadline={RENEW_DEADLINE}s", "--leader-election-retry-period=500ms"]
 
 
@@ -109,3 +115,55 @@ def test_no_write_after_the_lease(own_stack, space_in):
         assert stack.kustomize.process.running
     finally:
         tap.close()
+
+
+def with_token_file(stack, name):
+    """Lets a controller read its token from a file, and returns what writes another one there."""
+    process = stack.controllers[name].process
+    with open(process.env["KUBECONFIG"]) as f:
+        kubeconfig = json.load(f)
+    path = f"{stack.plane.workspace.path}/token-{name}"
+    kubeconfig["users"][0]["user"] = {"tokenFile": path}
+    process.env["KUBECONFIG"] = stack.plane.workspace.write(f"kubeconfig-{name}-file", json.dumps(kubeconfig), 0o600)
+
+    def rotate():
+        with open(f"{path}.new", "w") as f:
+            f.write(stack.kube.token_of("flux-system", name))
+        os.rename(f"{path}.new", path)
+    rotate()
+    return rotate
+
+
+def test_soak(own_stack, space_in):
+    """Resets, expired watches and new tokens, while there is work: it is done in the end, and memory, descriptors and threads are what they were."""
+    stack = own_stack(start=False, linked=True)
+    rotations = [with_token_file(stack, name) for name in stack.controllers]
+    stack.start()
+    space = space_in(stack)
+    repository = space.repository({"a.yaml": config("a", 0)})
+    space.source(repository, interval="2s")
+    space.kustomization(targetNamespace=space.name, interval="3s", retryInterval="500ms")
+    space.ready("Kustomization")
+
+    def state():
+        return {name: (c.pss(), len(os.listdir(f"/proc/{c.process.pid}/fd")), len(os.listdir(f"/proc/{c.process.pid}/task"))) for name, c in stack.controllers.items()}
+
+    def compact():
+        for i in range(20):
+            space.patch("ConfigMap", "a", {"metadata": {"annotations": {"n": str(i)}}}, manager="noise")
+        stack.plane.compact()
+        stack.link.cut()
+    dice = random.Random(os.environ.get("WEIR_CHAOS_SEED", "weir"))
+    deeds = [stack.link.cut, compact, lambda: dice.choice(rotations)(), lambda: space.push(repository, {"a.yaml": config("a", dice.random())}),
+             lambda: space.patch("ConfigMap", "a", {"data": {"k": "edited"}}, manager="kubectl-edit")]
+    begun, warm = time.monotonic(), None
+    while (passed := time.monotonic() - begun) < SOAK_SECONDS:
+        dice.choice(deeds)()
+        threading.Event().wait(dice.random() * 0.5)
+        if not warm and passed > SOAK_SECONDS / 3:
+            warm = state()
+    revision = space.push(repository, {"a.yaml": config("a", "last")})
+    space.ready("Kustomization", revision=revision, seconds=60)
+    space.data("a", {"k": "last"})
+    until(lambda: all(now[0] < then[0] + (2 << 20) and now[1] <= then[1] + 4 and now[2] <= then[2] + 1 for now, then in zip(state().values(), warm.values())), 60,
+          lambda: f"as it was: {state()}, not {warm}", 1)
