@@ -10,6 +10,7 @@ import pytest
 
 from artifact import artifact_of, download, files, members, request
 from cluster.controllers import Controller
+from cluster.kube import find_condition
 from cluster.process import until
 
 
@@ -183,25 +184,45 @@ def test_empty_storage_after_a_restart(own_stack, space_in):
     download(artifact_of(o))
 
 
-# The storage is a file system of 256 KiB that only the controller sees.
-SMALL_DISK = ["unshare", "--mount", *(["--user", "--map-root-user"] if os.geteuid() else []), "sh", "-c", 'mount -t tmpfs -o size=256k none "$STORAGE" && exec "$@"', "sh"]
+# A folder of the controller is a file system of 256 KiB that nobody else sees.
+SMALL_DISK = ["unshare", "--mount", *(["--user", "--map-root-user"] if os.geteuid() else []), "sh", "-c", 'mount -t tmpfs -o size=256k none "$SMALL" && exec "$@"', "sh"]
+
+
+def with_small_disk(stack, folder):
+    """Starts the stack with a source-controller whose folder has this size; folder: what to ask of the controller."""
+    kubeconfig = stack.source.process.env["KUBECONFIG"]
+    wrapper = ["env", f"SMALL={folder(stack.source)}", *SMALL_DISK]
+    stack.controllers["source-controller"] = Controller(stack.plane.workspace, "source-controller", kubeconfig, wrapper=wrapper, binaries=os.environ.get("WEIR_BINARIES"))
+    return stack.start()
 
 
 def test_full_disk(space_in, own_stack):
     """ENOSPC while an artifact is written is a condition of that object; the one that is advertised is still whole, and the rest is served."""
-    stack = own_stack(start=False)
-    old = stack.source
-    wrapper = ["env", f"STORAGE={old.storage}", *SMALL_DISK]
-    stack.controllers["source-controller"] = Controller(stack.plane.workspace, "source-controller", old.process.env["KUBECONFIG"], wrapper=wrapper,
-                                                        binaries=os.environ.get("WEIR_BINARIES"))
-    stack.start()
-    space = space_in(stack)
+    space = space_in(with_small_disk(own_stack(start=False), lambda c: c.storage))
     repository = space.repository({"a.yaml": "x: 1\n"})
     space.source(repository)
     good = stored(space)
     space.push(repository, {"big": os.urandom(1 << 20)})
-    space.kube.wait_condition("GitRepository", "app", space.name, "True", type="StorageOperationFailed")
+    condition = find_condition(space.kube.wait_condition("GitRepository", "app", space.name, "True", type="StorageOperationFailed"), "StorageOperationFailed")
+    assert condition["reason"] == "ArchiveOperationFailed" and "unable to archive artifact to storage: " in condition["message"] and "no space left on device" in condition["message"]
     assert artifact_of(space.get("GitRepository"))["digest"] == good["digest"]
+    download(good)
+    other = space.repository({"b.yaml": "y: 1\n"})
+    space.source(other, "other")
+    download(artifact_of(space.ready("GitRepository", "other")))
+    revision = space.push(repository, {"c.yaml": "z: 1\n"}, delete=["big"])
+    download(artifact_of(space.ready("GitRepository", revision=revision)))
+
+
+def test_full_temporary_folder(space_in, own_stack):
+    """ENOSPC while objects are received: said so, and what filled the disk is gone when the next fetch needs it."""
+    space = space_in(with_small_disk(own_stack(start=False), lambda c: c.temporary))
+    repository = space.repository({"a.yaml": "x: 1\n"})
+    space.source(repository)
+    good = stored(space)
+    space.push(repository, {"big": os.urandom(1 << 20)})
+    message = find_condition(space.not_ready("GitRepository", reason="GitOperationFailed"))["message"]
+    assert "no space left on device" in message.lower(), message
     download(good)
     other = space.repository({"b.yaml": "y: 1\n"})
     space.source(other, "other")

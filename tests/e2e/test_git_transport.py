@@ -375,7 +375,7 @@ def test_delta_bomb(space, git_server):
     space.source(repository, timeout="20s")
     until(lambda: git_server.seen(repository.name, "/git-upload-pack"), 10, "the fetch begun")
     bystander(space)
-    space.not_ready("GitRepository", reason="GitOperationFailed", seconds=40)
+    assert "failed to apply delta" in message(space.not_ready("GitRepository", reason="GitOperationFailed", seconds=40))
     assert space.stack.source.process.pid == pid and space.stack.source.process.running
     until(lambda: space.stack.source.pss() < 64 << 20, 20, lambda: f"memory given back: {space.stack.source.pss() >> 20} MiB")
     git_server.rules[repository.name] = {}
