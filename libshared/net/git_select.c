@@ -18,13 +18,15 @@ static const struct git_advertised *find(const struct git_advertised *heads, siz
         return NULL;
 }
 
-/* A tag's commit if the server peeled it, else what the reference points at. */
-static const git_oid *commit_of(struct arena *arena, const struct git_advertised *heads, size_t count,
-                                const struct git_advertised *head)
+/* A tag's commit if the server peeled it, which it says right after the tag, else what the reference points at. */
+static const git_oid *commit_of(const struct git_advertised *heads, size_t count, const struct git_advertised *head)
 {
-        const struct git_advertised *peeled = find(heads, count, arena_printf(arena, "%s%s", head->name, PEELED));
+        const struct git_advertised *next = head + 1;
+        size_t length = strlen(head->name);
 
-        return peeled ? &peeled->oid : &head->oid;
+        if (next < heads + count && strncmp(next->name, head->name, length) == 0 && strcmp(next->name + length, PEELED) == 0)
+                return &next->oid;
+        return &head->oid;
 }
 
 static void select_one(struct arena *arena, const char *name, const git_oid *oid, struct git_selection *selection)
@@ -47,7 +49,7 @@ static int select_reference(struct arena *arena, const char *name, const struct 
         if (!head)
                 return missing(name, err);
         selection->reference = name;
-        select_one(arena, name, commit_of(arena, heads, count, head), selection);
+        select_one(arena, name, commit_of(heads, count, head), selection);
         return 0;
 }
 
@@ -68,7 +70,7 @@ static int select_name(struct arena *arena, const struct git_request *request, c
                 wanted = arena_string_n(arena, name, length - PEELED_LENGTH);
         selection->reference = name;
         selection->full_name = true;
-        select_one(arena, wanted, commit_of(arena, heads, count, head), selection);
+        select_one(arena, wanted, commit_of(heads, count, head), selection);
         return 0;
 }
 
@@ -97,12 +99,12 @@ static int select_semver(struct arena *arena, const struct git_request *request,
                 if (order < 0)
                         continue;
                 /* Of tags for one commit any will do: nothing has to be fetched to choose. */
-                if (order > 0 || git_oid_equal(&selection->candidates[0].oid, commit_of(arena, heads, count, &heads[i])))
+                if (order > 0 || git_oid_equal(&selection->candidates[0].oid, commit_of(heads, count, &heads[i])))
                         selection->count = 0;
                 best = version;
                 selection->candidates[selection->count++] = (struct git_candidate){
                         .name = heads[i].name,
-                        .oid = *commit_of(arena, heads, count, &heads[i]),
+                        .oid = *commit_of(heads, count, &heads[i]),
                 };
         }
         if (selection->count == 0)
