@@ -129,21 +129,46 @@ def test_downloads_while_it_is_rewritten(space):
         assert status == 200 and "sha256:" + hashlib.sha256(body).hexdigest() in advertised
 
 
-def test_flipped_byte_is_noticed(space):
-    space.source(space.repository({"a.yaml": "x: 1\n"}))
-    artifact = stored(space)
-    path = f"{space.stack.source.storage}/{artifact['path']}"
+def flip(path):
+    """One byte, and nothing else that can be seen from outside."""
+    before = os.stat(path)
     with open(path, "r+b") as f:
         f.seek(30)
         byte = f.read(1)
         f.seek(30)
         f.write(bytes([byte[0] ^ 0xff]))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_flipped_byte_is_noticed(space):
+    space.source(space.repository({"a.yaml": "x: 1\n"}))
+    artifact = stored(space)
+    flip(f"{space.stack.source.storage}/{artifact['path']}")
     token = space.reconcile("GitRepository")
     space.wait("GitRepository", "app", lambda o: o["status"].get("lastHandledReconcileAt") == token, 15)
-    event = space.wait_event("GitRepository", "ArtifactVerificationFailed", "failed to verify integrity of artifact")
+    event = space.wait_event("GitRepository", "ArtifactVerificationFailed", "failed to verify integrity of artifact: computed digest doesn't match")
     assert event["type"] == "Warning"
     assert artifact_of(space.ready("GitRepository"))["digest"] == artifact["digest"]
     download(artifact)
+
+
+def test_flipped_byte_is_noticed_at_the_start(own_stack, space_in):
+    """What happened to a file while nobody looked."""
+    stack = own_stack()
+    space = space_in(stack)
+    repository = space.repository({"a.yaml": "x: 1\n"})
+    for name in ("app", "stays"):
+        space.source(repository, name)
+    artifact, other = stored(space), artifact_of(space.ready("GitRepository", "stays"))
+    kept = os.stat(f"{stack.source.storage}/{other['path']}").st_ino
+    stack.source.process.stop()
+    flip(f"{stack.source.storage}/{artifact['path']}")
+    stack.source.start()
+    space.wait_event("GitRepository", "ArtifactVerificationFailed", "failed to verify integrity of artifact")
+    until(lambda: request("GET", artifact["url"])[0] == 200, 15, "served again", 0.1)
+    assert artifact_of(space.ready("GitRepository"))["digest"] == artifact["digest"]
+    download(artifact)
+    assert os.stat(f"{stack.source.storage}/{other['path']}").st_ino == kept, "what was whole is not made anew"
 
 
 def test_old_artifacts_go(own_stack, space_in):
