@@ -45,6 +45,7 @@ struct apply_item {
         char uid[40];                /* of the object that is there; "": not known */
         char version[32];            /* of the one that is to be deleted */
         enum apply_plan plan;
+        bool untried;             /* a dry run was not thought necessary */
         bool written, unanswered; /* unanswered: it may have been written */
         enum apply_action action;
         enum kstatus status;

@@ -301,9 +301,35 @@ static void note_uid(struct apply_item *item, const struct json *live)
         snprintf(item->uid, sizeof(item->uid), "%s", json_string(JSON_PATH(live, "metadata", "uid"), ""));
 }
 
-/* The dry run failed: recreate it if that helps and is allowed. */
-static int try_recreation(struct apply_item *item, const struct trial *trial, struct error *error)
+/*
+ * What others put into the object may be what the server refuses: a second port beside ours. A dry run cannot show what will be once that is taken over, but
+ * that the payload by itself is accepted.
+ */
+static bool taking_over_helps(struct apply_item *item, const struct trial *trial, const struct error *error)
 {
+        cleanup(error_release) struct error ignored = ERROR_NULL;
+        bool merge =
+                item->desired.merge || steering_of(buffer_view(&trial->live_text), item->run->settings->annotation_group).merge;
+
+        if (error->http_status != 422 || says_immutable(error_message(error)) || item->run->rules || merge)
+                return false;
+        if (apply_metadata_patch(item->run, trial->live, false, NULL, &item->metadata_patch, &ignored) == 0 &&
+            item->metadata_patch && can_be_created(item))
+                return true;
+        json_free(&item->metadata_patch);
+        return false;
+}
+
+/* The dry run failed: take over what others hold, or recreate it, if that helps and is allowed. */
+static int try_otherwise(struct apply_item *item, const struct trial *trial, struct error *error)
+{
+        if (trial->live && taking_over_helps(item, trial, error)) {
+                error_release(error);
+                note_uid(item, trial->live);
+                item->plan = PLAN_WRITE;
+                item->action = APPLY_CONFIGURED;
+                return 0;
+        }
         if (!trial->live || !is_immutable(error) || !forced(item, trial) || !can_be_created(item))
                 return apply_error(item, "dry-run", error);
         error_release(error);
@@ -409,6 +435,11 @@ static int try_by_asking(struct apply_item *item, bool probably_there, struct er
                         return 0;
                 }
                 TRY(read_live(item, &trial, error));
+                if (!trial.live) { /* deleted meanwhile */
+                        item->plan = PLAN_WRITE;
+                        item->action = APPLY_CREATED;
+                        return 0;
+                }
         } else if (!trial.live) {
                 cleanup(error_release) struct error failed = ERROR_NULL;
 
@@ -426,7 +457,7 @@ static int try_by_asking(struct apply_item *item, bool probably_there, struct er
                 return skip(item);
         }
         if (!trial.live || try_against_live(item, &trial, error) != 0)
-                return try_recreation(item, &trial, error);
+                return try_otherwise(item, &trial, error);
         if (!trial.live)
                 return error_set(error, ERROR_CONFLICT, "%s/%s was deleted meanwhile", item->id.kind, item->id.name);
         return plan_for_live(item, &trial, error);
@@ -460,6 +491,7 @@ static int try_as_watched(struct apply_item *item, const struct drift_live *live
                 }
         }
         item->live = live->digest;
+        item->untried = live->verified;
         item->plan = PLAN_WRITE;
         item->action = APPLY_CONFIGURED;
         return 0;
@@ -634,18 +666,32 @@ static int make_room(struct apply_item *item, struct error *error)
         return 0;
 }
 
-static int write_item(struct apply_item *item, struct error *error)
+static int write_as_planned(struct apply_item *item, struct buffer *ret_answer, struct error *error)
 {
-        const struct apply_settings *settings = item->run->settings;
-        cleanup(buffer_release) struct buffer answer = BUFFER_NULL;
-        cleanup(json_free) struct json *object = NULL;
-
         TRY(make_room(item, error));
         if (item->plan == PLAN_SKIP || item->plan == PLAN_UNCHANGED)
                 return 0;
         if (item->metadata_patch)
                 TRY(patch_metadata(item, error));
-        TRY(write_payload(item, &answer, error));
+        return write_payload(item, ret_answer, error);
+}
+
+static int write_item(struct apply_item *item, struct error *error)
+{
+        const struct apply_settings *settings = item->run->settings;
+        cleanup(buffer_release) struct buffer answer = BUFFER_NULL;
+        cleanup(json_free) struct json *object = NULL;
+        int r = write_as_planned(item, &answer, error);
+
+        /* It was accepted before, and somebody's edit stands in its way. */
+        if (r != 0 && item->untried && error->http_status == 422) {
+                error_release(error);
+                item->untried = false;
+                TRY(try_by_asking(item, true, error));
+                r = write_as_planned(item, &answer, error);
+        }
+        if (r != 0 || item->plan == PLAN_SKIP || item->plan == PLAN_UNCHANGED)
+                return r;
         if (settings->drift) {
                 struct drift_digest digest = drift_digest_of(settings->drift, buffer_view(&answer));
 

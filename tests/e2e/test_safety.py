@@ -293,3 +293,16 @@ subjects: [{kind: ServiceAccount, name: tenant, namespace: "${NS}"}]
     assert find_condition(space.get("Kustomization"))["status"] != "True"
     space.apply(account)
     space.ready("Kustomization", seconds=20)
+
+
+def test_edit_that_no_apply_survives(space):
+    """
+    A port that somebody edits stays beside ours, and two ports without names are refused: what others hold is taken over first. With force, too, nothing is
+    deleted for it.
+    """
+    space.deploy({"s.yaml": SERVICE.format("s", 80)}, targetNamespace=space.name, force=True, retryInterval="1s")
+    uid = space.get("Service", "s")["metadata"]["uid"]
+    space.patch("Service", "s", {"spec": {"ports": [{"port": 9999}]}}, manager="kubectl-edit")
+    o = space.wait("Service", "s", lambda o: [p["port"] for p in o["spec"]["ports"]] == [80], 20)
+    assert o["metadata"]["uid"] == uid
+    space.ready("Kustomization")

@@ -63,6 +63,13 @@ static struct json *applied(const struct json *old, const struct json *body)
         return object;
 }
 
+static bool is_foreign(const struct json *object)
+{
+        cleanup(free_string) char *text = json_text(JSON_PATH(object, "metadata", "managedFields"));
+
+        return strstr(text, "kubectl-edit");
+}
+
 static int serve_apply(const struct kube_request *request, const char *text, const char *path, struct json **ret_json,
                        struct error *error)
 {
@@ -77,6 +84,8 @@ static int serve_apply(const struct kube_request *request, const char *text, con
         if (cluster.refuse_create && strcmp(request->name, json_string(JSON_PATH(body, "metadata", "name"), "")) == 0 &&
             !strncmp(request->name, "fixed-", 6))
                 return fake_error(error, 422, "Invalid", cluster.refuse_create);
+        if (!strncmp(request->name, "crowded", 7) && old && is_foreign(old))
+                return fake_error(error, 422, "Invalid", "spec.ports[0].name: Required value");
         if (json_get(body, "unknown"))
                 return fake_error(error, 500, "InternalError",
                                   "failed to create typed patch object (x): .unknown: field not declared in schema");
@@ -478,6 +487,56 @@ static int serve_moving(const struct kube_request *request, const char *body, st
         return serve(request, body, ret_json, error);
 }
 
+#define EDITED                                                                                                                     \
+        ",\"managedFields\":[{\"manager\":\"kubectl-edit\",\"operation\":\"Update\",\"apiVersion\":\"v1\",\"time\":\"2020-01-"     \
+        "01T00:00:00Z\","                                                                                                          \
+        "\"fieldsType\":\"FieldsV1\",\"fieldsV1\":{\"f:data\":{\"f:a\":{}}}}]"
+
+/* An edit that makes every apply fail is undone all the same, and the object is not deleted for it. */
+static void an_edit_that_stands_in_the_way_is_taken_over(void **state)
+{
+        const char *const wanted = MAP("crowded", "", "{\"a\":\"b\"}");
+        struct apply_settings settings = settings_with_table();
+
+        (void)state;
+        settings.force = true;
+        run_one(&settings, wanted, false);
+        watch_shows("crowded");
+        drift_watch_synced(table, &fake_resources[0], true);
+        store("crowded", MAP("crowded", EDITED, "{\"a\":\"edited\"}"));
+        watch_shows("crowded");
+        assert_non_null(strstr(run_one(&settings, wanted, true), "-> ConfigMap/ns/crowded configured"));
+        assert_string_equal(json_string(JSON_PATH(stored("crowded"), "data", "a"), ""), "b");
+
+        /* Without a watch; and what is wrong by itself is taken over by nobody. */
+        store("crowded", MAP("crowded", EDITED, "{\"a\":\"edited\"}"));
+        drift_watch_synced(table, &fake_resources[0], false);
+        assert_non_null(strstr(run_one(&settings, wanted, true), "JSON configmaps/ns/crowded\nAPPLY configmaps/ns/crowded\n-> "
+                                                                 "ConfigMap/ns/crowded configured"));
+        store("invalid", MAP("invalid", EDITED, "{\"a\":\"edited\"}"));
+        assert_non_null(strstr(run_one(&settings, MAP("invalid", "", "{\"a\":\"b\"}"), true), "dry-run failed (Invalid)"));
+        assert_true(is_foreign(stored("invalid")));
+}
+
+static int serve_vanishing(const struct kube_request *request, const char *body, struct json **ret_json, struct error *error)
+{
+        if (request->verb == KUBE_GET)
+                json_remove(cluster.objects, "configmaps/ns/a");
+        return serve(request, body, ret_json, error);
+}
+
+/* Deleted between the dry run, which found it there, and the look at it. */
+static void what_vanishes_while_it_is_tried_is_made(void **state)
+{
+        struct apply_settings settings = settings_with_table();
+
+        (void)state;
+        fake.answer = serve_vanishing;
+        store("a", MAP("a", "", "{\"a\":\"old\"}"));
+        assert_non_null(strstr(run_one(&settings, MAP("a", "", "{\"a\":\"b\"}"), false), "-> ConfigMap/ns/a created"));
+        assert_string_equal(json_string(JSON_PATH(stored("a"), "data", "a"), ""), "b");
+}
+
 /* What is deleted to be created again is what was tried, or it is tried again. */
 static void recreation_of_what_moved_meanwhile(void **state)
 {
@@ -683,6 +742,8 @@ int main(void)
                 cmocka_unit_test_teardown(people_steer_by_annotations, teardown),
                 cmocka_unit_test_teardown(immutable_objects, teardown),
                 cmocka_unit_test_teardown(recreation_of_what_moved_meanwhile, teardown),
+                cmocka_unit_test_setup_teardown(an_edit_that_stands_in_the_way_is_taken_over, setup, teardown),
+                cmocka_unit_test_setup_teardown(what_vanishes_while_it_is_tried_is_made, setup, teardown),
                 cmocka_unit_test_setup_teardown(a_lost_race_deletes_nothing, setup, teardown),
                 cmocka_unit_test_setup_teardown(what_may_have_been_written_is_not_forgotten, setup, teardown),
                 cmocka_unit_test_setup_teardown(changes_name_the_uid, setup, teardown),
