@@ -15,14 +15,25 @@
 #include <unistd.h>
 
 #define CONNECTIONS    256u
+#define SPARE          64u /* those that were told to go, and have not yet gone */
 #define IDLE_TIMEOUT_S 30u
 /* Of a connection: what a request's line and headers may take, and the buffer an answer is sent from. */
 #define CONNECTION_BYTES (32u * 1024)
 #define STACK_BYTES      (256u * 1024)
 #define BACKLOG          128
 
+/* A connection. All are the daemon's thread's. */
+struct peer {
+        struct peer *older, *newer;
+        int socket;
+        bool busy; /* a request is under way */
+        bool told; /* to go */
+};
+
 struct server {
         struct MHD_Daemon *daemon;
+        struct peer *oldest, *newest;
+        unsigned peers, peer_limit; /* those told to go do not count */
         int socket;
         uint16_t port;
         const struct server_route *routes;
@@ -161,6 +172,69 @@ static enum MHD_Result handle(struct server *server, struct MHD_Connection *conn
         return answer(connection, &response);
 }
 
+/* ---- connections ---- */
+
+/* Who has no request under way goes first, the oldest of them; if all have, the oldest. */
+static void make_room(struct server *server)
+{
+        struct peer *victim = NULL;
+
+        for (struct peer *peer = server->oldest; peer; peer = peer->newer) {
+                if (peer->told || (victim && peer->busy))
+                        continue;
+                victim = peer;
+                if (!peer->busy)
+                        break;
+        }
+        if (!victim)
+                return;
+        victim->told = true;
+        server->peers--;
+        shutdown(victim->socket, SHUT_RDWR); /* its end is what the library sees next */
+}
+
+static void add_peer(struct server *server, struct MHD_Connection *connection, void **context)
+{
+        const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+        struct peer *peer = memory_zero(1, sizeof(*peer));
+
+        if (server->peers >= server->peer_limit)
+                make_room(server);
+        peer->socket = info ? info->connect_fd : -1;
+        peer->older = server->newest;
+        *(server->newest ? &server->newest->newer : &server->oldest) = peer;
+        server->newest = peer;
+        server->peers++;
+        *context = peer;
+}
+
+static void remove_peer(struct server *server, struct peer *peer)
+{
+        *(peer->older ? &peer->older->newer : &server->oldest) = peer->newer;
+        *(peer->newer ? &peer->newer->older : &server->newest) = peer->older;
+        server->peers -= !peer->told;
+        free(peer);
+}
+
+static void on_connection(void *data, struct MHD_Connection *connection, void **context, enum MHD_ConnectionNotificationCode code)
+{
+        if (code == MHD_CONNECTION_NOTIFY_STARTED)
+                add_peer(data, connection, context);
+        else if (*context)
+                remove_peer(data, *context);
+}
+
+static void set_busy(struct MHD_Connection *connection, bool busy)
+{
+        const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+        struct peer *peer = info ? info->socket_context : NULL;
+
+        if (peer)
+                peer->busy = busy;
+}
+
+/* ---- requests ---- */
+
 /* Called for the headers, for each piece of the body, and at the end. */
 static enum MHD_Result on_request(void *data, struct MHD_Connection *connection, const char *url, const char *method,
                                   const char *version, const char *upload, size_t *upload_length, void **state)
@@ -172,6 +246,7 @@ static enum MHD_Result on_request(void *data, struct MHD_Connection *connection,
         (void)version;
         if (!exchange) {
                 *state = memory_zero(1, sizeof(*exchange));
+                set_busy(connection, true);
                 pthread_mutex_lock(&server->lock);
                 server->active++;
                 pthread_mutex_unlock(&server->lock);
@@ -193,10 +268,10 @@ static void on_completed(void *data, struct MHD_Connection *connection, void **s
         struct server *server = data;
         struct exchange *exchange = *state;
 
-        (void)connection;
         (void)code;
         if (!exchange)
                 return;
+        set_busy(connection, false);
         buffer_release(&exchange->body);
         free(exchange);
         *state = NULL;
@@ -281,6 +356,7 @@ int server_start(const struct server_options *options, struct server **ret_serve
         server->routes = options->routes;
         server->route_count = options->route_count;
         server->body_limit = options->body_limit;
+        server->peer_limit = options->connection_limit ? options->connection_limit : CONNECTIONS;
         pthread_mutex_init(&server->lock, NULL);
         pthread_condattr_init(&monotonic);
         pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -288,7 +364,7 @@ int server_start(const struct server_options *options, struct server **ret_serve
         pthread_condattr_destroy(&monotonic);
         server->daemon = MHD_start_daemon(
                 MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC, 0, NULL, NULL, on_request, server, MHD_OPTION_LISTEN_SOCKET, socket,
-                MHD_OPTION_CONNECTION_LIMIT, options->connection_limit ? options->connection_limit : CONNECTIONS,
+                MHD_OPTION_CONNECTION_LIMIT, server->peer_limit + SPARE, MHD_OPTION_NOTIFY_CONNECTION, on_connection, server,
                 MHD_OPTION_CONNECTION_TIMEOUT, options->idle_timeout_s ? options->idle_timeout_s : IDLE_TIMEOUT_S,
                 MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES, MHD_OPTION_THREAD_STACK_SIZE, (size_t)STACK_BYTES,
                 MHD_OPTION_NOTIFY_COMPLETED, on_completed, server, MHD_OPTION_END);

@@ -2,7 +2,8 @@
  * server: a small HTTP/1.1 server (libmicrohttpd): one listener, one thread, a table of routes.
  *
  * Handlers run on the server's thread, one at a time: they answer from what they have at hand and never wait. Bodies that come with a request are
- * collected up to a limit before the handler is called. For health, metrics, debug pages, artifacts and webhook receivers.
+ * collected up to a limit before the handler is called. Who comes is served: where there are too many connections, the oldest that asks nothing is closed, so
+ * that those who connect and say nothing cannot keep others out. For health, metrics, debug pages, artifacts and webhook receivers.
  */
 #pragma once
 
@@ -61,7 +62,7 @@ struct server_options {
         /* The longest path that fits answers; none: 404 "404 page not found". Must outlive the server. */
         const struct server_route *routes;
         unsigned route_count;
-        unsigned connection_limit; /* 0: 256 */
+        unsigned connection_limit; /* more close the oldest one; 0: 256 */
         size_t body_limit;         /* of a request; 0: no bodies are taken (413) */
         unsigned idle_timeout_s;   /* of a connection; 0: 30 */
 };
