@@ -17,6 +17,7 @@ struct place {
 struct decode {
         const char *what;
         struct arena *arena;
+        bool lenient; /* of a status, which tells and does not ask */
 };
 
 /* The C layout shared by every list of records. */
@@ -165,6 +166,8 @@ static int decode_string(const struct decode *d, const struct field *field, cons
 
         if (json_type(json) != JSON_STRING)
                 return refuse_type(d, place, "a string", json, error);
+        if (!d->lenient && view_find(text, '\0', 0) >= 0) /* its beginning, which is all that we see, is not what others judged */
+                return refuse(d, place, error, "must not contain a NUL");
         TRY(check_text(d, field, place, text, error));
         *ret_string = arena_string_n(d->arena, text.data, text.length);
         return 0;
@@ -365,7 +368,7 @@ static int decode_record(const struct decode *d, const struct record *record, co
 int record_decode(const struct record *record, const struct json *json, const char *what, const char *path, struct arena *arena,
                   void *ret_struct, struct error *error)
 {
-        struct decode d = { .what = what, .arena = arena };
+        struct decode d = { .what = what, .arena = arena, .lenient = strcmp(path, "status") == 0 };
         struct place place = { .name = path };
         void *target = arena_allocate(arena, record->size);
 

@@ -97,3 +97,13 @@ def test_huge_file(space):
     space.not_ready("Kustomization", seconds=90)
     for c in space.stack.controllers.values():
         until(lambda: c.pss() < 32 << 20, 30, lambda: f"{c.name} small again: {c.pss() >> 20} MiB", 0.5)
+
+
+def test_texts_that_end_before_their_end(space):
+    """A NUL ends a string in C: who judges the whole text (an admission policy) must not be led around by it."""
+    space.source(space.repository({"a.yaml": CONFIG}))
+    space.ready("GitRepository")
+    space.kube.create_namespace(f"{space.name}-other")
+    space.kustomization(targetNamespace=f"{space.name}-other\0", serviceAccountName="nobody\0x")
+    message = find_condition(space.not_ready("Kustomization", reason="InvalidSpec"))["message"]
+    assert message.endswith("must not contain a NUL") and not space.kube.get("ConfigMap", "c", f"{space.name}-other")

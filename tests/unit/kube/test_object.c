@@ -164,6 +164,7 @@ static void bad_fields_are_named(void **state)
         } cases[] = {
                 { "\"ownerName\":null", "spec.ownerName: is required" },
                 { "\"ownerName\":7", "spec.ownerName: must be a string, not integer" },
+                { "\"ownerName\":\"Ann\\u0000\"", "spec.ownerName: must not contain a NUL" },
                 { "\"ownerName\":\"A\"", "spec.ownerName: must have at least 2 characters" },
                 { "\"ownerName\":\"Ännää\"", "spec.ownerName: must have at most 4 characters" },
                 { "\"colour\":\"green\"", "spec.colour: \"green\" is not one of red, blue" },
