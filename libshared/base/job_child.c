@@ -107,10 +107,15 @@ static void finish(const struct job *job, const struct error *err)
         _exit(0);
 }
 
+/* Where the process itself was given less, by ulimit or a service manager, that holds. */
 static int limit(int resource, uint64_t soft, uint64_t hard, struct error *err)
 {
-        struct rlimit value = { soft, hard };
+        struct rlimit value = { soft, hard }, given;
 
+        if (getrlimit((__rlimit_resource_t)resource, &given) == 0 && given.rlim_max < hard) {
+                value.rlim_max = given.rlim_max;
+                value.rlim_cur = soft < given.rlim_max ? soft : given.rlim_max;
+        }
         if (setrlimit((__rlimit_resource_t)resource, &value) < 0)
                 return error_set_errno(err, errno, "limit resource %d of a job to %" PRIu64, resource, soft);
         return 0;

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -282,6 +283,31 @@ static void test_controller_killed_during_a_job(void **state)
         assert_true(is_gone_within(pids[1], 5000));
 }
 
+/* As under `ulimit -n 100`, or a service manager that gives little. */
+static void limits_of_the_process_hold_for_its_jobs(void **state)
+{
+        pid_t controller;
+        int status;
+
+        (void)state;
+        controller = fork();
+        if (controller == 0) {
+                const struct rlimit few = { 100, 100 };
+                cleanup(job_result_release) struct job_result result = JOB_RESULT_NULL;
+                struct error err = ERROR_NULL;
+
+                if (setrlimit(RLIMIT_NOFILE, &few) < 0 || job_server_start(NULL, &err) < 0)
+                        _exit(1);
+                if (run(upper, "x", NULL, NULL, &result, &err) != 0) {
+                        fprintf(stderr, "%s\n", error_message(&err));
+                        _exit(2);
+                }
+                _exit(0);
+        }
+        waitpid(controller, &status, 0);
+        assert_int_equal(status, 0);
+}
+
 static void *kill_soon(void *data)
 {
         usleep(50000);
@@ -334,6 +360,7 @@ int main(void)
                 cmocka_unit_test(the_sandbox_says_what_it_is),
                 cmocka_unit_test(test_server_killed_during_a_job),
                 cmocka_unit_test(without_a_server_nothing_runs),
+                cmocka_unit_test(limits_of_the_process_hold_for_its_jobs),
                 cmocka_unit_test(test_controller_killed_during_a_job),
         };
         cleanup(error_release) struct error err = ERROR_NULL;
