@@ -16,9 +16,12 @@ CONTROLLERS = ("source-controller", "kustomize-controller")
 
 
 class Controller:
-    """One controller of build/bin. flags come after ours, so they win; wrapper: words before the command, for one in a place of its own; label: for a second one."""
+    """
+    One controller of build/bin. flags and environment come after ours, so they win; wrapper: words before the command, for one in a place of its own;
+    label: for a second one.
+    """
 
-    def __init__(self, workspace, name, kubeconfig, binaries=None, flags=(), wrapper=(), label=None):
+    def __init__(self, workspace, name, kubeconfig, binaries=None, flags=(), wrapper=(), label=None, environment=None):
         self.name = name
         folder = label or name
         self.metrics_port, self.health_port = free_port(), free_port()
@@ -30,9 +33,9 @@ class Controller:
             self.storage_address = f"127.0.0.1:{self.storage_port}"
             command += [f"--storage-path={self.storage}", f"--storage-addr={self.storage_address}", f"--storage-adv-addr={self.storage_address}"]
         # Of the caller's environment nothing but the path: a proxy or a credential of the user is none of the tests'.
-        environment = {name: "" for name in os.environ if name.lower().endswith("_proxy")}
-        environment.update({"KUBECONFIG": kubeconfig, "RUNTIME_NAMESPACE": NAMESPACE, "TMPDIR": self.temporary, "HOME": self.temporary})
-        self.process = workspace.process(folder, [*command, *flags], env=environment)
+        clean = {name: "" for name in os.environ if name.lower().endswith("_proxy")}
+        clean.update({"KUBECONFIG": kubeconfig, "RUNTIME_NAMESPACE": NAMESPACE, "TMPDIR": self.temporary, "HOME": self.temporary})
+        self.process = workspace.process(folder, [*command, *flags], env={**clean, **(environment or {})})
 
     def start(self, wait=True):
         self.process.start()

@@ -18,7 +18,7 @@ import yaml
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from cluster.cluster import ControlPlane, tool  # noqa: E402
-from cluster.controllers import NAMESPACE, ROOT, Controller, Stack  # noqa: E402
+from cluster.controllers import ROOT, Controller, Stack  # noqa: E402
 from cluster.kube import Kube, find_condition  # noqa: E402
 from cluster.process import Workspace, until  # noqa: E402
 from peers.git import GitServer, Repository  # noqa: E402
@@ -231,7 +231,7 @@ class Tour:
         start = self.notify()
         o = self.kube.wait("Kustomization", "production", HOME, lambda o: broken in o["status"].get("lastAttemptedRevision", "") and (find_condition(o) or {}).get("reason") == "BuildFailed", 60)
         self.screen.fact(time.monotonic() - start, f"Kustomization/production: {find_condition(o)['reason']}")
-        self.screen.note(find_condition(o)["message"].strip()[:300])
+        self.screen.note(short_text(find_condition(o)["message"].strip(), 300))
         web = self.kube.get("Deployment", "web", PRODUCTION)
         assert o["status"]["lastAppliedRevision"] == before and image(web) == NEXT_IMAGE
         self.screen.note(f"applied is still {short(before)}, and Deployment/web still runs {image(web).rpartition('/')[2]}")
@@ -272,6 +272,10 @@ def restored(seen, after):
     return next((when for when, _, o in list(seen) if when > after and image(o) == NEXT_IMAGE), None)
 
 
+def short_text(text, limit):
+    return text if len(text) <= limit else text[:limit - 1] + "…"
+
+
 def ask_for_cluster(screen):
     """The kubeconfig of the visitor's own cluster, if they want it used; else None."""
     path = os.environ.get("KUBECONFIG")
@@ -285,21 +289,32 @@ def ask_for_cluster(screen):
 
 
 class OwnCluster:
-    """The visitor's cluster: the controllers run on this machine with the rights of the kubeconfig. What was installed is removed again."""
+    """
+    The visitor's cluster: the controllers run on this machine with the rights of the kubeconfig, and look at the demo's own namespace alone. What was there
+    before is not touched, and what was installed is removed again.
+    """
 
     def __init__(self, kubeconfig, binaries):
         self.workspace = Workspace("demo")
         self.kube = Kube(kubeconfig)
-        for name in ("source-controller", "kustomize-controller"):
-            if self.kube.get("Deployment", name, NAMESPACE):
-                raise SystemExit(f"The cluster runs {name} in {NAMESPACE} already; two would work against each other. Nothing was changed.")
+        for o in self.kube.list("Deployment"):
+            if o["metadata"]["name"] in ("source-controller", "kustomize-controller"):
+                raise SystemExit(f"The cluster runs {o['metadata']['name']} in {o['metadata']['namespace']} already; two would work against each other. "
+                                 "Nothing was changed.")
+        for name in (HOME, STAGING, PRODUCTION):
+            if self.kube.get("Namespace", name):
+                raise SystemExit(f"The cluster has a namespace {name} already, which the demo would remove at its end. Nothing was changed.")
         with open(f"{ROOT}/manifests/crds.yaml") as f:
             crds = [o for o in yaml.safe_load_all(f) if o]
-        self.new = [o["metadata"]["name"] for o in crds if not self.kube.get("CustomResourceDefinition", o["metadata"]["name"])]
-        self.kube.apply(crds, manager="weir-demo")
+        new = [o for o in crds if not self.kube.get("CustomResourceDefinition", o["metadata"]["name"])]
+        self.new = [o["metadata"]["name"] for o in new]
+        self.kube.apply(new, manager="weir-demo")
         for o in crds:
             self.kube.wait_condition("CustomResourceDefinition", o["metadata"]["name"], None, type="Established", current=False)
-        self.controllers = [Controller(self.workspace, name, os.path.abspath(kubeconfig), binaries).start() for name in ("source-controller", "kustomize-controller")]
+        # A credential plugin of the kubeconfig may need the visitor's own home.
+        own = {"RUNTIME_NAMESPACE": HOME, "HOME": os.environ.get("HOME", "/")}
+        self.controllers = [Controller(self.workspace, name, os.path.abspath(kubeconfig), binaries, flags=["--watch-all-namespaces=false"], environment=own).start()
+                            for name in ("source-controller", "kustomize-controller")]
 
     def stop(self):
         for name in ("production", "staging"):
