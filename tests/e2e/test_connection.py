@@ -106,8 +106,9 @@ def test_no_write_after_the_lease(own_stack, space_in):
         def writes(start, end=1000):
             return [r for r in requests(start, end) if r[1] not in ("GET", "HEAD") and "/leases" not in r[2]]
         until(lambda: time.monotonic() - begun > RENEW_DEADLINE + 6, 20, "the lease over", 0.2)
-        assert writes(RENEW_DEADLINE / 2, RENEW_DEADLINE), "nobody tried while the lease was held"
-        assert not writes(RENEW_DEADLINE + 0.1)
+        assert writes(0, RENEW_DEADLINE), "nobody tried while the lease was held"
+        # What was on its way may be read a little later; the lease is not another's for some seconds yet.
+        assert not writes(RENEW_DEADLINE + 1)
         assert [r for r in requests(RENEW_DEADLINE) if "/leases" in r[2]], "nobody stands for election any more"
         tap.resume()
         space.ready("Kustomization", seconds=60)
