@@ -1,4 +1,6 @@
 """What must never be deleted, and what must never stop in silence: inventories that somebody spoiled, specifications that cannot be read, things that go with others."""
+import time
+
 from cluster.kube import find_condition
 from cluster.process import until
 
@@ -125,6 +127,29 @@ def test_deleted_object_that_cannot_be_decoded(own_stack, space_in):
     assert space.get("ConfigMap", "odd") is not None
 
 
+def test_two_that_swap_their_objects(space):
+    """Again and again, both at once: whoever declares an object has it in the end, and none is missing."""
+    def tree(turn):
+        return {f"{('one', 'two')[(i + turn) % 2]}/{i}.yaml": config(f"c{i}", str(turn)) for i in range(8)}
+    repository = space.repository({**tree(0), "one/own.yaml": config("one"), "two/own.yaml": config("two")})
+    space.source(repository)
+    for name in ("one", "two"):
+        space.kustomization(name, path=f"./{name}", targetNamespace=space.name, retryInterval="1s")
+        space.ready("Kustomization", name)
+    for turn in range(1, 7):
+        revision = space.push(repository, tree(turn), delete=list(tree(turn - 1)))
+        for name in ("one", "two"):
+            space.ready("Kustomization", name, revision=revision)
+
+    def settled():
+        return all((o := space.get("ConfigMap", f"c{i}")) and o["data"] == {"k": "6"} and o["metadata"]["labels"]["kustomize.toolkit.fluxcd.io/name"] == ("one", "two")[i % 2]
+                   and "deletionTimestamp" not in o["metadata"] for i in range(8))
+    until(settled, 20, "each object with its owner", 0.2)
+    for n, name in enumerate(("one", "two")):
+        inventory = {e["id"] for e in space.get("Kustomization", name)["status"]["inventory"]["entries"]}
+        assert inventory == {f"{space.name}_{o}__ConfigMap" for o in [name] + [f"c{i}" for i in range(8) if i % 2 == n]}
+
+
 # -- what is asked of the API server
 
 SERVICE = "apiVersion: v1\nkind: Service\nmetadata:\n  name: {}\nspec:\n  selector: {{app: x}}\n  ports: [{{port: {}}}]\n"
@@ -243,6 +268,15 @@ def test_only_what_changed_is_asked_about(own_stack, space_in):
     assert not [key for key in seen if key[0] in ("ingresses", "serviceaccounts", "widgets")], seen
     for untouched in (("ConfigMap", "b"), ("ServiceAccount", "sa"), ("Widget", "w")):
         assert space.get(*untouched)["metadata"]["resourceVersion"] == versions[untouched]
+
+    # Asked for by hand: everything is asked about, and nothing is written.
+    before = requests(stack)
+    token = str(time.time_ns())
+    stack.kube.annotate("Kustomization", "app", space.name, **{"reconcile.fluxcd.io/requestedAt": token, "reconcile.fluxcd.io/forceAt": token})
+    space.ready("Kustomization", handled=token)
+    seen = asked(before, requests(stack), *KINDS)
+    assert {key[0] for key in seen if key[1] == "DRY"} == set(KINDS) and not [key for key in seen if key[1] in ("APPLY", "PATCH")], seen
+    until(rests, 20, "all as verified once more", 0.2)
 
     # A webhook that concerns none of it: nobody knows that without asking.
     versions = {name: space.get(*name)["metadata"]["resourceVersion"] for name in names}
