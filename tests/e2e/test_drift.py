@@ -1,4 +1,5 @@
 """Drift: what somebody else changes or removes comes back at once, and it is said who did it and where."""
+import json
 import time
 
 import pytest
@@ -165,3 +166,22 @@ def test_edit_while_the_controller_is_away(own_stack, space_in):
     stack.kustomize.start()
     space.data("a", {"k": "one", "l": "two"}, 15)
     assert time.monotonic() - start < 15
+
+
+def test_deep_kind(space):
+    """A kind whose schema is nested forty levels, as some have, is applied, watched and restored like any other."""
+    group = f"{space.name.rpartition('-')[2]}.example.com"
+    schema, value = {"type": "string"}, "bottom"
+    for level in range(40):
+        schema, value = {"type": "object", "properties": {f"l{level}": schema}}, {f"l{level}": value}
+    crd = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": f"wells.{group}"},
+           "spec": {"group": group, "scope": "Namespaced", "names": {"kind": "Well", "plural": "wells"},
+                    "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": schema}}}}]}}
+    well = {"apiVersion": f"{group}/v1", "kind": "Well", "metadata": {"name": "w"}, "spec": value}
+    space.deploy({"crd.yaml": json.dumps(crd), "w.yaml": json.dumps(well)}, targetNamespace=space.name)
+    path = f"/apis/{group}/v1/namespaces/{space.name}/wells/w"
+    assert space.kube.request("GET", path)["spec"] == value
+    pointer = "/spec/" + "/".join(f"l{level}" for level in reversed(range(40)))
+    space.kube.request("PATCH", f"{path}?fieldManager=kubectl-edit", [{"op": "replace", "path": pointer, "value": "edited"}], JSON_PATCH)
+    until(lambda: space.kube.request("GET", path)["spec"] == value, 10, "the edit undone")
+    said_who(space, "kubectl-edit", "l0")

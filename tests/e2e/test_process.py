@@ -70,6 +70,15 @@ def test_metrics(space):
             assert name in names, name
 
 
+@pytest.mark.parametrize("kind, manager", [("GitRepository", "source-controller"), ("Kustomization", "gotk-kustomize-controller")])
+def test_own_fields_have_the_managers_name(space, kind, manager):
+    """Finalizer and status are recorded under the field manager that Flux uses for them."""
+    space.deploy({"c.yaml": CONFIG}, targetNamespace=space.name)
+    o = space.get(kind)
+    owned = {entry.get("subresource", ""): entry["fieldsV1"] for entry in o["metadata"]["managedFields"] if entry["manager"] == manager}
+    assert set(owned) == {"", "status"} and "f:finalizers" in owned[""]["f:metadata"] and "f:conditions" in owned["status"]["f:status"]
+
+
 def test_log_lines(space):
     space.deploy({"c.yaml": CONFIG}, targetNamespace=space.name)
     space.reconcile("Kustomization")
