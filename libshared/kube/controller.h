@@ -75,7 +75,7 @@ struct controller_watch {
         const char *const *
                 label_selector; /* points at the flag's value; NULL: none. A kind of the program's own has --watch-label-selector. */
         const char *gate, *unless_gate; /* only if that feature gate is on / off */
-        bool optional;                  /* the program does not wait for its first list: the kind may be missing */
+        bool optional; /* the program does not wait for its first list: the kind may be missing, or forbidden (told once) */
         const struct cache_index *indexes;
         size_t index_count;
         /* On the io thread: enqueue (controller_enqueue) what the event concerns. May be NULL: only the cache is wanted. */
