@@ -148,28 +148,25 @@ static int read_value(struct build *build, const struct accumulator *accumulator
 /* The target's text with one of its pieces replaced, or the value put before or behind. */
 static struct view put_piece(struct build *build, struct view text, struct view delimiter, int64_t index, struct view value)
 {
-        struct buffer out = BUFFER_NULL;
-        struct view result, piece;
-        bool placed = index < 0;
+        cleanup(buffer_release) struct buffer out = BUFFER_NULL;
+        ptrdiff_t end = 0;
+        int64_t i = 0;
 
-        if (placed)
-                buffer_printf(&out, "%.*s", VIEW_ARGS(value));
-        for (int64_t i = 0; piece_of(text, delimiter, i, &piece); i++) {
-                if (out.data)
-                        buffer_add_view(&out, delimiter);
-                buffer_add_view(&out, i == index ? value : piece);
-                buffer_add(&out, "", 0);
-                if (!out.data)
-                        buffer_reserve(&out, 1);
-                placed = placed || i == index;
+        if (index < 0) {
+                buffer_add_view(&out, value);
+                buffer_add_view(&out, delimiter);
         }
-        if (!placed) {
+        for (size_t from = 0; end >= 0; i++, from = (size_t)end + delimiter.length) {
+                end = view_search(text, delimiter, from);
+                if (i > 0)
+                        buffer_add_view(&out, delimiter);
+                buffer_add_view(&out, i == index ? value : view_slice(text, from, end < 0 ? SIZE_MAX : (size_t)end - from));
+        }
+        if (index >= i) {
                 buffer_add_view(&out, delimiter);
                 buffer_add_view(&out, value);
         }
-        result = arena_view(build->arena, buffer_view(&out));
-        buffer_release(&out);
-        return result;
+        return arena_view(build->arena, buffer_view(&out));
 }
 
 static int set_value(struct replacer *r, struct node *target)

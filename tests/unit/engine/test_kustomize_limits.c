@@ -224,6 +224,74 @@ static void replacements_that_double(void **state)
         run_case(&c);
 }
 
+/* Each replacement doubles a text, and with it the pieces that its delimiter cuts it into: no time may grow with their square. */
+static void texts_that_double(void **state)
+{
+        char text[8192] = "resources: [a.yaml]\nreplacements:\n";
+        struct build_case c = { .name = "doubling text",
+                                .files = { { "kustomization.yaml", text },
+                                           { "a.yaml", "kind: A\nmetadata: {name: a}\nt: axa\n" } } };
+
+        (void)state;
+        for (int i = 0; i < 40; i++)
+                strcat(text, "- source: {kind: A, fieldPath: t}\n  targets: [{select: {kind: A}, fieldPaths: [t], options: "
+                             "{delimiter: x, index: 9999999999}}]\n");
+        c.options.limits.memory_bytes = 16 << 20;
+        c.error = "the build needs more than 16777216 bytes of memory";
+        run_case(&c);
+}
+
+/* Anchors whose maps are merged into maps that are merged: what an alias bomb is without aliases of lists. */
+static void merge_bomb(void **state)
+{
+        char text[8192] = "kind: A\nmetadata: {name: a}\nm0: &m0 {a: b}\n";
+
+        (void)state;
+        for (int i = 1; i < 40; i++)
+                snprintf(text + strlen(text), sizeof(text) - strlen(text), "m%d: &m%d {<<: *m%d, k%d: *m%d}\n", i, i, i - 1, i,
+                         i - 1);
+        fails_with(text, "excessive aliasing");
+}
+
+static void truncated_documents(void **state)
+{
+        static const struct {
+                const char *text;
+                const char *message;
+        } cases[] = {
+                { "kind: A\nmetadata: {name: ", "yaml: line 2: did not find expected node content in File: a.yaml" },
+                { "kind: A\nmetadata:\n  name: \"a", "yaml: line 3: found unexpected end of stream in File: a.yaml" },
+                { "kind: A\nmetadata: {name: a}\nx: [1, ", "yaml: line 3: did not find expected node content" },
+                { "kind: A\nmetadata: {name: a}\nx: &", "did not find expected alphabetic or numeric character" },
+                { "{\"kind\": \"A\", \"metadata\": {\"na", "found unexpected end of stream" },
+                { "- ", "missing Resource metadata" },
+        };
+
+        (void)state;
+        for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+                fails_with(cases[i].text, cases[i].message);
+}
+
+/* Not a file, or one that points at itself: no read of these would end. */
+static void files_that_are_none(void **state)
+{
+        struct folder folder;
+
+        (void)state;
+        folder_open(&folder);
+        assert_int_equal(mkfifoat(folder.root, "pipe", 0600), 0);
+        assert_int_equal(symlinkat("two", folder.root, "one"), 0);
+        assert_int_equal(symlinkat("one", folder.root, "two"), 0);
+        assert_int_equal(symlinkat(".", folder.root, "here"), 0);
+        folder_write(&folder, "kustomization.yaml", "resources: [pipe]\n", 18);
+        refuses(&folder, ".", KUSTOMIZE_NONE, ERROR_INVALID, "pipe");
+        folder_write(&folder, "kustomization.yaml", "resources: [one]\n", 17);
+        refuses(&folder, ".", KUSTOMIZE_NONE, ERROR_NOT_FOUND, "Too many levels of symbolic links");
+        folder_write(&folder, "kustomization.yaml", "resources: [here/here]\n", 23);
+        refuses(&folder, ".", KUSTOMIZE_NONE, ERROR_INVALID, "cycle detected");
+        folder_close(&folder);
+}
+
 static void refused_by_name(void **state)
 {
         static const struct build_case cases[] = {
@@ -257,10 +325,18 @@ static void refused_by_name(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(paths_stay_in_the_tree),   cmocka_unit_test(links_inside_are_followed),
-                cmocka_unit_test(bases_above_each_other),   cmocka_unit_test(large_file),
-                cmocka_unit_test(deep_documents),           cmocka_unit_test(alias_bomb),
-                cmocka_unit_test(replacements_that_double), cmocka_unit_test(refused_by_name),
+                cmocka_unit_test(paths_stay_in_the_tree),
+                cmocka_unit_test(links_inside_are_followed),
+                cmocka_unit_test(bases_above_each_other),
+                cmocka_unit_test(large_file),
+                cmocka_unit_test(deep_documents),
+                cmocka_unit_test(alias_bomb),
+                cmocka_unit_test(replacements_that_double),
+                cmocka_unit_test(texts_that_double),
+                cmocka_unit_test(merge_bomb),
+                cmocka_unit_test(truncated_documents),
+                cmocka_unit_test(files_that_are_none),
+                cmocka_unit_test(refused_by_name),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
