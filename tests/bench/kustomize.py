@@ -14,6 +14,8 @@ import shutil
 import subprocess
 import tempfile
 
+import yaml
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 DEPLOYMENT = """\
@@ -87,6 +89,30 @@ def make_tree(folder, count, others):
     return f"{folder}/overlay"
 
 
+def definitions(count):
+    """Large CustomResourceDefinitions: schemas four levels deep with a description everywhere, as code generators write them."""
+    def schema(depth, name):
+        text = {"description": f"The {name} that this part of the object describes, in a sentence or two that somebody wrote for those who come after.", "type": "string"}
+        return text if depth == 0 else {**text, "type": "object", "properties": {f"{name}{i}": schema(depth - 1, f"{name}{i}") for i in "abcde"}}
+    for number in range(count):
+        yield yaml.safe_dump({
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": f"things{number}.example.com"},
+            "spec": {"group": "example.com", "names": {"kind": f"Thing{number}", "plural": f"things{number}"}, "scope": "Namespaced",
+                     "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema(4, "field")}}]}})
+
+
+def make_definitions(folder):
+    os.makedirs(f"{folder}/base")
+    os.makedirs(f"{folder}/overlay")
+    with open(f"{folder}/base/all.yaml", "w", encoding="utf-8") as file:
+        file.write("---\n".join([*definitions(16), *(DEPLOYMENT.format(i=i) for i in range(51))]))
+    with open(f"{folder}/base/kustomization.yaml", "w", encoding="utf-8") as file:
+        file.write("resources: [all.yaml]\n")
+    with open(f"{folder}/overlay/kustomization.yaml", "w", encoding="utf-8") as file:
+        file.write(OVERLAY)
+    return f"{folder}/overlay"
+
+
 # Forked by a shell, so that neither the CPU nor the memory of this program counts.
 LOOP = 'n=$1; shift; while [ "$n" -gt 0 ]; do "$@" >/dev/null || exit 1; n=$((n - 1)); done'
 
@@ -117,6 +143,7 @@ def main():
     print(f"{'tree':24} {'ms':>9} {'must':>6} {'MiB':>7} {'must':>6} {'reference ms':>13} {'MiB':>7}")
     with tempfile.TemporaryDirectory() as scratch:
         trees = [(name, make_tree(f"{scratch}/{number}", count, others), count <= 500 and not others, *must) for number, (name, count, others, *must) in enumerate(TREES)]
+        trees.append(("67 resources, 3.5 MB CRDs", make_definitions(f"{scratch}/definitions"), False, 150, 40))
         trees += [(os.path.basename(os.path.abspath(path)), path, True, None, None) for path in arguments.trees]
         for name, folder, small, milliseconds, mebibytes in trees:
             cpu, memory = measure([*ours, folder], arguments.runs)
