@@ -35,13 +35,14 @@ static bool is_builtin(struct view api_version)
         return false;
 }
 
-/* ---- what typed structs leave out: nulls, empty lists, empty maps of strings ---- */
+/* ---- what typed structs leave out: nulls, empty lists, empty maps of strings, zeros ---- */
 
 static bool is_string_map(struct view key)
 {
         static const char *const names[] = {
-                "labels",       "annotations", "data",     "binaryData", "stringData", "matchLabels",
-                "nodeSelector", "limits",      "requests", "parameters", "hard",       "overhead",
+                "labels",       "annotations",      "data",     "binaryData", "stringData",     "matchLabels",
+                "nodeSelector", "limits",           "requests", "parameters", "hard",           "overhead",
+                "options",      "volumeAttributes", "default",  "max",        "defaultRequest", "min",
         };
 
         for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
@@ -50,19 +51,127 @@ static bool is_string_map(struct view key)
         return false;
 }
 
-static bool left_out(struct view key, const struct node *value)
+/*
+ * Fields whose type cannot tell false, 0 and "" from absence: typed structs leave these out, so nobody owns them. Pointers (automountServiceAccountToken)
+ * and what is required (a key of a reference) can, and stay. An owner is the field that holds the map or the list of maps.
+ */
+static const struct zero_field {
+        const char *key, *owner; /* NULL: wherever it is */
+} zero_fields[] = {
+        { "clusterIP", "spec" },
+        { "concurrencyPolicy", "spec" },
+        { "description", "" },
+        { "dnsPolicy", NULL },
+        { "effect", "tolerations" },
+        { "externalName", "spec" },
+        { "externalTrafficPolicy", "spec" },
+        { "failureThreshold", NULL },
+        { "generateName", "metadata" },
+        { "globalDefault", "" },
+        { "healthCheckNodePort", "spec" },
+        { "host", NULL },
+        { "hostIP", "ports" },
+        { "hostIPC", NULL },
+        { "hostNetwork", NULL },
+        { "hostPID", NULL },
+        { "hostPort", "ports" },
+        { "hostname", "spec" },
+        { "image", "containers" },
+        { "image", "initContainers" },
+        { "imagePullPolicy", NULL },
+        { "initialDelaySeconds", NULL },
+        { "key", "tolerations" },
+        { "loadBalancerIP", "spec" },
+        { "medium", "emptyDir" },
+        { "minReadySeconds", "spec" },
+        { "name", "imagePullSecrets" },
+        { "name", "port" },
+        { "namespace", "metadata" },
+        { "namespace", "subjects" },
+        { "nodeName", "spec" },
+        { "nodePort", "ports" },
+        { "number", "port" },
+        { "operator", "tolerations" },
+        { "path", "httpGet" },
+        { "paused", "spec" },
+        { "periodSeconds", "livenessProbe" },
+        { "periodSeconds", "readinessProbe" },
+        { "periodSeconds", "startupProbe" },
+        { "persistentVolumeReclaimPolicy", "spec" },
+        { "podManagementPolicy", "spec" },
+        { "prefix", "envFrom" },
+        { "priorityClassName", "spec" },
+        { "publishNotReadyAddresses", "spec" },
+        { "readOnly", "nfs" },
+        { "readOnly", "persistentVolumeClaim" },
+        { "readOnly", "volumeMounts" },
+        { "restartPolicy", "spec" },
+        { "schedulerName", "spec" },
+        { "scheme", "httpGet" },
+        { "secretName", "secret" },
+        { "secretName", "tls" },
+        { "serviceAccount", "spec" },
+        { "serviceAccountName", "spec" },
+        { "sessionAffinity", "spec" },
+        { "stdin", NULL },
+        { "stdinOnce", NULL },
+        { "subPath", "volumeMounts" },
+        { "subPathExpr", "volumeMounts" },
+        { "subdomain", "spec" },
+        { "successThreshold", NULL },
+        { "terminationMessagePath", NULL },
+        { "terminationMessagePolicy", NULL },
+        { "timeoutSeconds", "livenessProbe" },
+        { "timeoutSeconds", "readinessProbe" },
+        { "timeoutSeconds", "startupProbe" },
+        { "tty", NULL },
+        { "type", "" },
+        { "type", "spec" },
+        { "type", "strategy" },
+        { "type", "updateStrategy" },
+        { "unschedulable", "spec" },
+        { "value", "env" },
+        { "value", "tolerations" },
+        { "volumeName", "spec" },
+        { "whenDeleted", NULL },
+        { "whenScaled", NULL },
+        { "workingDir", NULL },
+};
+
+static bool is_zero(const struct node *value)
+{
+        struct view text = node_text(value);
+
+        if (!node_is_scalar(value))
+                return false;
+        return value->tag == TAG_STRING ? !text.length
+               : value->tag == TAG_BOOL ? view_is(text, "false")
+                                        : value->tag == TAG_INTEGER && view_is(text, "0");
+}
+
+static bool zero_left_out(struct view owner, struct view key)
+{
+        for (size_t i = 0; i < sizeof(zero_fields) / sizeof(zero_fields[0]); i++)
+                if (view_is(key, zero_fields[i].key) && (!zero_fields[i].owner || view_is(owner, zero_fields[i].owner)))
+                        return true;
+        return false;
+}
+
+static bool left_out(struct view owner, struct view key, const struct node *value)
 {
         if (node_is_null(value) || (node_is_list(value) && value->count == 0))
                 return true;
-        return node_is_map(value) && value->count == 0 && is_string_map(key);
+        if (node_is_map(value))
+                return value->count == 0 && is_string_map(key);
+        return is_zero(value) && !is_string_map(owner) && zero_left_out(owner, key);
 }
 
 /* Recursion: a tree is at most READER_DEPTH deep. */
-static void drop_empty(struct node *node)
+static void drop_empty(struct view owner, struct node *node)
 {
         if (node_is_list(node)) {
                 for (uint32_t i = 0; i < node->count; i++)
-                        drop_empty(node->items[i]);
+                        drop_empty(owner, node->items[i]);
                 return;
         }
         if (!node_is_map(node))
@@ -70,8 +179,8 @@ static void drop_empty(struct node *node)
         for (uint32_t i = node->count; i-- > 0;) {
                 struct node_entry *entry = &node->entries[i];
 
-                drop_empty(entry->value);
-                if (left_out(node_text(entry->key), entry->value)) {
+                drop_empty(node_text(entry->key), entry->value);
+                if (left_out(owner, node_text(entry->key), entry->value)) {
                         memmove(entry, entry + 1, (node->count - i - 1) * sizeof(*entry));
                         node->count--;
                 }
@@ -93,6 +202,15 @@ static void default_protocols(struct arena *arena, struct node *ports)
         for (uint32_t i = 0; i < ports->count; i++)
                 if (node_is_map(ports->items[i]) && !node_get_text(ports->items[i], "protocol").length)
                         node_set_of(arena, ports->items[i], "protocol", node_string_of(arena, "TCP"));
+}
+
+/* A port's target is a number or a name, and 0 is a number: the API server takes it for the port itself. */
+static void complete_service_ports(struct arena *arena, struct node *ports)
+{
+        default_protocols(arena, ports);
+        for (uint32_t i = 0; node_is_list(ports) && i < ports->count; i++)
+                if (node_is_map(ports->items[i]) && !node_get_of(ports->items[i], "targetPort"))
+                        node_set_of(arena, ports->items[i], "targetPort", node_integer(arena, 0));
 }
 
 static void complete_pod_spec(struct arena *arena, struct node *spec)
@@ -165,7 +283,13 @@ static void complete_builtin(struct arena *arena, struct node *object, struct vi
                         complete_pod_spec(arena, node_get_of(object, "spec"));
                 } else if (view_is(kind, "Service")) {
                         make_map(arena, object, "spec");
-                        default_protocols(arena, node_path(object, "spec", "ports", NULL));
+                        complete_service_ports(arena, node_path(object, "spec", "ports", NULL));
+                } else if (view_is(kind, "PodTemplate")) {
+                        complete_template(arena, object);
+                } else if (view_is(kind, "ReplicationController")) {
+                        make_map(arena, object, "spec");
+                        if (node_path(object, "spec", "template", NULL))
+                                complete_template(arena, node_get_of(object, "spec"));
                 } else if (view_is(kind, "PersistentVolumeClaim")) {
                         make_map(arena, object, "spec");
                         make_map(arena, node_get_of(object, "spec"), "resources");
@@ -261,7 +385,7 @@ int normalize_object(struct arena *arena, const struct normalize_owner *owner, s
         /* Roles keep what they say: a rule may be empty on purpose. */
         if (is_builtin(api_version) &&
             !(view_is(group, "rbac.authorization.k8s.io") && (view_is(kind, "Role") || view_is(kind, "ClusterRole")))) {
-                drop_empty(object);
+                drop_empty(VIEW(""), object);
                 complete_builtin(arena, object, group, kind);
         }
         node_remove_of(node_get_of(object, "metadata"), "creationTimestamp");

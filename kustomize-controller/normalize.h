@@ -2,7 +2,7 @@
  * normalize: a built object in the form in which it is applied.
  *
  * The Go controllers send built-in kinds through their typed structs, which is visible in what a field manager owns afterwards: structs that are always
- * written (`strategy: {}`), values that never are (nulls, empty lists, `status`). The same is done here by rule, for the same kinds.
+ * written (`strategy: {}`), values that never are (nulls, empty lists, `hostNetwork: false`, `status`). The same is done here by rule, for the same kinds.
  */
 #pragma once
 
@@ -22,8 +22,9 @@ struct normalize_owner {
 bool normalize_wanted(const struct node *object);
 
 /*
- * In place: owner labels; Secret stringData into data; protocol TCP where a port of a container or Service has none; structs that are always there;
- * nulls and empty lists of built-in kinds; status (kept for CustomResourceDefinitions); a conversion caBundle that is no certificate; common metadata.
+ * In place: owner labels; Secret stringData into data; protocol TCP where a port of a container or Service has none; structs and targets of ports that are always
+ * there;
+ * nulls, empty lists and zeros of built-in kinds; status (kept for CustomResourceDefinitions); a conversion caBundle that is no certificate; common metadata.
  * -1: labels or annotations that are no maps.
  */
 int normalize_object(struct arena *arena, const struct normalize_owner *owner, struct node *object, struct error *error);

@@ -156,6 +156,30 @@ static const struct {
           "\"spec\":{\"containers\":[{\"image\":\"i\",\"name\":\"c\",\"resources\":{}}]}}}}\n"
           "{\"apiVersion\":\"v1\",\"data\":{\"a\":\"Yg==\",\"c\":\"ZA==\"},\"kind\":\"Secret\",\"metadata\":{" LABELS
           ",\"name\":\"s\"}}\n" },
+        { "zeros that a typed struct cannot tell from absence go, others stay, and so do those in maps of strings",
+          { { "a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: '', annotations: {host: ''}}\n"
+                        "data: {path: '', stdin: '', host: ''}\nimmutable: false\n" },
+            { "b.yaml", "apiVersion: example.com/v1\nkind: X\nmetadata: {name: b}\nspec: {hostNetwork: false, type: ''}\n" },
+            { "c.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: c}\nspec:\n  hostNetwork: false\n  restartPolicy: ''\n"
+                        "  automountServiceAccountToken: false\n  tolerations: [{key: '', operator: Exists}]\n"
+                        "  containers:\n  - {name: c, image: i, tty: false, env: [{name: A, value: ''}], "
+                        "livenessProbe: {initialDelaySeconds: 0, periodSeconds: 5}, volumeMounts: [{name: v, mountPath: /v, "
+                        "readOnly: false}], securityContext: {privileged: false, runAsUser: 0}}\n" },
+            { "d.yaml", "apiVersion: v1\nkind: Service\nmetadata: {name: d}\nspec: {type: '', ports: [{port: 80, nodePort: 0}, "
+                        "{port: 81, targetPort: web}]}\n" } },
+          "{}",
+          "{\"apiVersion\":\"v1\",\"data\":{\"host\":\"\",\"path\":\"\",\"stdin\":\"\"},\"immutable\":false,\"kind\":"
+          "\"ConfigMap\",\"metadata\":{\"annotations\":{\"host\":\"\"}," LABELS ",\"name\":\"a\"}}\n"
+          "{\"apiVersion\":\"example.com/v1\",\"kind\":\"X\",\"metadata\":{" LABELS
+          ",\"name\":\"b\"},\"spec\":{\"hostNetwork\":false,\"type\":\"\"}}\n"
+          "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{" LABELS
+          ",\"name\":\"c\"},\"spec\":{\"automountServiceAccountToken\":false,\"containers\":[{\"env\":[{\"name\":\"A\"}],"
+          "\"image\":\"i\",\"livenessProbe\":{\"periodSeconds\":5},\"name\":\"c\",\"resources\":{},\"securityContext\":"
+          "{\"privileged\":false,\"runAsUser\":0},\"volumeMounts\":[{\"mountPath\":\"/v\",\"name\":\"v\"}]}],"
+          "\"tolerations\":[{\"operator\":\"Exists\"}]}}\n"
+          "{\"apiVersion\":\"v1\",\"kind\":\"Service\",\"metadata\":{" LABELS
+          ",\"name\":\"d\"},\"spec\":{\"ports\":[{\"port\":80,\"protocol\":\"TCP\",\"targetPort\":0},{\"port\":81,"
+          "\"protocol\":\"TCP\",\"targetPort\":\"web\"}]}}\n" },
         { "a path below the root, whatever it says",
           { { "etc/a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {x: y}\n" } },
           "{\"path\":\"../../etc\"}",
