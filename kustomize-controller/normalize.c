@@ -213,7 +213,7 @@ static void complete_service_ports(struct arena *arena, struct node *ports)
                         node_set_of(arena, ports->items[i], "targetPort", node_integer(arena, 0));
 }
 
-static void complete_pod_spec(struct arena *arena, struct node *spec)
+static void complete_pod_spec(struct arena *arena, struct node *spec, bool protocols)
 {
         static const char *const lists[] = { "containers", "initContainers", "ephemeralContainers" };
 
@@ -224,13 +224,13 @@ static void complete_pod_spec(struct arena *arena, struct node *spec)
                         continue;
                 for (uint32_t i = 0; i < list->count; i++) {
                         make_map(arena, list->items[i], "resources");
-                        if (l == 0)
+                        if (protocols && l == 0)
                                 default_protocols(arena, node_get_of(list->items[i], "ports"));
                 }
         }
 }
 
-static void complete_template(struct arena *arena, struct node *owner)
+static void complete_template(struct arena *arena, struct node *owner, bool protocols)
 {
         struct node *template;
 
@@ -238,7 +238,7 @@ static void complete_template(struct arena *arena, struct node *owner)
         template = node_get_of(owner, "template");
         make_map(arena, template, "metadata");
         make_map(arena, template, "spec");
-        complete_pod_spec(arena, node_get_of(template, "spec"));
+        complete_pod_spec(arena, node_get_of(template, "spec"), protocols);
 }
 
 static void complete_claims(struct arena *arena, struct node *claims)
@@ -280,16 +280,16 @@ static void complete_builtin(struct arena *arena, struct node *object, struct vi
                         move_string_data(arena, object);
                 } else if (view_is(kind, "Pod")) {
                         make_map(arena, object, "spec");
-                        complete_pod_spec(arena, node_get_of(object, "spec"));
+                        complete_pod_spec(arena, node_get_of(object, "spec"), true);
                 } else if (view_is(kind, "Service")) {
                         make_map(arena, object, "spec");
                         complete_service_ports(arena, node_path(object, "spec", "ports", NULL));
                 } else if (view_is(kind, "PodTemplate")) {
-                        complete_template(arena, object);
+                        complete_template(arena, object, false);
                 } else if (view_is(kind, "ReplicationController")) {
                         make_map(arena, object, "spec");
                         if (node_path(object, "spec", "template", NULL))
-                                complete_template(arena, node_get_of(object, "spec"));
+                                complete_template(arena, node_get_of(object, "spec"), false);
                 } else if (view_is(kind, "PersistentVolumeClaim")) {
                         make_map(arena, object, "spec");
                         make_map(arena, node_get_of(object, "spec"), "resources");
@@ -300,7 +300,7 @@ static void complete_builtin(struct arena *arena, struct node *object, struct vi
         } else if (view_is(group, "apps")) {
                 make_map(arena, object, "spec");
                 spec = node_get_of(object, "spec");
-                complete_template(arena, spec);
+                complete_template(arena, spec, true);
                 if (view_is(kind, "Deployment"))
                         make_map(arena, spec, "strategy");
                 else if (view_is(kind, "StatefulSet") || view_is(kind, "DaemonSet"))
@@ -316,7 +316,7 @@ static void complete_builtin(struct arena *arena, struct node *object, struct vi
                         make_map(arena, spec, "spec");
                         spec = node_get_of(spec, "spec");
                 }
-                complete_template(arena, spec);
+                complete_template(arena, spec, true);
         } else if (view_is(group, "networking.k8s.io") && (view_is(kind, "Ingress") || view_is(kind, "NetworkPolicy"))) {
                 make_map(arena, object, "spec");
                 if (view_is(kind, "NetworkPolicy"))
