@@ -35,6 +35,7 @@ struct work {
         struct node *spec;
         uint64_t flags;
         struct variables variables;
+        const char *refused;
 };
 
 static int unpack_variables(struct work *work, struct view *rest)
@@ -141,21 +142,18 @@ static int check_identity(struct work *work, const struct node *object, struct e
 }
 
 /* A Secret that is still encrypted would be applied as nonsense. */
-static int check_encrypted(const struct node *object, struct error *error)
+static void check_encrypted(struct work *work, const struct node *object)
 {
         const struct node *metadata = node_get_of(object, "metadata");
         struct view namespace = node_get_text(metadata, "namespace"), name = node_get_text(metadata, "name");
+        struct view decrypt = node_annotation(object, "kustomize.toolkit.fluxcd.io/decrypt");
 
-        if (!view_is(node_get_text(object, "kind"), "Secret") || !view_is(node_get_text(object, "apiVersion"), "v1") ||
-            node_is_null(node_get_of(object, "sops")))
-                return 0;
-        if (strcasecmp(node_annotation(object, "kustomize.toolkit.fluxcd.io/decrypt").length
-                               ? node_annotation(object, "kustomize.toolkit.fluxcd.io/decrypt").data
-                               : "",
-                       "disabled") == 0)
-                return 0;
-        return error_set_reason(
-                error, ERROR_INVALID, "ReconciliationFailed",
+        if (work->refused || !view_is(node_get_text(object, "kind"), "Secret") ||
+            !view_is(node_get_text(object, "apiVersion"), "v1") || node_is_null(node_get_of(object, "sops")) ||
+            (decrypt.length && strcasecmp(decrypt.data, "disabled") == 0))
+                return;
+        work->refused = arena_printf(
+                work->arena,
                 "Secret/%.*s%s%.*s is SOPS encrypted, configuring decryption is required for this secret to be reconciled",
                 VIEW_ARGS(namespace), namespace.length ? "/" : "", VIEW_ARGS(name));
 }
@@ -184,7 +182,7 @@ static int write_objects(struct work *work, struct node *object, struct buffer *
                 for (uint32_t i = 0; i < items->count; i++) {
                         if (!normalize_wanted(items->items[i]))
                                 continue;
-                        TRY(check_encrypted(items->items[i], error));
+                        check_encrypted(work, items->items[i]);
                         TRY(normalize_object(work->arena, &owner, items->items[i], error));
                         TRY(write_object(work, items->items[i], output, error));
                         ++*count;
@@ -193,7 +191,7 @@ static int write_objects(struct work *work, struct node *object, struct buffer *
         }
         if (!normalize_wanted(object))
                 return 0;
-        TRY(check_encrypted(object, error));
+        check_encrypted(work, object);
         TRY(normalize_object(work->arena, &owner, object, error));
         ++*count;
         return write_object(work, object, output, error);
@@ -256,6 +254,7 @@ static int build_job(struct job *job, struct error *error)
                 return error_set(error, ERROR_TOO_LARGE, "the built manifests are larger than %llu bytes",
                                  (unsigned long long)OUTPUT_LIMIT);
         pack_string(&output, digest_of(DIGEST_SHA256, buffer_view(&text), digest));
+        pack_string(&output, work.refused ? work.refused : "");
         pack_number(&output, count);
         TRY(job_write(job, buffer_view(&output), error));
         return job_write(job, buffer_view(&objects), error);
@@ -296,7 +295,8 @@ static int unpack_output(struct arena *arena, struct view rest, struct build_out
 {
         uint64_t count;
 
-        if (unpack_view(&rest, &output->digest) < 0 || unpack_number(&rest, &count) < 0 || count > OBJECT_LIMIT)
+        if (unpack_view(&rest, &output->digest) < 0 || unpack_view(&rest, &output->refused) < 0 ||
+            unpack_number(&rest, &count) < 0 || count > OBJECT_LIMIT)
                 return error_set_reason(error, ERROR_INTERNAL, REASON_BUILD,
                                         "the build returned nothing that can be read, or more than %d objects", OBJECT_LIMIT);
         output->objects = arena_array(arena, count, sizeof(*output->objects));

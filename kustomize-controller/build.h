@@ -38,6 +38,7 @@ struct build_object {
 struct build_output {
         struct job_result result;     /* owns the bytes */
         struct view digest;           /* "sha256:<hex>" of the manifests as one YAML text: the key of status.history */
+        struct view refused;          /* why these objects must not be applied; empty: they may */
         struct build_object *objects; /* in the arena */
         size_t count;
 };

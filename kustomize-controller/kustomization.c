@@ -122,6 +122,14 @@ static int build(struct context *work, struct run *run, struct error *error)
         return r;
 }
 
+/* All was built, but must not be applied. */
+static int check_built(struct run *run, struct error *error)
+{
+        if (!run->built.refused.length)
+                return 0;
+        return error_set(error, ERROR_INVALID, "%.*s", VIEW_ARGS(run->built.refused));
+}
+
 /* The steps that change the cluster and wait for it. */
 static int reconcile_revision(struct context *ctx, struct context *work, struct run *run, struct error *error)
 {
@@ -135,7 +143,7 @@ static int reconcile_revision(struct context *ctx, struct context *work, struct 
         digest = arena_string_n(run->arena, run->built.digest.data, run->built.digest.length);
         run_client(run);
         if (run_progress(work, run, error, "Detecting drift for revision %s with a timeout of %s", run->revision, timeout) < 0 ||
-            run_apply(work, run, error) < 0) {
+            check_built(run, error) < 0 || run_apply(work, run, error) < 0) {
                 run_history(run, digest, REASON_RECONCILIATION_FAILED);
                 return error_reason(error, REASON_RECONCILIATION_FAILED);
         }

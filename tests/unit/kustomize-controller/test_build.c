@@ -86,6 +86,10 @@ static void build_with(const struct file *files, const char *spec_text, const st
                 buffer_add_string(text, message);
                 return;
         }
+        if (output.refused.length) {
+                buffer_printf(text, "refused: %.*s", VIEW_ARGS(output.refused));
+                return;
+        }
         for (size_t i = 0; i < output.count; i++) {
                 buffer_add_view(text, output.objects[i].payload);
                 buffer_add_char(text, '\n');
@@ -195,7 +199,7 @@ static const struct {
         { "an encrypted Secret is not applied",
           { { "s.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: n}\ndata: {a: ZA==}\nsops: {mac: x}\n" } },
           "{}",
-          "ReconciliationFailed: Secret/n/s is SOPS encrypted, configuring decryption is required for this secret to be "
+          "refused: Secret/n/s is SOPS encrypted, configuring decryption is required for this secret to be "
           "reconciled" },
 };
 
