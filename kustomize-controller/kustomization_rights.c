@@ -3,15 +3,21 @@
  *
  * A run that finds nothing to do sends no request in that name, and would never notice that the account has lost its rights: until the next push, which
  * then fails. So once an interval the API server is asked what the account may do, in one request for each namespace; if that changed, the run asks about
- * every object, in the account's name.
+ * every object, in the account's name. Kustomizations that share an account share the answer for a while.
  */
 #include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/memory.h"
 #include "data/digest.h"
 #include "run.h"
 
+#include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define NAMESPACES_LIMIT 8
+#define ANSWERS_LIMIT    256
+#define SHARED_MS        30000
 #define FORBIDDEN        UINT64_C(1)
 
 /* The order of the rules is that of a map in the server: each counts for itself. */
@@ -30,6 +36,61 @@ static uint64_t sum_of(const struct json *rules)
                 sum += one;
         }
         return sum;
+}
+
+/* The last answers; the oldest goes when there are too many. */
+static struct {
+        pthread_mutex_t lock;
+        struct answer {
+                char *account, *namespace; /* "<namespace>/<name>"; where it acts */
+                uint64_t sum;
+                int64_t at_ms;
+        } answers[ANSWERS_LIMIT];
+} shared = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+/* With the lock held: the answer about the account there, or the place for one. */
+static struct answer *answer_of(const char *account, const char *namespace)
+{
+        struct answer *oldest = shared.answers;
+
+        for (size_t i = 0; i < ANSWERS_LIMIT; i++) {
+                struct answer *answer = &shared.answers[i];
+
+                if (!answer->account)
+                        return answer;
+                if (strcmp(answer->account, account) == 0 && strcmp(answer->namespace, namespace) == 0)
+                        return answer;
+                if (answer->at_ms < oldest->at_ms)
+                        oldest = answer;
+        }
+        return oldest;
+}
+
+static bool recall(const char *account, const char *namespace, int64_t period_ms, uint64_t *ret_sum)
+{
+        const struct answer *answer;
+        bool found;
+
+        pthread_mutex_lock(&shared.lock);
+        answer = answer_of(account, namespace);
+        found = answer->account && strcmp(answer->account, account) == 0 && strcmp(answer->namespace, namespace) == 0 &&
+                clock_now_ms() - answer->at_ms < period_ms;
+        if (found)
+                *ret_sum = answer->sum;
+        pthread_mutex_unlock(&shared.lock);
+        return found;
+}
+
+static void keep(const char *account, const char *namespace, uint64_t sum)
+{
+        struct answer *answer;
+
+        pthread_mutex_lock(&shared.lock);
+        answer = answer_of(account, namespace);
+        free(answer->account);
+        free(answer->namespace);
+        *answer = (struct answer){ memory_string(account), memory_string(namespace), sum, clock_now_ms() };
+        pthread_mutex_unlock(&shared.lock);
 }
 
 /* 0; -1: it cannot be known now. */
@@ -77,18 +138,22 @@ static size_t namespaces_of(struct run *run, const char *namespaces[NAMESPACES_L
 
 bool run_rights_changed(struct context *ctx, struct run *run)
 {
-        const char *namespaces[NAMESPACES_LIMIT];
+        int64_t period_ms = run->spec.interval / NANOSECONDS_MS / 2;
+        const char *namespaces[NAMESPACES_LIMIT], *account;
         uint64_t rights = 0;
 
-        if (!run_account(run) ||
-            !owners_rights_due(kustomize.owners, run->namespace, run->name, run->spec.interval / NANOSECONDS_MS / 2))
+        if (!run_account(run) || !owners_rights_due(kustomize.owners, run->namespace, run->name, period_ms))
                 return owners_rights_suspect(kustomize.owners, run->namespace, run->name);
         run_client(run);
+        account = arena_printf(run->arena, "%s/%s", run->namespace, run_account(run));
         for (size_t i = 0, count = namespaces_of(run, namespaces); i < count; i++) {
                 uint64_t sum;
 
-                if (review(ctx, run, namespaces[i], &sum) < 0)
-                        return false;
+                if (!recall(account, namespaces[i], period_ms < SHARED_MS ? period_ms : SHARED_MS, &sum)) {
+                        if (review(ctx, run, namespaces[i], &sum) < 0)
+                                return false;
+                        keep(account, namespaces[i], sum);
+                }
                 rights = rights * 31 + sum;
         }
         return owners_rights_seen(kustomize.owners, run->namespace, run->name, rights);
