@@ -245,20 +245,31 @@ static int verify(const char *wanted, struct digest *digest, struct error *error
                          wanted);
 }
 
-/* The pause before the next attempt; if it is cut short, the error says also why there was to be another. */
-static int pause_for(struct context *ctx, int64_t pause, struct error *error)
+/*
+ * The pause before the next attempt, in which others go on. If it is cut short, the error says also why there was to be another; if there is something
+ * newer to do, it stays what it was.
+ */
+static int pause_for(const struct artifact_patience *patience, int64_t pause, struct error *error)
 {
         cleanup(error_release) struct error before = ERROR_NULL;
+        int64_t left = context_deadline(patience->work) - clock_now_ms();
 
         error_move(&before, error);
-        if (context_sleep(ctx, pause, error) == 0)
-                return 0;
+        reconcile_wait_begin(patience->run);
+        context_sleep(patience->ctx, pause < left ? pause : left, error);
+        reconcile_wait_end(patience->run);
+        error_release(error);
+        if (context_check(patience->work, error) == 0) {
+                if (context_cause(patience->ctx) == CONTEXT_RUNNING)
+                        return 0;
+                return error_move(error, &before);
+        }
         return error_set_reason(error, error->kind, error->reason, "%s - error from a previous attempt: %s", error_message(error),
                                 error_message(&before));
 }
 
-static int download(struct context *ctx, struct artifact_cache *cache, const char *url, const char *wanted, int fd,
-                    struct error *error)
+static int download(const struct artifact_patience *patience, struct artifact_cache *cache, const char *url, const char *wanted,
+                    int fd, struct error *error)
 {
         cleanup(free_string) char *address = address_of(cache, url);
         enum digest_algorithm algorithm = DIGEST_SHA256;
@@ -277,12 +288,12 @@ static int download(struct context *ctx, struct artifact_cache *cache, const cha
 
                 if (ftruncate(fd, 0) < 0 || lseek(fd, 0, SEEK_SET) < 0)
                         return error_set_errno(error, errno, "rewind the artifact's file");
-                r = download_once(ctx, cache, address, &one, &again, error);
+                r = download_once(patience->work, cache, address, &one, &again, error);
                 if (r == 0)
                         return verify(wanted, digest, error);
                 if (!again || attempt >= cache->options.retries)
                         return r;
-                TRY(pause_for(ctx, pause, error));
+                TRY(pause_for(patience, pause, error));
                 pause = pause * 2 > RETRY_LAST_MS ? RETRY_LAST_MS : pause * 2;
         }
 }
@@ -311,7 +322,7 @@ static int unpack(struct context *ctx, int file, int root, struct error *error)
         return 0;
 }
 
-static int load(struct context *ctx, struct artifact *artifact, const char *url, struct error *error)
+static int load(const struct artifact_patience *patience, struct artifact *artifact, const char *url, struct error *error)
 {
         cleanup(close_descriptor) int file = -1;
         int r;
@@ -323,10 +334,10 @@ static int load(struct context *ctx, struct artifact *artifact, const char *url,
                 file = memfd_create("artifact", MFD_CLOEXEC); /* a file system without nameless files */
         if (file < 0)
                 return error_set_errno(error, errno, "open a temporary file in %s", artifact->path);
-        r = download(ctx, artifact->cache, url, artifact->digest, file, error);
+        r = download(patience, artifact->cache, url, artifact->digest, file, error);
         if (r != 0)
                 return r;
-        return unpack(ctx, file, artifact->root, error);
+        return unpack(patience->work, file, artifact->root, error);
 }
 
 /* ---- the cache ---- */
@@ -379,7 +390,7 @@ static void wake_all(struct artifact *artifact)
 }
 
 /* With the lock held and given up meanwhile. 0: it is READY or FAILED. */
-static int wait_loaded(struct context *ctx, struct artifact *artifact, struct error *error)
+static int wait_loaded(const struct artifact_patience *patience, struct artifact *artifact, struct error *error)
 {
         struct artifact_cache *cache = artifact->cache;
 
@@ -390,7 +401,9 @@ static int wait_loaded(struct context *ctx, struct artifact *artifact, struct er
                         return error_set(error, ERROR_INTERNAL, "more than %d reconciles wait for one artifact", WAITERS_LIMIT);
                 artifact->waiters[artifact->waiter_count++] = context_wake_handle();
                 pthread_mutex_unlock(&cache->lock);
-                r = context_poll(ctx, NULL, 0, -1, error);
+                reconcile_wait_begin(patience->run);
+                r = context_poll(patience->work, NULL, 0, -1, error);
+                reconcile_wait_end(patience->run);
                 pthread_mutex_lock(&cache->lock);
                 for (size_t i = 0; i < artifact->waiter_count; i++) {
                         if (artifact->waiters[i] == context_wake_handle()) {
@@ -418,7 +431,7 @@ static struct artifact *add(struct artifact_cache *cache, const char *digest)
         return artifact;
 }
 
-int artifact_acquire(struct context *ctx, struct artifact_cache *cache, const char *url, const char *digest,
+int artifact_acquire(const struct artifact_patience *patience, struct artifact_cache *cache, const char *url, const char *digest,
                      struct artifact **ret_artifact, struct error *error)
 {
         struct artifact *artifact, *idle;
@@ -428,7 +441,7 @@ int artifact_acquire(struct context *ctx, struct artifact_cache *cache, const ch
         idle = take_idle(cache);
         while ((artifact = find(cache, digest))) {
                 artifact->users++;
-                r = wait_loaded(ctx, artifact, error);
+                r = wait_loaded(patience, artifact, error);
                 if (r == 0 && artifact->state == READY)
                         break;
                 artifact->users--;
@@ -446,7 +459,7 @@ int artifact_acquire(struct context *ctx, struct artifact_cache *cache, const ch
         pthread_mutex_unlock(&cache->lock);
         drop(idle);
 
-        r = load(ctx, artifact, url, error);
+        r = load(patience, artifact, url, error);
 
         pthread_mutex_lock(&cache->lock);
         artifact->state = r == 0 ? READY : FAILED;

@@ -10,6 +10,7 @@
 
 #include "base/context.h"
 #include "base/error.h"
+#include "kube/controller.h"
 #include "net/io.h"
 
 struct artifact_cache;
@@ -27,14 +28,19 @@ struct artifact_cache *artifact_cache_new(struct io *io, const struct artifact_o
 void artifact_cache_free(struct artifact_cache **cache);
 
 /*
- * The tree of the artifact at `url`, whose bytes must have `digest`.
+ * The tree of the artifact at `url`, whose bytes must have `digest`. It is worked on under `work`; between two attempts `run` gives its place to another
+ * one, and when `ctx`, which a newer trigger cancels, has ended, there is no further attempt: the artifact may be another one by then.
  *
  *   0                done; give it back with artifact_release
  *   ARTIFACT_ABSENT  the server has no such file (404): it was replaced, or is not there yet
  *  -1                `failed to download archive from <url> (status: <s>)`, `failed to verify archive: ...`, an archive that cannot be unpacked
  */
 #define ARTIFACT_ABSENT 1
-int artifact_acquire(struct context *ctx, struct artifact_cache *cache, const char *url, const char *digest,
+struct artifact_patience {
+        struct context *ctx, *work;
+        struct reconcile *run;
+};
+int artifact_acquire(const struct artifact_patience *patience, struct artifact_cache *cache, const char *url, const char *digest,
                      struct artifact **ret_artifact, struct error *error);
 void artifact_release(struct artifact **artifact); /* for cleanup; NULL is fine */
 

@@ -82,8 +82,9 @@ static int refuse_unsupported(struct run *run)
         return RUN_ENDED;
 }
 
-static int build(struct context *work, struct run *run, struct error *error)
+static int build(struct context *ctx, struct context *work, struct run *run, struct error *error)
 {
+        const struct artifact_patience patience = { ctx, work, run->reconcile };
         cleanup(artifact_release) struct artifact *artifact = NULL;
         struct build_request request = { .name = view_of(run->name),
                                          .namespace = view_of(run->namespace),
@@ -95,7 +96,7 @@ static int build(struct context *work, struct run *run, struct error *error)
         const char *strategy = run->spec.post_build ? run->spec.post_build->substitute_strategy : NULL;
         int r;
 
-        r = artifact_acquire(work, kustomize.artifacts, run->artifact_url, run->artifact_digest, &artifact, error);
+        r = artifact_acquire(&patience, kustomize.artifacts, run->artifact_url, run->artifact_digest, &artifact, error);
         if (r == ARTIFACT_ABSENT) {
                 char text[DURATION_TEXT];
 
@@ -139,7 +140,7 @@ static int reconcile_revision(struct context *ctx, struct context *work, struct 
         duration_print(run->timeout_ns, timeout);
         if (run_progress(work, run, error, "Fetching manifests for revision %s with a timeout of %s", run->revision, timeout) < 0)
                 return error_reason(error, REASON_RECONCILIATION_FAILED);
-        TRY(build(work, run, error));
+        TRY(build(ctx, work, run, error));
         digest = arena_string_n(run->arena, run->built.digest.data, run->built.digest.length);
         run_client(run);
         if (run_progress(work, run, error, "Detecting drift for revision %s with a timeout of %s", run->revision, timeout) < 0 ||

@@ -92,12 +92,32 @@ def test_directories_without_end_leave_nothing_behind(space, artifacts):
     until(lambda: not any(os.path.exists(f"{temporary}/{name}") for name in before), 20, "the tree removed", 0.2)
 
 
+def unavailable(request):
+    request.send_response(503)
+    request.send_header("Content-Length", "0")
+    request.end_headers()
+
+
+def test_server_that_is_down_holds_nobody_up(space, space_in, artifacts):
+    """Eight that try again keep no place of the four workers, and the next artifact ends their trying."""
+    artifacts.answer = unavailable
+    advertise(space, artifacts.url, b"")
+    names = [f"app-{i}" for i in range(8)]
+    for name in names:
+        space.kustomization(name, targetNamespace=space.name, nameSuffix=f"-{name}", retryInterval="1h")
+    until(lambda: artifacts.requests, 15, "a first attempt")
+    other = space_in(space.stack)
+    other.source(other.repository({"c.yaml": CONFIG.decode()}))
+    other.kustomization(targetNamespace=other.name)
+    other.ready("Kustomization", seconds=8)
+    good = artifacts.serve(archive("c.yaml"))
+    advertise(space, artifacts.url, good)
+    for name in names:
+        space.ready("Kustomization", name, seconds=8)
+
+
 def test_retries_that_the_timeout_cuts_short_say_why(space, artifacts):
     """The last word is the deadline's, but the reader is told what was tried again until then."""
-    def unavailable(request):
-        request.send_response(503)
-        request.send_header("Content-Length", "0")
-        request.end_headers()
     artifacts.answer = unavailable
     advertise(space, artifacts.url, b"")
     space.kustomization(targetNamespace=space.name, timeout="30s", retryInterval="1h")
