@@ -166,12 +166,31 @@ static bool left_out(struct view owner, struct view key, const struct node *valu
         return is_zero(value) && !is_string_map(owner) && zero_left_out(owner, key);
 }
 
+/* In a map of texts or quantities a null is the zero of its type: the key stays. */
+static void fill_nulls(struct arena *arena, struct view owner, struct node *map)
+{
+        static const char *const texts[] = { "labels",      "annotations",  "data",    "binaryData",      "stringData",
+                                             "matchLabels", "nodeSelector", "options", "volumeAttributes" };
+        static const char *const quantities[] = { "limits", "requests", "hard", "default", "defaultRequest", "max", "min" };
+        const char *zero = NULL;
+
+        for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+                if (view_is(owner, texts[i]))
+                        zero = "";
+        for (size_t i = 0; i < sizeof(quantities) / sizeof(quantities[0]); i++)
+                if (view_is(owner, quantities[i]))
+                        zero = "0";
+        for (uint32_t i = 0; zero && i < map->count; i++)
+                if (node_is_null(map->entries[i].value))
+                        map->entries[i].value = node_string_of(arena, zero);
+}
+
 /* Recursion: a tree is at most READER_DEPTH deep. */
-static void drop_empty(struct view owner, struct node *node)
+static void drop_empty(struct arena *arena, struct view owner, struct node *node)
 {
         if (node_is_list(node)) {
                 for (uint32_t i = 0; i < node->count; i++)
-                        drop_empty(owner, node->items[i]);
+                        drop_empty(arena, owner, node->items[i]);
                 return;
         }
         if (!node_is_map(node))
@@ -179,7 +198,9 @@ static void drop_empty(struct view owner, struct node *node)
         for (uint32_t i = node->count; i-- > 0;) {
                 struct node_entry *entry = &node->entries[i];
 
-                drop_empty(node_text(entry->key), entry->value);
+                if (node_is_map(entry->value))
+                        fill_nulls(arena, node_text(entry->key), entry->value);
+                drop_empty(arena, node_text(entry->key), entry->value);
                 if (left_out(owner, node_text(entry->key), entry->value)) {
                         memmove(entry, entry + 1, (node->count - i - 1) * sizeof(*entry));
                         node->count--;
@@ -385,7 +406,7 @@ int normalize_object(struct arena *arena, const struct normalize_owner *owner, s
         /* Roles keep what they say: a rule may be empty on purpose. */
         if (is_builtin(api_version) &&
             !(view_is(group, "rbac.authorization.k8s.io") && (view_is(kind, "Role") || view_is(kind, "ClusterRole")))) {
-                drop_empty(VIEW(""), object);
+                drop_empty(arena, VIEW(""), object);
                 complete_builtin(arena, object, group, kind);
         }
         node_remove_of(node_get_of(object, "metadata"), "creationTimestamp");

@@ -22,9 +22,9 @@ struct normalize_owner {
 bool normalize_wanted(const struct node *object);
 
 /*
- * In place: owner labels; Secret stringData into data; protocol TCP where a port of a container or Service has none; structs and targets of ports that are always
- * there;
- * nulls, empty lists and zeros of built-in kinds; status (kept for CustomResourceDefinitions); a conversion caBundle that is no certificate; common metadata.
+ * In place: owner labels; Secret stringData into data; protocol TCP where a port of a container or Service has none; structs, divisors and targets of ports
+ * that are always there; nulls (in a map of texts: "", of quantities: 0), empty lists and zeros of built-in kinds; status (kept for CustomResourceDefinitions);
+ * a conversion caBundle that is no certificate; common metadata.
  * -1: labels or annotations that are no maps.
  */
 int normalize_object(struct arena *arena, const struct normalize_owner *owner, struct node *object, struct error *error);

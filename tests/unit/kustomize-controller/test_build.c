@@ -184,6 +184,19 @@ static const struct {
           "{\"apiVersion\":\"v1\",\"kind\":\"Service\",\"metadata\":{" LABELS
           ",\"name\":\"d\"},\"spec\":{\"ports\":[{\"port\":80,\"protocol\":\"TCP\",\"targetPort\":0},{\"port\":81,"
           "\"protocol\":\"TCP\",\"targetPort\":\"web\"}]}}\n" },
+        { "a null in a map of texts or quantities is an empty text or 0, its key stays",
+          { { "a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {x: , y: ~}\n" },
+            { "b.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: b}\nstringData: {x: }\ndata: {y: }\n" },
+            { "c.yaml", "apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: c}\nspec: {hard: {pods: }, scopes: }\n" },
+            { "d.yaml", "apiVersion: example.com/v1\nkind: X\nmetadata: {name: d}\nspec: {limits: {x: ~}}\n" } },
+          "{}",
+          "{\"apiVersion\":\"v1\",\"data\":{\"x\":\"\",\"y\":\"\"},\"kind\":\"ConfigMap\",\"metadata\":{" LABELS
+          ",\"name\":\"a\"}}\n"
+          "{\"apiVersion\":\"v1\",\"data\":{\"x\":\"\",\"y\":\"\"},\"kind\":\"Secret\",\"metadata\":{" LABELS ",\"name\":\"b\"}}\n"
+          "{\"apiVersion\":\"v1\",\"kind\":\"ResourceQuota\",\"metadata\":{" LABELS
+          ",\"name\":\"c\"},\"spec\":{\"hard\":{\"pods\":\"0\"}}}\n"
+          "{\"apiVersion\":\"example.com/v1\",\"kind\":\"X\",\"metadata\":{" LABELS
+          ",\"name\":\"d\"},\"spec\":{\"limits\":{\"x\":null}}}\n" },
         { "a path below the root, whatever it says",
           { { "etc/a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {x: y}\n" } },
           "{\"path\":\"../../etc\"}",
