@@ -40,9 +40,17 @@ static bool is_builtin(struct view api_version)
 static bool is_string_map(struct view key)
 {
         static const char *const names[] = {
-                "labels",       "annotations",      "data",     "binaryData", "stringData",     "matchLabels",
-                "nodeSelector", "limits",           "requests", "parameters", "hard",           "overhead",
-                "options",      "volumeAttributes", "default",  "max",        "defaultRequest", "min",
+                "labels",         "annotations",
+                "data",           "binaryData",
+                "stringData",     "matchLabels",
+                "nodeSelector",   "limits",
+                "requests",       "parameters",
+                "hard",           "overhead",
+                "options",        "volumeAttributes",
+                "default",        "max",
+                "defaultRequest", "min",
+                "capacity",       "userAnnotations",
+                "podFixed",       "maxLimitRequestRatio",
         };
 
         for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
@@ -58,67 +66,196 @@ static bool is_string_map(struct view key)
 static const struct zero_field {
         const char *key, *owner; /* NULL: wherever it is */
 } zero_fields[] = {
-        { "clusterIP", "spec" },
-        { "concurrencyPolicy", "spec" },
-        { "description", "" },
+        { "action", "restartPolicyRules" },
+        { "apiGroup", "subjects" },
+        { "apiVersion", "claimRef" },
+        { "apiVersion", "describedObject" },
+        { "apiVersion", "fieldRef" },
+        { "apiVersion", "paramKind" },
+        { "apiVersion", "scaleTargetRef" },
+        { "apiVersion", "secretRef" },
+        { "apiVersion", "secrets" },
+        { "apiVersion", "targetRef" },
+        { "audience", "serviceAccountToken" },
+        { "caBundle", NULL },
+        { "certificateChainPath", NULL },
+        { "chapAuthDiscovery", NULL },
+        { "chapAuthSession", NULL },
+        { "clusterIP", NULL },
+        { "concurrencyPolicy", NULL },
+        { "containerName", "resourceFieldRef" },
+        { "controller", "spec" },
+        { "credentialBundlePath", NULL },
+        { "datasetName", NULL },
+        { "datasetUUID", NULL },
+        { "description", NULL },
+        { "directory", NULL },
         { "dnsPolicy", NULL },
         { "effect", "tolerations" },
-        { "externalName", "spec" },
-        { "externalTrafficPolicy", "spec" },
+        { "expression", "applyConfiguration" },
+        { "expression", "jsonPatch" },
+        { "externalName", NULL },
+        { "externalTrafficPolicy", NULL },
         { "failureThreshold", NULL },
-        { "generateName", "metadata" },
-        { "globalDefault", "" },
-        { "healthCheckNodePort", "spec" },
+        { "fieldPath", "claimRef" },
+        { "fieldPath", "secretRef" },
+        { "fieldPath", "secrets" },
+        { "fieldPath", "targetRef" },
+        { "fsType", "awsElasticBlockStore" },
+        { "fsType", "cinder" },
+        { "fsType", "fc" },
+        { "fsType", "flexVolume" },
+        { "fsType", "gcePersistentDisk" },
+        { "fsType", "iscsi" },
+        { "fsType", "photonPersistentDisk" },
+        { "fsType", "portworxVolume" },
+        { "fsType", "rbd" },
+        { "fsType", "scaleIO" },
+        { "fsType", "storageos" },
+        { "fsType", "vsphereVolume" },
+        { "generateName", NULL },
+        { "generation", "metadata" },
+        { "globalDefault", NULL },
+        { "group", "parentRef" },
+        { "group", "quobyte" },
+        { "healthCheckNodePort", NULL },
         { "host", NULL },
-        { "hostIP", "ports" },
+        { "hostIP", NULL },
         { "hostIPC", NULL },
         { "hostNetwork", NULL },
         { "hostPID", NULL },
-        { "hostPort", "ports" },
+        { "hostPort", NULL },
+        { "hostname", "addresses" },
+        { "hostname", "notReadyAddresses" },
         { "hostname", "spec" },
         { "image", "containers" },
+        { "image", "ephemeralContainers" },
         { "image", "initContainers" },
         { "imagePullPolicy", NULL },
         { "initialDelaySeconds", NULL },
+        { "iscsiInterface", NULL },
         { "key", "tolerations" },
-        { "loadBalancerIP", "spec" },
-        { "medium", "emptyDir" },
-        { "minReadySeconds", "spec" },
+        { "keyPath", NULL },
+        { "keyType", NULL },
+        { "keyring", NULL },
+        { "kind", "claimRef" },
+        { "kind", "paramKind" },
+        { "kind", "secretRef" },
+        { "kind", "secrets" },
+        { "kind", "targetRef" },
+        { "level", NULL },
+        { "loadBalancerIP", NULL },
+        { "medium", NULL },
+        { "message", NULL },
+        { "messageExpression", NULL },
+        { "minReadySeconds", NULL },
+        { "name", "claimRef" },
+        { "name", "configMapKeyRef" },
+        { "name", "configMapRef" },
+        { "name", "controllerExpandSecretRef" },
+        { "name", "controllerPublishSecretRef" },
         { "name", "imagePullSecrets" },
+        { "name", "metadata" },
+        { "name", "nodeExpandSecretRef" },
+        { "name", "nodePublishSecretRef" },
+        { "name", "nodeStageSecretRef" },
+        { "name", "options" },
+        { "name", "paramRef" },
+        { "name", "parentRef" },
         { "name", "port" },
+        { "name", "secret" },
+        { "name", "secretKeyRef" },
+        { "name", "secretRef" },
+        { "name", "secrets" },
+        { "name", "targetRef" },
+        { "namespace", "claimRef" },
+        { "namespace", "controllerExpandSecretRef" },
+        { "namespace", "controllerPublishSecretRef" },
         { "namespace", "metadata" },
+        { "namespace", "nodeExpandSecretRef" },
+        { "namespace", "nodePublishSecretRef" },
+        { "namespace", "nodeStageSecretRef" },
+        { "namespace", "paramRef" },
+        { "namespace", "parentRef" },
+        { "namespace", "secretRef" },
+        { "namespace", "secrets" },
         { "namespace", "subjects" },
+        { "namespace", "targetRef" },
         { "nodeName", "spec" },
-        { "nodePort", "ports" },
-        { "number", "port" },
+        { "nodePort", NULL },
+        { "number", NULL },
+        { "operator", "exitCodes" },
         { "operator", "tolerations" },
+        { "partition", "awsElasticBlockStore" },
+        { "partition", "gcePersistentDisk" },
+        { "path", "cephfs" },
         { "path", "httpGet" },
-        { "paused", "spec" },
+        { "path", "paths" },
+        { "paused", NULL },
         { "periodSeconds", "livenessProbe" },
         { "periodSeconds", "readinessProbe" },
         { "periodSeconds", "startupProbe" },
-        { "persistentVolumeReclaimPolicy", "spec" },
-        { "podManagementPolicy", "spec" },
-        { "prefix", "envFrom" },
-        { "priorityClassName", "spec" },
-        { "publishNotReadyAddresses", "spec" },
+        { "persistentVolumeReclaimPolicy", NULL },
+        { "podManagementPolicy", NULL },
+        { "policyName", NULL },
+        { "pool", "rbd" },
+        { "prefix", NULL },
+        { "priorityClassName", NULL },
+        { "protectionDomain", NULL },
+        { "publishNotReadyAddresses", NULL },
+        { "pullPolicy", NULL },
+        { "readOnly", "awsElasticBlockStore" },
+        { "readOnly", "azureFile" },
+        { "readOnly", "cephfs" },
+        { "readOnly", "cinder" },
+        { "readOnly", "fc" },
+        { "readOnly", "flexVolume" },
+        { "readOnly", "gcePersistentDisk" },
+        { "readOnly", "glusterfs" },
+        { "readOnly", "iscsi" },
         { "readOnly", "nfs" },
         { "readOnly", "persistentVolumeClaim" },
+        { "readOnly", "portworxVolume" },
+        { "readOnly", "quobyte" },
+        { "readOnly", "rbd" },
+        { "readOnly", "scaleIO" },
+        { "readOnly", "storageos" },
         { "readOnly", "volumeMounts" },
+        { "reference", NULL },
+        { "reinvocationPolicy", "spec" },
+        { "request", "claims" },
+        { "resource", "parentRef" },
+        { "resourceVersion", "claimRef" },
+        { "resourceVersion", "metadata" },
+        { "resourceVersion", "secretRef" },
+        { "resourceVersion", "secrets" },
+        { "resourceVersion", "targetRef" },
         { "restartPolicy", "spec" },
-        { "schedulerName", "spec" },
-        { "scheme", "httpGet" },
+        { "revision", "gitRepo" },
+        { "role", NULL },
+        { "schedulerName", NULL },
+        { "scheme", NULL },
+        { "secretFile", NULL },
         { "secretName", "secret" },
         { "secretName", "tls" },
-        { "serviceAccount", "spec" },
+        { "selfLink", NULL },
+        { "serviceAccount", NULL },
         { "serviceAccountName", "spec" },
-        { "sessionAffinity", "spec" },
+        { "sessionAffinity", NULL },
+        { "signerName", "podCertificate" },
+        { "sslEnabled", NULL },
         { "stdin", NULL },
         { "stdinOnce", NULL },
-        { "subPath", "volumeMounts" },
-        { "subPathExpr", "volumeMounts" },
-        { "subdomain", "spec" },
+        { "storageMode", NULL },
+        { "storagePolicyID", NULL },
+        { "storagePolicyName", NULL },
+        { "storagePool", NULL },
+        { "subPath", NULL },
+        { "subPathExpr", NULL },
+        { "subdomain", NULL },
         { "successThreshold", NULL },
+        { "targetContainerName", NULL },
+        { "tenant", NULL },
         { "terminationMessagePath", NULL },
         { "terminationMessagePolicy", NULL },
         { "timeoutSeconds", "livenessProbe" },
@@ -126,13 +263,23 @@ static const struct zero_field {
         { "timeoutSeconds", "startupProbe" },
         { "tty", NULL },
         { "type", "" },
+        { "type", "seLinuxOptions" },
         { "type", "spec" },
         { "type", "strategy" },
         { "type", "updateStrategy" },
+        { "uid", "claimRef" },
+        { "uid", "metadata" },
+        { "uid", "secretRef" },
+        { "uid", "secrets" },
+        { "uid", "targetRef" },
         { "unschedulable", "spec" },
+        { "user", NULL },
         { "value", "env" },
         { "value", "tolerations" },
+        { "volumeName", "scaleIO" },
         { "volumeName", "spec" },
+        { "volumeName", "storageos" },
+        { "volumeNamespace", NULL },
         { "whenDeleted", NULL },
         { "whenScaled", NULL },
         { "workingDir", NULL },
@@ -163,7 +310,7 @@ static bool left_out(struct view owner, struct view key, const struct node *valu
                 return true;
         if (node_is_map(value))
                 return value->count == 0 && is_string_map(key);
-        return is_zero(value) && !is_string_map(owner) && zero_left_out(owner, key);
+        return is_zero(value) && !is_string_map(owner) && !view_is(owner, "selector") && zero_left_out(owner, key);
 }
 
 /* In a map of texts or quantities a null is the zero of its type: the key stays. */
@@ -208,6 +355,15 @@ static void drop_empty(struct arena *arena, struct view owner, struct node *node
         }
 }
 
+/* A selector that is a plain map of labels: as one of expressions it would select all. */
+static void drop_empty_map(struct node *map, const char *key)
+{
+        const struct node *value = node_get_of(map, key);
+
+        if (node_is_map(value) && value->count == 0)
+                node_remove_of(map, key);
+}
+
 /* ---- what they always write ---- */
 
 static void make_map(struct arena *arena, struct node *map, const char *key)
@@ -225,19 +381,60 @@ static void default_protocols(struct arena *arena, struct node *ports)
                         node_set_of(arena, ports->items[i], "protocol", node_string_of(arena, "TCP"));
 }
 
+/* Not among the zeros: the ports of an EndpointSlice keep an empty name. */
+static void drop_empty_names(struct node *ports)
+{
+        for (uint32_t i = 0; node_is_list(ports) && i < ports->count; i++)
+                if (node_is_map(ports->items[i]) && !node_get_text(ports->items[i], "name").length)
+                        node_remove_of(ports->items[i], "name");
+}
+
 /* A port's target is a number or a name, and 0 is a number: the API server takes it for the port itself. */
 static void complete_service_ports(struct arena *arena, struct node *ports)
 {
+        drop_empty_names(ports);
         default_protocols(arena, ports);
         for (uint32_t i = 0; node_is_list(ports) && i < ports->count; i++)
                 if (node_is_map(ports->items[i]) && !node_get_of(ports->items[i], "targetPort"))
                         node_set_of(arena, ports->items[i], "targetPort", node_integer(arena, 0));
 }
 
+static void complete_claim(struct arena *arena, struct node *claim)
+{
+        make_map(arena, claim, "metadata");
+        make_map(arena, claim, "spec");
+        make_map(arena, node_get_of(claim, "spec"), "resources");
+}
+
+/* A reference to a resource has a divisor: the quantity 0 if it names none. */
+static void complete_divisors(struct arena *arena, struct node *list, const char *source)
+{
+        for (uint32_t i = 0; node_is_list(list) && i < list->count; i++) {
+                struct node *holder = source ? node_get_of(list->items[i], source) : list->items[i];
+                struct node *reference = node_get_of(holder, "resourceFieldRef");
+
+                if (node_is_map(reference) && !node_get_of(reference, "divisor"))
+                        node_set_of(arena, reference, "divisor", node_string_of(arena, "0"));
+        }
+}
+
+static void complete_volumes(struct arena *arena, struct node *volumes)
+{
+        for (uint32_t v = 0; node_is_list(volumes) && v < volumes->count; v++) {
+                struct node *volume = volumes->items[v], *sources = node_path(volume, "projected", "sources", NULL);
+
+                complete_claim(arena, node_path(volume, "ephemeral", "volumeClaimTemplate", NULL));
+                complete_divisors(arena, node_path(volume, "downwardAPI", "items", NULL), NULL);
+                for (uint32_t i = 0; node_is_list(sources) && i < sources->count; i++)
+                        complete_divisors(arena, node_path(sources->items[i], "downwardAPI", "items", NULL), NULL);
+        }
+}
+
 static void complete_pod_spec(struct arena *arena, struct node *spec, bool protocols)
 {
         static const char *const lists[] = { "containers", "initContainers", "ephemeralContainers" };
 
+        complete_volumes(arena, node_get_of(spec, "volumes"));
         for (size_t l = 0; l < sizeof(lists) / sizeof(lists[0]); l++) {
                 struct node *list = node_get_of(spec, lists[l]);
 
@@ -245,6 +442,8 @@ static void complete_pod_spec(struct arena *arena, struct node *spec, bool proto
                         continue;
                 for (uint32_t i = 0; i < list->count; i++) {
                         make_map(arena, list->items[i], "resources");
+                        complete_divisors(arena, node_get_of(list->items[i], "env"), "valueFrom");
+                        drop_empty_names(node_get_of(list->items[i], "ports"));
                         if (protocols && l == 0)
                                 default_protocols(arena, node_get_of(list->items[i], "ports"));
                 }
@@ -267,11 +466,17 @@ static void complete_claims(struct arena *arena, struct node *claims)
         if (!node_is_list(claims))
                 return;
         for (uint32_t i = 0; i < claims->count; i++) {
-                make_map(arena, claims->items[i], "metadata");
-                make_map(arena, claims->items[i], "spec");
-                make_map(arena, node_get_of(claims->items[i], "spec"), "resources");
+                complete_claim(arena, claims->items[i]);
                 make_map(arena, claims->items[i], "status");
         }
+}
+
+static void complete_endpoints(struct arena *arena, struct node *slice)
+{
+        struct node *endpoints = node_get_of(slice, "endpoints");
+
+        for (uint32_t i = 0; node_is_list(endpoints) && i < endpoints->count; i++)
+                make_map(arena, endpoints->items[i], "conditions");
 }
 
 static void move_string_data(struct arena *arena, struct node *secret)
@@ -304,11 +509,13 @@ static void complete_builtin(struct arena *arena, struct node *object, struct vi
                         complete_pod_spec(arena, node_get_of(object, "spec"), true);
                 } else if (view_is(kind, "Service")) {
                         make_map(arena, object, "spec");
+                        drop_empty_map(node_get_of(object, "spec"), "selector");
                         complete_service_ports(arena, node_path(object, "spec", "ports", NULL));
                 } else if (view_is(kind, "PodTemplate")) {
                         complete_template(arena, object, false);
                 } else if (view_is(kind, "ReplicationController")) {
                         make_map(arena, object, "spec");
+                        drop_empty_map(node_get_of(object, "spec"), "selector");
                         if (node_path(object, "spec", "template", NULL))
                                 complete_template(arena, node_get_of(object, "spec"), false);
                 } else if (view_is(kind, "PersistentVolumeClaim")) {
@@ -318,7 +525,7 @@ static void complete_builtin(struct arena *arena, struct node *object, struct vi
                            view_is(kind, "LimitRange")) {
                         make_map(arena, object, "spec");
                 }
-        } else if (view_is(group, "apps")) {
+        } else if (view_is(group, "apps") && !view_is(kind, "ControllerRevision")) {
                 make_map(arena, object, "spec");
                 spec = node_get_of(object, "spec");
                 complete_template(arena, spec, true);
@@ -326,6 +533,8 @@ static void complete_builtin(struct arena *arena, struct node *object, struct vi
                         make_map(arena, spec, "strategy");
                 else if (view_is(kind, "StatefulSet") || view_is(kind, "DaemonSet"))
                         make_map(arena, spec, "updateStrategy");
+                if (view_is(kind, "StatefulSet") && !node_get_of(spec, "serviceName"))
+                        node_set_of(arena, spec, "serviceName", node_string_of(arena, ""));
                 complete_claims(arena, node_get_of(spec, "volumeClaimTemplates"));
         } else if (view_is(group, "batch")) {
                 make_map(arena, object, "spec");
@@ -342,7 +551,9 @@ static void complete_builtin(struct arena *arena, struct node *object, struct vi
                 make_map(arena, object, "spec");
                 if (view_is(kind, "NetworkPolicy"))
                         make_map(arena, node_get_of(object, "spec"), "podSelector");
-        } else if (view_is(group, "policy") || view_is(group, "autoscaling")) {
+        } else if (view_is(group, "discovery.k8s.io")) {
+                complete_endpoints(arena, object);
+        } else if ((view_is(group, "policy") && !view_is(kind, "Eviction")) || view_is(group, "autoscaling")) {
                 make_map(arena, object, "spec");
         }
 }

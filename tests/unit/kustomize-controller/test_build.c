@@ -197,6 +197,38 @@ static const struct {
           ",\"name\":\"c\"},\"spec\":{\"hard\":{\"pods\":\"0\"}}}\n"
           "{\"apiVersion\":\"example.com/v1\",\"kind\":\"X\",\"metadata\":{" LABELS
           ",\"name\":\"d\"},\"spec\":{\"limits\":{\"x\":null}}}\n" },
+        { "what the structs of built-in kinds always write, and what they cannot",
+          { { "a.yaml",
+              "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec:\n  containers:\n  - {name: c, ports: "
+              "[{containerPort: 80, name: ''}], env: [{name: A, valueFrom: {resourceFieldRef: {resource: limits.cpu}}}]}\n"
+              "  volumes:\n  - {name: e, ephemeral: {volumeClaimTemplate: {spec: {}}}}\n"
+              "  - {name: n, nfs: {server: s, path: /p, readOnly: false}}\n"
+              "  - {name: i, csi: {driver: d, readOnly: false}}\n"
+              "  - {name: w, downwardAPI: {items: [{path: p, resourceFieldRef: {resource: limits.cpu, divisor: 1m}}]}}\n" },
+            { "b.yaml",
+              "apiVersion: v1\nkind: Service\nmetadata: {name: b}\nspec: {selector: {}, ports: [{name: '', port: 1}]}\n" },
+            { "c.yaml", "apiVersion: apps/v1\nkind: ControllerRevision\nmetadata: {name: c}\nrevision: 0\n" },
+            { "d.yaml", "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: d}\nendpoints: [{addresses: [a]}]\n"
+                        "ports: [{name: ''}]\n" },
+            { "e.yaml", "apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: e}\nspec: {selector: {}}\n" } },
+          "{}",
+          "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{" LABELS
+          ",\"name\":\"a\"},\"spec\":{\"containers\":[{\"env\":[{\"name\":\"A\",\"valueFrom\":{\"resourceF"
+          "ieldRef\":{\"divisor\":\"0\",\"resource\":\"limits.cpu\"}}}],\"name\":\"c\",\"ports\":[{\"conta"
+          "inerPort\":80,\"protocol\":\"TCP\"}],\"resources\":{}}],\"volumes\":[{\"ephemeral\":{\"volumeCl"
+          "aimTemplate\":{\"metadata\":{},\"spec\":{\"resources\":{}}}},\"name\":\"e\"},{\"name\":\"n\",\""
+          "nfs\":{\"path\":\"/p\",\"server\":\"s\"}},{\"csi\":{\"driver\":\"d\",\"readOnly\":false},\"name"
+          "\":\"i\"},{\"downwardAPI\":{\"items\":[{\"path\":\"p\",\"resourceFieldRef\":{\"divisor\":\"1m\""
+          ",\"resource\":\"limits.cpu\"}}]},\"name\":\"w\"}]}}\n"
+          "{\"apiVersion\":\"v1\",\"kind\":\"Service\",\"metadata\":{" LABELS
+          ",\"name\":\"b\"},\"spec\":{\"ports\":[{\"port\":1,\"protocol\":\"TCP\",\"targetPort\":0}]}}\n"
+          "{\"apiVersion\":\"apps/v1\",\"kind\":\"ControllerRevision\",\"metadata\":{" LABELS ",\"name\":\"c\"},\"revision\":0}\n"
+          "{\"apiVersion\":\"discovery.k8s.io/"
+          "v1\",\"endpoints\":[{\"addresses\":[\"a\"],\"conditions\":{}}],\"kind\":\"EndpointSlice\",\"metadata\":{" LABELS
+          ",\"name\":\"d\"},\"ports\":[{\"name\":\"\"}]}\n"
+          "{\"apiVersion\":\"apps/v1\",\"kind\":\"StatefulSet\",\"metadata\":{" LABELS
+          ",\"name\":\"e\"},\"spec\":{\"selector\":{},\"serviceName\":\"\",\"template\":{\"metadata\":{},"
+          "\"spec\":{}},\"updateStrategy\":{}}}\n" },
         { "a path below the root, whatever it says",
           { { "etc/a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {x: y}\n" } },
           "{\"path\":\"../../etc\"}",
