@@ -3,6 +3,7 @@
  */
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/memory.h"
 #include "kube/health.h"
 #include "run.h"
 
@@ -361,22 +362,53 @@ static const char *elapsed(struct run *run, int64_t since_ns)
         return arena_string(run->arena, duration_print(clock_now_ns() - since_ns, text));
 }
 
+/*
+ * A wait may last for minutes, in many runs at once, and a tree takes twelve times the memory of its text: meanwhile the object is kept as text. What was
+ * decoded from it lives in the arena.
+ */
 struct waiting {
         struct context *ctx;
         struct run *run;
+        struct buffer object;
 };
+
+static void waiting_begin(struct waiting *waiting)
+{
+        struct run *run = waiting->run;
+
+        buffer_clear(&waiting->object);
+        json_print(run->object, &waiting->object);
+        json_free(&run->reconcile->object);
+        run->object = NULL;
+        reconcile_wait_begin(run->reconcile);
+}
+
+static void waiting_end(struct waiting *waiting)
+{
+        cleanup(error_release) struct error impossible = ERROR_NULL;
+        struct run *run = waiting->run;
+
+        reconcile_wait_end(run->reconcile);
+        if (json_parse(buffer_view(&waiting->object), &run->reconcile->object, &impossible) < 0)
+                memory_exhausted();
+        run->object = run->reconcile->object;
+}
 
 /* Who waits for long says so; of a short wait the end says enough. */
 static int say_waiting(void *data, struct error *error)
 {
         struct waiting *waiting = data;
+        int r;
 
-        return run_write(waiting->ctx, waiting->run, error);
+        waiting_end(waiting);
+        r = run_write(waiting->ctx, waiting->run, error);
+        waiting_begin(waiting);
+        return r;
 }
 
 static int wait_for(struct context *ctx, struct run *run, const struct health_object *list, size_t count, struct error *error)
 {
-        struct waiting waiting = { ctx, run };
+        struct waiting waiting = { ctx, run, BUFFER_NULL };
         struct health_settings settings = { .client = run->client,
                                             .parallel = kustomize.parallel,
                                             .concurrency = (unsigned)kustomize.concurrent_ssa,
@@ -400,9 +432,10 @@ static int wait_for(struct context *ctx, struct run *run, const struct health_ob
                                duration_print(run->timeout_ns, timeout));
         condition_mark_reconciling(run->object, REASON_PROGRESSING, "%s", message);
         condition_set(run->object, CONDITION_HEALTHY, CONDITION_UNKNOWN, REASON_PROGRESSING, "%s", message);
-        reconcile_wait_begin(run->reconcile);
+        waiting_begin(&waiting);
         r = health_wait(ctx, &settings, list, count, error);
-        reconcile_wait_end(run->reconcile);
+        waiting_end(&waiting);
+        buffer_release(&waiting.object);
         return r;
 }
 
