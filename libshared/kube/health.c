@@ -12,6 +12,7 @@
 #define CONCURRENCY    4
 #define PAUSE_FIRST_MS 100
 #define PAUSE_LAST_MS  5000
+#define PAUSE_GROWTH   4 /* the watch tells sooner; a server that is slow is not asked the more */
 #define LASTING_MS     1000
 #define SETTLE_MS      30
 #define MESSAGE_LIMIT  512
@@ -319,7 +320,7 @@ static int pause_for(const struct wait *wait, uint64_t *sequence, int64_t *pause
         int64_t left = until - clock_now_ms();
         int64_t length = *pause_ms < left ? *pause_ms : left;
 
-        *pause_ms = *pause_ms * 2 < PAUSE_LAST_MS ? *pause_ms * 2 : PAUSE_LAST_MS;
+        *pause_ms = *pause_ms * PAUSE_GROWTH < PAUSE_LAST_MS ? *pause_ms * PAUSE_GROWTH : PAUSE_LAST_MS;
         if (length <= 0)
                 return context_check(wait->context, error);
         if (!settings->drift)
