@@ -20,7 +20,7 @@
 #define WEDGE_GRACE_MS 60000
 #define WEDGE_MS       (10 * 60 * 1000) /* of a run that did not say how long it takes */
 #define CRASH_LIMIT    2
-#define STANDIN_LIMIT  252
+#define STANDIN_LIMIT  124
 #define STANDIN_IDLE_S 1
 
 const char *controller_name(const struct controller *controller, char text[CONTROLLER_NAME])

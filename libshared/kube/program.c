@@ -492,10 +492,9 @@ static void tidy(struct program_state *state)
 
         if (!working && !state->busy_ticks)
                 return;
-        state->busy_ticks = working ? state->busy_ticks + 1 : BUSY_TICKS;
-        if (state->busy_ticks < BUSY_TICKS)
+        state->busy_ticks = working ? state->busy_ticks + 1 : 0;
+        if (working && state->busy_ticks % BUSY_TICKS)
                 return;
-        state->busy_ticks = 0;
         malloc_trim(0);
 }
 

@@ -45,7 +45,7 @@ struct program_state {
         struct server *health, *metrics;
         _Atomic int exit_status;
         _Atomic bool working; /* a run has ended since the last look */
-        unsigned busy_ticks;  /* looks since the memory was last tidied, at which runs had ended */
+        unsigned busy_ticks;  /* looks in a row at which runs had ended */
         pthread_mutex_t lock; /* of sources and controllers' states: they come and go with the leadership */
         struct source sources[SOURCE_LIMIT];
         unsigned source_count;
