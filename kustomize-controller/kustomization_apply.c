@@ -444,11 +444,11 @@ int run_health(struct context *ctx, struct run *run, struct error *error)
         bool was_healthy = condition_is_true(run->object, CONDITION_HEALTHY);
         bool new_revision = !run->status.last_applied_revision || strcmp(run->status.last_applied_revision, run->revision) != 0;
         int64_t started = clock_now_ns();
-        struct health_object *list;
+        struct health_object *list = NULL;
         char timeout[DURATION_TEXT];
         const char *message;
-        size_t count;
-        bool any;
+        size_t count = 0;
+        bool any = false;
 
         if (health_list(run, &list, &count, &any, error) < 0)
                 return error_reason(error, REASON_HEALTH_CHECK_FAILED);
