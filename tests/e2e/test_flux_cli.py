@@ -326,10 +326,16 @@ LINE = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) (debug|info|error)
 
 
 def lines(text):
-    """(level, kind, name, namespace, message) of each line; there is nothing else in it."""
-    found = [LINE.match(line) for line in text.splitlines()]
-    assert all(found), text
-    return [match.groups()[1:] for match in found]
+    """(level, kind, name, namespace, message) of each line. A message may have several; there is nothing else in it."""
+    found = []
+    for line in text.splitlines():
+        match = LINE.match(line)
+        assert match or found, text
+        if match:
+            found.append(match.groups()[1:])
+        else:
+            found[-1] = (*found[-1][:-1], found[-1][-1] + "\n" + line)
+    return found
 
 
 def test_logs(app, space, admin, kubelet):
