@@ -23,6 +23,7 @@
 
 #define HOUSEKEEPING_MS    2000
 #define BUSY_TICKS         5
+#define FREE_LIMIT         ((size_t)16 << 20) /* more than that goes back at once */
 #define SYNC_MS            120000
 #define LOST_GRACE_MS      10000
 #define EXIT_USAGE         2
@@ -493,7 +494,7 @@ static void tidy(struct program_state *state)
         if (!working && !state->busy_ticks)
                 return;
         state->busy_ticks = working ? state->busy_ticks + 1 : 0;
-        if (working && state->busy_ticks % BUSY_TICKS)
+        if (working && state->busy_ticks % BUSY_TICKS && mallinfo2().fordblks < FREE_LIMIT)
                 return;
         malloc_trim(0);
 }
