@@ -48,6 +48,11 @@ static struct {
         } answers[ANSWERS_LIMIT];
 } shared = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
+static bool is_about(const struct answer *answer, const char *account, const char *namespace)
+{
+        return answer->account && strcmp(answer->account, account) == 0 && strcmp(answer->namespace, namespace) == 0;
+}
+
 /* With the lock held: the answer about the account there, or the place for one. */
 static struct answer *answer_of(const char *account, const char *namespace)
 {
@@ -56,9 +61,7 @@ static struct answer *answer_of(const char *account, const char *namespace)
         for (size_t i = 0; i < ANSWERS_LIMIT; i++) {
                 struct answer *answer = &shared.answers[i];
 
-                if (!answer->account)
-                        return answer;
-                if (strcmp(answer->account, account) == 0 && strcmp(answer->namespace, namespace) == 0)
+                if (!answer->account || is_about(answer, account, namespace))
                         return answer;
                 if (answer->at_ms < oldest->at_ms)
                         oldest = answer;
@@ -73,8 +76,7 @@ static bool recall(const char *account, const char *namespace, int64_t period_ms
 
         pthread_mutex_lock(&shared.lock);
         answer = answer_of(account, namespace);
-        found = answer->account && strcmp(answer->account, account) == 0 && strcmp(answer->namespace, namespace) == 0 &&
-                clock_now_ms() - answer->at_ms < period_ms;
+        found = is_about(answer, account, namespace) && clock_now_ms() - answer->at_ms < period_ms;
         if (found)
                 *ret_sum = answer->sum;
         pthread_mutex_unlock(&shared.lock);
