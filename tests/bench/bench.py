@@ -134,10 +134,9 @@ class Meter:
     def requests(self):
         """Requests by verb and resource; a watch counts when it ends, so none is here that only goes on."""
         counted = {}
-        for name, labels, value in self.stack.kube.metrics():
-            if name == "apiserver_request_total":
-                key = (labels["verb"], labels["resource"] + ("/" + labels["subresource"] if labels["subresource"] else ""))
-                counted[key] = counted.get(key, 0) + value
+        for labels, value in self.stack.kube.metric_samples("apiserver_request_total"):
+            key = (labels["verb"], labels["resource"] + ("/" + labels["subresource"] if labels["subresource"] else ""))
+            counted[key] = counted.get(key, 0) + value
         return counted
 
 

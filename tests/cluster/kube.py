@@ -275,8 +275,10 @@ class Kube:
                  if (not kind or e["involvedObject"].get("kind") == kind) and (not name or e["involvedObject"].get("name") == name) and (not reason or e["reason"] == reason)]
         return sorted(found, key=lambda e: (e.get("lastTimestamp") or e.get("eventTime") or "", int(e["metadata"]["resourceVersion"])))
 
-    def metrics(self):
-        return parse_metrics(self.request("GET", "/metrics"))
+    def metric_samples(self, name):
+        """The samples of one metric of the API server, (labels, value) each: of all of them there are tens of thousands."""
+        lines = [line for line in self.request("GET", "/metrics").splitlines() if line.startswith(name + "{")]
+        return [(labels, value) for _, labels, value in parse_metrics("\n".join(lines))]
 
     def token_of(self, namespace, service_account, seconds=86400):
         """A token of a service account, as its pod would have."""

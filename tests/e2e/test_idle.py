@@ -53,8 +53,8 @@ def test_nothing_to_do(quiet):
 def requests(kube, *resources):
     """How many requests for these resources the API server answered, by verb; watches count when they end."""
     found = {}
-    for name, labels, value in kube.metrics():
-        if name == "apiserver_request_total" and labels["resource"] in resources and labels["verb"] != "WATCH":
+    for labels, value in kube.metric_samples("apiserver_request_total"):
+        if labels["resource"] in resources and labels["verb"] != "WATCH":
             found[labels["verb"], labels["resource"]] = found.get((labels["verb"], labels["resource"]), 0) + value
     return found
 

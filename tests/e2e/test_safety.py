@@ -158,10 +158,9 @@ SERVICE = "apiVersion: v1\nkind: Service\nmetadata:\n  name: {}\nspec:\n  select
 def requests(stack):
     """How many requests the API server has answered, by resource and verb; a dry run is "DRY"."""
     counts = {}
-    for name, labels, value in stack.kube.metrics():
-        if name == "apiserver_request_total":
-            key = labels["resource"], "DRY" if labels.get("dry_run") else labels["verb"]
-            counts[key] = counts.get(key, 0) + int(value)
+    for labels, value in stack.kube.metric_samples("apiserver_request_total"):
+        key = labels["resource"], "DRY" if labels.get("dry_run") else labels["verb"]
+        counts[key] = counts.get(key, 0) + int(value)
     return counts
 
 
