@@ -29,6 +29,8 @@ struct build {
 int build_check(struct build *build);
 /* Passes a line to the caller's warn function. */
 void build_warn(struct build *build, const char *format, ...) __attribute__((__format__(__printf__, 2, 3)));
+/* -1, ERROR_INVALID: a node of another kind was expected here. Shows the node, as kyaml does. */
+int build_wrong_kind(struct build *build, enum node_kind expected, const struct node *node);
 
 /* tree.c: paths are relative to the tree's root, canonical, without leading or trailing slash; "" is the root. */
 

@@ -1,5 +1,7 @@
 #include "engine/kustomize/kustomize.h"
 
+#include "base/cleanup.h"
+#include "engine/kustomize/emitter.h"
 #include "engine/kustomize/generator.h"
 #include "engine/kustomize/order.h"
 #include "engine/kustomize/reference.h"
@@ -35,6 +37,19 @@ void build_warn(struct build *build, const char *format, ...)
                 free(line);
         }
         va_end(arguments);
+}
+
+int build_wrong_kind(struct build *build, enum node_kind expected, const struct node *node)
+{
+        static const char *const names[] = {
+                [NODE_SCALAR] = "ScalarNode", [NODE_MAP] = "MappingNode", [NODE_LIST] = "SequenceNode"
+        };
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+        cleanup(error_release) struct error ignored = ERROR_NULL;
+
+        (void)emit_yaml(&text, build->arena, node, 0, &ignored);
+        return error_set(build->error, ERROR_INVALID, "wrong node kind: expected %s but got %s: node contents:\n%s",
+                         names[expected], names[node->kind], buffer_string(&text));
 }
 
 int transform_hash(struct build *build, struct accumulator *accumulator, struct transformer *transformer)

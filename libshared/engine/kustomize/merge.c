@@ -51,22 +51,6 @@ static struct view value_of(const struct node *node)
         return node_is_null(node) ? VIEW_NULL : text_of(node);
 }
 
-static int wrong_kind(struct build *build, enum node_kind expected, const struct node *node)
-{
-        static const char *const names[] = {
-                [NODE_SCALAR] = "ScalarNode", [NODE_MAP] = "MappingNode", [NODE_LIST] = "SequenceNode"
-        };
-        struct error ignored = ERROR_NULL;
-        struct buffer text = BUFFER_NULL;
-
-        (void)emit_yaml(&text, build->arena, node, 0, &ignored);
-        error_set(build->error, ERROR_INVALID, "wrong node kind: expected %s but got %s: node contents:\n%s", names[expected],
-                  names[node->kind], buffer_string(&text));
-        buffer_release(&text);
-        error_release(&ignored);
-        return -1;
-}
-
 /* The reference loses elements in some corners of its lists; we do the same, and say so. */
 static void warn_list(struct build *build, const struct schema_field *field, const char *what)
 {
@@ -153,13 +137,13 @@ static int set_element(struct build *build, struct node *list, const struct key_
                         /* Positions beyond the tuple repeat the last test. */
                         if (k < tuple->count && keys->names[k].length == 0) {
                                 if (item->kind != NODE_SCALAR)
-                                        return wrong_kind(build, NODE_SCALAR, item);
+                                        return build_wrong_kind(build, NODE_SCALAR, item);
                                 any = view_equal(value_of(item), tuple->values[k]);
                         } else if (k < tuple->count) {
                                 const struct node *value = node_get(item, keys->names[k]);
 
                                 if (item->kind != NODE_MAP)
-                                        return wrong_kind(build, NODE_MAP, item);
+                                        return build_wrong_kind(build, NODE_MAP, item);
                                 any = value && (tuple->values[k].length == 0 || view_equal(text_of(value), tuple->values[k]));
                         }
                         found = any;
@@ -336,7 +320,7 @@ static int append_rest(struct build *build, const struct schema_field *field, st
                         const struct node *value = node_get(item, keys->names[k]);
 
                         if (!is_mapping_or_null(item))
-                                return wrong_kind(build, NODE_MAP, item);
+                                return build_wrong_kind(build, NODE_MAP, item);
                         if (value)
                                 tuple.values[tuple.count++] = text_of(value);
                         else
@@ -554,7 +538,7 @@ static int merge(struct build *build, struct node *dest, struct node *patch, con
         if (!first)
                 return merge_maps(build, dest, patch, type, ret);
         if (!node_is_null(dest) && !node_is_null(patch) && dest->kind != patch->kind)
-                return wrong_kind(build, first->kind, patch);
+                return build_wrong_kind(build, first->kind, patch);
         take_style(dest, patch);
         if (first->kind == NODE_MAP)
                 return merge_maps(build, dest, patch, type ? type : type_of(build, dest, patch), ret);

@@ -69,22 +69,6 @@ static int split_bracketed(struct build *build, struct view piece, struct view *
         return 0;
 }
 
-static int wrong_kind(struct build *build, const char *expected, const struct node *node)
-{
-        static const char *const names[] = {
-                [NODE_SCALAR] = "ScalarNode", [NODE_MAP] = "MappingNode", [NODE_LIST] = "SequenceNode"
-        };
-        struct error ignored = ERROR_NULL;
-        struct buffer text = BUFFER_NULL;
-
-        (void)emit_yaml(&text, build->arena, node, 0, &ignored);
-        error_set(build->error, ERROR_INVALID, "wrong node kind: expected %s but got %s: node contents:\n%s", expected,
-                  names[node->kind], buffer_string(&text));
-        buffer_release(&text);
-        error_release(&ignored);
-        return -1;
-}
-
 static struct node *find_exact(const struct node *list, struct view field, struct view value)
 {
         for (uint32_t i = 0; i < list->count; i++) {
@@ -105,7 +89,7 @@ static int lookup_step(struct build *build, struct node *node, struct view piece
                 return error_set(build->error, ERROR_INVALID, "wildcard is not supported in PathGetter");
         if (view_is(piece, "-") || is_index(piece, &index) || is_bracketed(piece)) {
                 if (!node_is_null(node) && !node_is_list(node))
-                        return wrong_kind(build, "SequenceNode", node);
+                        return build_wrong_kind(build, NODE_LIST, node);
                 if (node_is_null(node) || node->count == 0)
                         *ret = NULL;
                 else if (view_is(piece, "-"))
@@ -119,7 +103,7 @@ static int lookup_step(struct build *build, struct node *node, struct view piece
                 return 0;
         }
         if (!node_is_null(node) && !node_is_map(node))
-                return wrong_kind(build, "MappingNode", node);
+                return build_wrong_kind(build, NODE_MAP, node);
         *ret = node_get(node, piece);
         return 0;
 }
@@ -178,7 +162,7 @@ static struct node *make(struct matcher *m, struct path_pieces rest)
 static int match_index(struct matcher *m, struct node *node, struct path_pieces path, uint64_t index)
 {
         if (!node_is_null(node) && node->kind != NODE_LIST)
-                return wrong_kind(m->build, "SequenceNode", node);
+                return build_wrong_kind(m->build, NODE_LIST, node);
         if (node_is_list(node) && node->count == index && m->create)
                 node_append(m->build->arena, node, make(m, rest_of(path)));
         if (!node_is_list(node) || index >= node->count)
@@ -256,7 +240,7 @@ static int match_bracketed(struct matcher *m, struct node *node, struct path_pie
         TRY(split_bracketed(m->build, path.items[0], &field, &value));
         TRY(regex_compile(value, 0, &regex, m->build->error));
         if (!node_is_null(node) && node->kind != NODE_LIST)
-                return wrong_kind(m->build, "SequenceNode", node);
+                return build_wrong_kind(m->build, NODE_LIST, node);
         if (node_is_null(node))
                 return 0;
         TRY(match_elements(m, node, path, field, regex, &any));
@@ -274,7 +258,7 @@ static int match_field(struct matcher *m, struct node *node, struct path_pieces 
         struct node *field;
 
         if (!node_is_null(node) && node->kind != NODE_MAP)
-                return wrong_kind(m->build, "MappingNode", node);
+                return build_wrong_kind(m->build, NODE_MAP, node);
         field = node_get(node, path.items[0]);
         if (!field) {
                 if (!m->create || !node_is_map(node))
@@ -306,7 +290,7 @@ static int match(struct matcher *m, struct node *node, struct path_pieces path)
         if (!view_is(path.items[0], "*"))
                 return match_field(m, node, path);
         if (!node_is_null(node) && node->kind != NODE_LIST)
-                return wrong_kind(m->build, "SequenceNode", node);
+                return build_wrong_kind(m->build, NODE_LIST, node);
         for (uint32_t i = 0; node_is_list(node) && i < node->count; i++)
                 TRY(match(m, node->items[i], rest_of(path)));
         return 0;

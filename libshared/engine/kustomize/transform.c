@@ -30,22 +30,6 @@ struct setter {
         struct node *entry; /* of set_entry: one node for all places in a resource */
 };
 
-static int wrong_kind(struct build *build, const char *expected, const struct node *node)
-{
-        static const char *const names[] = {
-                [NODE_SCALAR] = "ScalarNode", [NODE_MAP] = "MappingNode", [NODE_LIST] = "SequenceNode"
-        };
-        struct error ignored = ERROR_NULL;
-        struct buffer text = BUFFER_NULL;
-
-        (void)emit_yaml(&text, build->arena, node, 0, &ignored);
-        error_set(build->error, ERROR_INVALID, "wrong node kind: expected %s but got %s: node contents:\n%s", expected,
-                  names[node->kind], buffer_string(&text));
-        buffer_release(&text);
-        error_release(&ignored);
-        return -1;
-}
-
 /* Sets `key` of the map at the end of the path. */
 static int set_entry(void *user, struct node *node)
 {
@@ -54,7 +38,7 @@ static int set_entry(void *user, struct node *node)
         if (node_is_null(node))
                 return 0;
         if (!field_set(s->build->arena, node, s->key, s->entry))
-                return wrong_kind(s->build, "MappingNode", node);
+                return build_wrong_kind(s->build, NODE_MAP, node);
         return 0;
 }
 
@@ -64,7 +48,7 @@ static int set_scalar(void *user, struct node *node)
         struct setter *s = user;
 
         if (node->kind != NODE_SCALAR)
-                return wrong_kind(s->build, "ScalarNode", node);
+                return build_wrong_kind(s->build, NODE_SCALAR, node);
         if (!s->unset_only || node_is_null(node) || node->count == 0)
                 field_set_text(s->build->arena, node, s->text, s->tag);
         return 0;
@@ -78,7 +62,7 @@ static int set_subjects(struct build *build, struct resource *resource, const st
         if (t->subjects == SUBJECTS_NONE || node_is_null(subjects))
                 return 0;
         if (!node_is_list(subjects))
-                return wrong_kind(build, "SequenceNode", subjects);
+                return build_wrong_kind(build, NODE_LIST, subjects);
         for (uint32_t i = 0; i < subjects->count; i++) {
                 struct node *subject = subjects->items[i], *namespace;
                 bool meant = t->subjects == SUBJECTS_SERVICE_ACCOUNTS ? node_text_is(node_get_of(subject, "kind"), "ServiceAccount")
@@ -156,7 +140,7 @@ static int add_affix(void *user, struct node *node)
         struct view before = a->suffix ? old : a->text, after = a->suffix ? a->text : old;
 
         if (node->kind != NODE_SCALAR)
-                return wrong_kind(a->build, "ScalarNode", node);
+                return build_wrong_kind(a->build, NODE_SCALAR, node);
         field_set_text(a->build->arena, node,
                        view_of(arena_printf(a->build->arena, "%.*s%.*s", VIEW_ARGS(before), VIEW_ARGS(after))), TAG_NONE);
         return 0;
@@ -290,7 +274,7 @@ static int set_image(void *user, struct node *node)
         if (node_is_null(node))
                 return 0;
         if (node->kind != NODE_SCALAR)
-                return wrong_kind(change->build, "ScalarNode", node);
+                return build_wrong_kind(change->build, NODE_SCALAR, node);
         return image_apply(change, node);
 }
 
@@ -314,7 +298,7 @@ static int visit_containers(struct image_change *change, struct node *node)
                         struct node *image = node_get_of(value->items[k], "image");
 
                         if (!node_is_map(value->items[k]) && !node_is_null(value->items[k]))
-                                return wrong_kind(change->build, "MappingNode", value->items[k]);
+                                return build_wrong_kind(change->build, NODE_MAP, value->items[k]);
                         if (image)
                                 TRY(set_image(change, image));
                 }
