@@ -24,56 +24,12 @@ from cluster.cluster import ControlPlane  # noqa: E402
 from cluster.controllers import Stack  # noqa: E402
 from cluster.kube import Kube, find_condition  # noqa: E402
 from cluster.process import Workspace, until  # noqa: E402
+from cluster.workload import application  # noqa: E402
 from peers.git import GitServer, Repository  # noqa: E402
 
 NAMESPACE = "bench"
 MIB = 1 << 20
 IMAGE = "ghcr.io/example/app:1"
-
-APP = """\
-apiVersion: v1
-kind: ServiceAccount
-metadata:
-  name: ${name}
----
-apiVersion: v1
-kind: Service
-metadata:
-  name: ${name}
-spec:
-  selector: {app: "${name}"}
-  ports: [{name: http, port: 80, targetPort: http}]
----
-apiVersion: apps/v1
-kind: Deployment
-metadata:
-  name: ${name}
-spec:
-  replicas: 0
-  selector:
-    matchLabels: {app: "${name}"}
-  template:
-    metadata:
-      labels: {app: "${name}"}
-    spec:
-      serviceAccountName: ${name}
-      containers:
-      - name: app
-        image: IMAGE
-        ports: [{name: http, containerPort: 8080}]
-        env: [{name: TEAM, value: "${team}"}]
-        resources: {requests: {cpu: 10m, memory: 16Mi}, limits: {memory: 64Mi}}
----
-apiVersion: networking.k8s.io/v1
-kind: Ingress
-metadata:
-  name: ${name}
-spec:
-  rules:
-  - host: ${name}.example.com
-    http:
-      paths: [{path: /, pathType: Prefix, backend: {service: {name: "${name}", port: {name: http}}}}]
-"""
 
 SETUP = """
 apiVersion: v1
@@ -175,7 +131,7 @@ class Bench:
             self.kube = Kube(plane.admin)
             self.server = GitServer(workspace.folder("git"))
             self.repository = Repository(self.server.folder, "apps")
-            self.repository.commit({"app/app.yaml": APP.replace("IMAGE", IMAGE)})
+            self.repository.commit({"app/app.yaml": application(IMAGE)})
             self.stack = Stack(plane, self.kube, binaries=self.binaries)
             self.kube.apply(SETUP)
             self.floor()
@@ -196,7 +152,7 @@ class Bench:
     def floor(self):
         """The writes alone: every object once, by as many connections as there are here."""
         import yaml
-        objects = [[o for o in yaml.safe_load_all(APP.replace("IMAGE", IMAGE).replace("${name}", f"floor-{name}").replace("${team}", "x"))] for name in self.names]
+        objects = [[o for o in yaml.safe_load_all(application(IMAGE).replace("${name}", f"floor-{name}").replace("${team}", "x"))] for name in self.names]
         start = time.monotonic()
         self.all(lambda some: self.kube.apply(some, NAMESPACE, manager="floor"), objects)
         self.floor_seconds = time.monotonic() - start
@@ -263,7 +219,7 @@ class Bench:
 
     def push(self):
         seen = self.kube.observe("Kustomization", NAMESPACE)
-        revision = self.repository.commit({"app/app.yaml": APP.replace("IMAGE", IMAGE.replace(":1", ":2"))})
+        revision = self.repository.commit({"app/app.yaml": application(IMAGE.replace(":1", ":2"))})
         with Phase(self.meter, "push") as phase:
             self.kube.reconcile("GitRepository", "apps", NAMESPACE)
             phase.own = 1
@@ -305,7 +261,7 @@ class Bench:
 
     def latency(self):
         solo = Repository(self.server.folder, "solo")
-        solo.commit({"app/app.yaml": APP.replace("IMAGE", "ghcr.io/example/solo:0")})
+        solo.commit({"app/app.yaml": application("ghcr.io/example/solo:0")})
         self.source("solo", "solo")
         o = self.kustomization("solo")
         o["spec"]["sourceRef"]["name"] = "solo"
@@ -314,7 +270,7 @@ class Bench:
         taken = []
         for i in range(1, 8):
             image = f"ghcr.io/example/solo:{i}"
-            solo.commit({"app/app.yaml": APP.replace("IMAGE", image)})
+            solo.commit({"app/app.yaml": application(image)})
             seen = self.kube.observe("Deployment", NAMESPACE, "solo")
             start = time.monotonic()
             self.kube.reconcile("GitRepository", "solo", NAMESPACE)

@@ -11,54 +11,11 @@ import pytest
 from cluster.cluster import flux_tool
 from cluster.controllers import CONTROLLERS, NAMESPACE, Controller, install
 from cluster.process import free_port, until
+from cluster.workload import application
 
 COUNT = int(os.environ.get("WEIR_SWAP_COUNT", "40"))
 
-# Five objects for each Kustomization.
-APP = """\
-apiVersion: v1
-kind: ServiceAccount
-metadata:
-  name: ${name}
----
-apiVersion: v1
-kind: Service
-metadata:
-  name: ${name}
-spec:
-  selector: {app: "${name}"}
-  ports: [{name: http, port: 80, targetPort: http}]
----
-apiVersion: apps/v1
-kind: Deployment
-metadata:
-  name: ${name}
-spec:
-  replicas: 0
-  selector:
-    matchLabels: {app: "${name}"}
-  template:
-    metadata:
-      labels: {app: "${name}"}
-    spec:
-      serviceAccountName: ${name}
-      containers:
-      - name: app
-        image: example.com/app:IMAGE
-        ports: [{name: http, containerPort: 8080}]
-        env: [{name: TEAM, value: "${name}"}]
-        resources: {requests: {cpu: "0.1", memory: 16Mi}, limits: {memory: "67108864"}}
----
-apiVersion: networking.k8s.io/v1
-kind: Ingress
-metadata:
-  name: ${name}
-spec:
-  rules:
-  - host: ${name}.example.com
-    http:
-      paths: [{path: /, pathType: Prefix, backend: {service: {name: "${name}", port: {name: http}}}}]
-"""
+# A fifth object for each Kustomization.
 APP_KUSTOMIZATION = """\
 resources: [app.yaml]
 configMapGenerator:
@@ -204,12 +161,17 @@ def stack(own_stack):
     return stack
 
 
+def app(version):
+    """Quantities are spelled as the server would not."""
+    return application(f"example.com/app:{version}", team="${name}", cpu='"0.1"', limit='"67108864"')
+
+
 def names():
     return [f"app-{i:03}" for i in range(COUNT)] + ["zoo"]
 
 
 def deploy(space):
-    repository = space.repository({"app/app.yaml": APP.replace("IMAGE", "1"), "app/kustomization.yaml": APP_KUSTOMIZATION, "zoo/zoo.yaml": ZOO})
+    repository = space.repository({"app/app.yaml": app("1"), "app/kustomization.yaml": APP_KUSTOMIZATION, "zoo/zoo.yaml": ZOO})
     space.source(repository)
     for name in names():
         space.kustomization(name, path="./zoo" if name == "zoo" else "./app", wait=name != "zoo", targetNamespace=None if name == "zoo" else space.name,
@@ -302,7 +264,7 @@ def hand_over(space, old, new, revision):
 
 def push(space, repository, image, **commit):
     """A change that the side which runs applies to every Deployment."""
-    revision = repository.commit({"app/app.yaml": APP.replace("IMAGE", image)}, **commit)
+    revision = repository.commit({"app/app.yaml": app(image)}, **commit)
     settled(space, revision)
     for o in space.kube.list("Deployment", space.name):
         assert o["spec"]["template"]["spec"]["containers"][0]["image"] == f"example.com/app:{image}"

@@ -6,24 +6,9 @@ import pytest
 
 from cluster.kube import APPLY, JSON_PATCH
 from cluster.process import until
+from cluster.workload import deployment
 
-DEPLOYMENT = """\
-apiVersion: apps/v1
-kind: Deployment
-metadata:
-  name: web
-spec:
-  replicas: 0
-  selector:
-    matchLabels: {app: web}
-  template:
-    metadata:
-      labels: {app: web}
-    spec:
-      containers:
-      - name: web
-        image: web:v1
-"""
+DEPLOYMENT = deployment("web:v1")
 FILES = {"web.yaml": DEPLOYMENT, "a.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\ndata:\n  k: one\n  l: two\n",
          "s.yaml": "apiVersion: v1\nkind: Secret\nmetadata:\n  name: s\nstringData:\n  password: of-git\n"}
 

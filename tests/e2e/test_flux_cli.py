@@ -13,25 +13,11 @@ from cluster.cluster import flux_tool
 from cluster.controllers import NAMESPACE
 from cluster.kube import metric
 from cluster.process import until
+from cluster.workload import deployment
 from peers.kubelet import Kubelet
 from space import Space
 
-APP = """\
-apiVersion: apps/v1
-kind: Deployment
-metadata:
-  name: web
-spec:
-  replicas: 0
-  selector:
-    matchLabels: {app: web}
-  template:
-    metadata:
-      labels: {app: web}
-    spec:
-      containers:
-      - name: web
-        image: example.com/web:1
+APP = deployment("example.com/web:1") + """\
         env: [{name: COLOR, value: "${color}"}, {name: SIZE, value: "${size}"}]
 """
 SERVICE = "apiVersion: v1\nkind: Service\nmetadata:\n  name: web\nspec:\n  ports: [{port: 80}]\n"
