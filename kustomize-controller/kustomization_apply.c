@@ -186,14 +186,27 @@ static void report_drift(struct run *run)
         run_event(run, EVENT_NORMAL, run->revision, run->origin_revision, false, "Drift corrected:\n%s", buffer_string(&lines));
 }
 
+/* All that is wanted is in the inventory before the first of it is in the cluster: who is killed in between has nothing to look for afterwards. */
+static int record_wanted(void *data, struct context *ctx, const struct inventory *wanted, struct error *error)
+{
+        struct run *run = data;
+        struct inventory both = inventory_union(&run->old_inventory, wanted, run->arena);
+
+        run->recorded = true;
+        set_inventory(run, &both);
+        return run_write(ctx, run, error);
+}
+
 int run_apply(struct context *ctx, struct run *run, struct error *error)
 {
-        const struct apply_settings settings = run_settings(run);
+        struct apply_settings settings = run_settings(run);
         cleanup(buffer_release) struct buffer text = BUFFER_NULL;
         struct inventory now;
         int r;
 
         run->old_inventory = inventory_decode(json_path(run->object, "status", "inventory", NULL), run->arena);
+        settings.record = record_wanted;
+        settings.data = run;
         report_unread(run);
         run_report_watches(run);
         if (kustomize.drift)
@@ -203,7 +216,7 @@ int run_apply(struct context *ctx, struct run *run, struct error *error)
                 drift_run_end(kustomize.drift, run->namespace, run->name);
         now = apply_inventory(&run->changes, run->arena);
         if (r < 0) { /* what was applied before the failure must not be forgotten, nor what was there */
-                if (now.count) {
+                if (now.count || run->recorded) {
                         now = inventory_union(&run->old_inventory, &now, run->arena);
                         set_inventory(run, &now);
                 }

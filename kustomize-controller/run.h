@@ -100,7 +100,8 @@ struct run {
         /* the apply */
         struct apply_changes changes;
         struct inventory old_inventory;
-        bool changed; /* something was created or configured */
+        bool recorded; /* what is wanted was added to the inventory of the cluster, in advance */
+        bool changed;  /* something was created or configured */
 };
 
 /* How a step ended the run before its end, with everything said in the object. */

@@ -214,11 +214,32 @@ static size_t rank_end(const struct staged *stage, size_t from, size_t count)
         return end;
 }
 
-static int write_stage(const struct apply_settings *settings, struct staged *stage, size_t count, struct arena *arena,
+/* A program that is killed after the first write must find in its list what it has written. */
+static int record_wanted(struct apply_run *run, const struct staged *stage, size_t count, struct arena *arena, struct error *error)
+{
+        const struct apply_settings *settings = run->settings;
+        struct inventory wanted = { .items = arena_array(arena, run->staged_count, sizeof(*wanted.items)) };
+        bool unknown = false;
+        size_t i;
+
+        for (i = 0; i < count; i++)
+                unknown = unknown || (!stage[i].item->object->known &&
+                                      (stage[i].item->plan == PLAN_WRITE || stage[i].item->plan == PLAN_RECREATE));
+        if (!unknown || run->recorded || !settings->record)
+                return 0;
+        run->recorded = true;
+        for (i = 0; i < run->staged_count; i++)
+                wanted.items[wanted.count++] = run->staged[i].item->id;
+        return settings->record(settings->data, run->context, &wanted, error);
+}
+
+static int write_stage(struct apply_run *run, struct staged *stage, size_t count, struct arena *arena,
                        struct apply_changes *changes, struct error *error)
 {
+        const struct apply_settings *settings = run->settings;
         size_t from, end, i;
 
+        TRY(record_wanted(run, stage, count, arena, error));
         for (from = 0; from < count; from = end) {
                 bool bad = false;
 
@@ -268,7 +289,7 @@ static int apply_stage(struct apply_run *run, struct staged *stage, size_t count
 
         parallel_each(settings->parallel, concurrency_of(settings), count, try_one, stage);
         TRY(report(stage, count, changes, error));
-        TRY(write_stage(settings, stage, count, arena, changes, error));
+        TRY(write_stage(run, stage, count, arena, changes, error));
         for (i = 0; i < count; i++)
                 run->definitions = run->definitions || !strcmp(stage[i].item->id.kind, "CustomResourceDefinition");
         return stage[0].stage < 2 ? await_stage(run->context, settings, changes, before, arena, error) : 0;
@@ -285,10 +306,10 @@ static int look(struct apply_run *run, const struct apply_item *items, size_t co
         return apply_look(run->context, run->settings, &ids, error);
 }
 
-static int apply_staged(struct apply_run *run, struct staged *staged, size_t count, struct arena *arena,
-                        struct apply_changes *changes, struct error *error)
+static int apply_staged(struct apply_run *run, struct arena *arena, struct apply_changes *changes, struct error *error)
 {
-        size_t from, end;
+        struct staged *staged = run->staged;
+        size_t from, end, count = run->staged_count;
 
         for (from = 0; from < count; from = end) {
                 for (end = from; end < count && staged[end].stage == staged[from].stage; end++)
@@ -323,9 +344,11 @@ int apply_objects(struct context *context, const struct apply_settings *settings
         }
         if (count)
                 qsort(staged, count, sizeof(*staged), compare_staged);
+        run.staged = staged;
+        run.staged_count = count;
         r = look(&run, items, count, arena, error);
         if (r == 0)
-                r = apply_staged(&run, staged, count, arena, changes, error);
+                r = apply_staged(&run, arena, changes, error);
         for (i = 0; i < count; i++)
                 apply_item_release(&items[i]);
         apply_rules_free(&rules);

@@ -62,13 +62,20 @@ struct apply_settings {
         int64_t stage_wait_ms; /* for stages 1 and 2; 0: 60 s */
         int64_t recreate_ms;   /* until a deleted object is gone; 0: 60 s */
         int64_t recheck_ms;    /* see drift_check; 0: 6 h */
+        /*
+         * Before the first write to an object that is not known (apply_object.known), once in a call: whoever keeps the list of what is ours adds `wanted`, all
+         * objects of the call, to it. What is applied by a program that is killed in that moment is in the list then. -1: nothing of this stage is written, and
+         * the error is that of the call. NULL: nobody keeps one.
+         */
+        int (*record)(void *data, struct context *context, const struct inventory *wanted, struct error *error);
+        void *data;
 };
 
 /* Borrowed until the call returns. The text is what is sent: compact JSON with the owner's labels in it. */
 struct apply_object {
         struct view api_version, kind, namespace, name; /* namespace empty: none given */
         struct view text;
-        bool known; /* in the inventory: it is probably there */
+        bool known; /* in the inventory: it is probably there, and whatever happens it is not forgotten */
 };
 
 enum apply_action {

@@ -12,14 +12,18 @@
 #define APPLY_CONCURRENCY 4
 
 struct apply_rules;
+struct staged;
 
 struct apply_run {
         struct context *context;
         const struct apply_settings *settings;
         const struct apply_rules *rules; /* NULL: none */
         uint8_t seed[DRIFT_HASH];        /* of the settings that decide about every object */
+        struct staged *staged;           /* apply.c's, all of them in order */
+        size_t staged_count;
         struct field_takeover takeovers[STEER_TAKEOVERS];
         size_t takeover_count;
+        bool recorded;                      /* settings->record was called */
         bool definitions;                   /* a CRD was written in this run: its kind may take a moment to be served */
         _Atomic int64_t forbidden_until_ms; /* rights are waited for until then; 0: nothing was forbidden yet */
 };

@@ -172,6 +172,41 @@ def test_controller_killed_in_the_middle(world, name):
     until(lambda: not controller.leftovers(), 20, lambda: f"the temporary files of the dead gone: {controller.leftovers()}", 0.2)
 
 
+STUCK = """\
+apiVersion: v1
+kind: Secret
+metadata:
+  name: stuck
+  annotations: {kustomize.toolkit.fluxcd.io/force: enabled}
+  finalizers: [example.com/hold]
+immutable: true
+stringData:
+  k: "%s"
+"""
+
+
+def test_object_made_just_before_a_kill(world):
+    """It is in the cluster, the run that made it never ended, and the next revision has it no more: nobody may forget it."""
+    stack, space = world()
+    repository = space.repository({"stuck.yaml": STUCK % 0})
+    space.source(repository, interval="2s")
+    space.kustomization(targetNamespace=space.name, retryInterval="1s", timeout="10m")
+    space.ready("Kustomization", revision=repository.head())
+    # The Secret is made anew, which its finalizer prevents: the run waits there, with the ConfigMap, which comes before Secrets, in the cluster.
+    space.push(repository, {"stuck.yaml": STUCK % 1, "made.yaml": config("made", 1)})
+    space.wait("Secret", "stuck", lambda o: o["metadata"].get("deletionTimestamp"), 20)
+    assert space.get("ConfigMap", "made") and "lastAppliedRevision" in space.get("Kustomization")["status"]
+    stack.kustomize.process.kill()
+    entries = {e["id"] for e in space.get("Kustomization")["status"]["inventory"]["entries"]}
+    assert entries == {f"{space.name}_{name}" for name in ("stuck__Secret", "made__ConfigMap")}
+    revision = space.push(repository, delete=["made.yaml"])
+    space.ready("GitRepository", revision=revision)
+    space.patch("Secret", "stuck", {"metadata": {"finalizers": None}})
+    stack.kustomize.start()
+    space.ready("Kustomization", revision=revision, seconds=30)
+    space.gone("ConfigMap", "made")
+
+
 def test_random_kills(world):
     """Pushes, hand edits and kill -9 of both controllers at random points: the end state is Git's, every advertised artifact is whole."""
     stack, space = world()
@@ -184,8 +219,9 @@ def test_random_kills(world):
     while time.monotonic() < end:
         deed = dice.choice(("push", "edit", "delete", "kill", "kill"))
         if deed == "push":
+            # Each revision has one object that is in no other.
             value += 1
-            repository.commit(tree(10, value))
+            repository.commit({**tree(10, value), f"only-{value}.yaml": config(f"only-{value}", value)}, delete=[f"only-{value - 1}.yaml"] if value > 1 else [])
             space.reconcile("GitRepository")
         elif deed == "edit":
             try:
@@ -201,6 +237,9 @@ def test_random_kills(world):
             controller.start(wait=dice.random() < 0.5)
     for controller in stack.controllers.values():
         controller.wait_ready()
+    if value:
+        repository.commit(delete=[f"only-{value}.yaml"])
+        space.reconcile("GitRepository")
     space.ready("Kustomization", revision=repository.head(), seconds=60)
     until(lambda: holds(space, 10, value), 30, "the state of Git", 0.2)
     download(artifact_of(space.ready("GitRepository", revision=repository.head())))

@@ -1,0 +1,192 @@
+/* What is applied is in the list of whoever keeps one before it is in the cluster. */
+#include "kube/apply.h"
+
+#include "fake_resources.h"
+#include "fake_server.h"
+
+#include "kube/managed_fields.h"
+#include "kube/meta.h"
+#include "kube/parallel.h"
+
+#include <stdio.h>
+
+/* The objects of the cluster, by their names; all are new unless a test puts them there. */
+static struct {
+        struct json *objects;
+        int version;
+} cluster;
+
+/* The list, as a program that was killed in this moment would find it. */
+static struct {
+        char wanted[512];
+        unsigned calls;
+        bool fails;
+} list;
+
+static struct arena *arena;
+static struct context context;
+
+static int keep_list(void *data, struct context *ctx, const struct inventory *wanted, struct error *error)
+{
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+        size_t i;
+
+        assert_ptr_equal(data, &list);
+        assert_ptr_equal(ctx, &context);
+        list.calls++;
+        if (list.fails)
+                return error_set(error, ERROR_UNAVAILABLE, "failed to update status: the server is away");
+        for (i = 0; i < wanted->count; i++) {
+                buffer_add_string(&text, i ? " " : "");
+                inventory_id_print(&wanted->items[i], &text);
+        }
+        snprintf(list.wanted, sizeof(list.wanted), "%s", buffer_string(&text));
+        return 0;
+}
+
+static int serve(const struct kube_request *request, const char *body, struct json **ret_json, struct error *error)
+{
+        const struct json *old = json_get(cluster.objects, request->name ? request->name : "");
+        cleanup(json_free) struct json *object = NULL;
+
+        if (request->verb == KUBE_GET && old) {
+                *ret_json = json_copy(old);
+                return 0;
+        }
+        if (request->verb != KUBE_APPLY)
+                return fake_error(error, 404, "NotFound", "not found");
+        if (!strncmp(request->name, "invalid", 7))
+                return fake_error(error, 422, "Invalid", "it is invalid");
+        object = json_of(body);
+        if (old)
+                json_set_string(json_get(object, "metadata"), "resourceVersion",
+                                json_string(JSON_PATH(old, "metadata", "resourceVersion"), ""));
+        if (!request->dry_run && !old) {
+                if (list.calls && !list.fails && !strstr(list.wanted, request->name))
+                        fail_msg("%s is made and is not in the list: %s", request->name, list.wanted);
+                json_set(json_get(object, "metadata"), "resourceVersion", json_new_printf("%d", ++cluster.version));
+                json_set(cluster.objects, request->name, json_copy(object));
+        }
+        *ret_json = steal(&object);
+        return 0;
+}
+
+static int setup(void **state)
+{
+        (void)state;
+        fake_reset();
+        fake.answer = serve;
+        memset(&list, 0, sizeof(list));
+        cluster.objects = json_new_object();
+        cluster.version = 0;
+        arena = arena_new();
+        context_open(&context, NULL, CLOCK_NEVER);
+        return 0;
+}
+
+static int teardown(void **state)
+{
+        (void)state;
+        fake_reset();
+        json_free(&cluster.objects);
+        arena_free(&arena);
+        context_close(&context);
+        return 0;
+}
+
+/* "Namespace/n" and "ConfigMap/a!" (known), separated by blanks; the changes, or the error. */
+static const char *apply(const char *words)
+{
+        const struct apply_settings settings = { .field_manager = "kustomize-controller",
+                                                 .annotation_group = "kustomize.toolkit.fluxcd.io",
+                                                 .owner_name = "app",
+                                                 .owner_namespace = "flux",
+                                                 .record = keep_list,
+                                                 .data = &list };
+        struct apply_object objects[8];
+        struct apply_changes changes = APPLY_CHANGES_NULL;
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+        cleanup(error_release) struct error error = ERROR_NULL;
+        struct view rest = view_of(words), word;
+        size_t count = 0;
+
+        while (view_split(&rest, ' ', &word)) {
+                bool known = view_ends(word, VIEW("!"));
+                ptrdiff_t slash = view_find(word, '/', 0);
+                struct view kind = view_slice(word, 0, (size_t)slash);
+                struct view name = view_slice(word, (size_t)slash + 1, word.length - (size_t)slash - 1 - (known ? 1 : 0));
+                bool place = view_is(kind, "Namespace");
+
+                objects[count++] = (struct apply_object){
+                        .api_version = VIEW("v1"),
+                        .kind = kind,
+                        .namespace = view_of(place ? "bogus" : "ns"),
+                        .name = name,
+                        .text = view_of(arena_printf(arena,
+                                                     "{\"apiVersion\":\"v1\",\"kind\":\"%.*s\",\"metadata\":{\"name\":\"%.*s\"%s}}",
+                                                     VIEW_ARGS(kind), VIEW_ARGS(name), place ? "" : ",\"namespace\":\"ns\"")),
+                        .known = known,
+                };
+        }
+        if (apply_objects(&context, &settings, objects, count, arena, &changes, &error) != 0)
+                return arena_string(arena, error_message(&error));
+        apply_changes_print(&changes, true, &text);
+        return arena_string(arena, buffer_string(&text));
+}
+
+static void put(const char *name)
+{
+        cleanup(free_string) char *text =
+                memory_printf("{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"%s\",\"namespace\":\"ns\","
+                              "\"resourceVersion\":\"1\",\"uid\":\"u\"}}",
+                              name);
+
+        json_set(cluster.objects, name, json_of(text));
+}
+
+static void what_is_made_is_in_the_list_before(void **state)
+{
+        static const struct {
+                const char *name, *there, *objects, *wanted;
+                bool fails;
+                unsigned calls;
+                const char *result;
+        } cases[] = {
+                { "all new, in two stages", NULL, "ConfigMap/b Namespace/n ConfigMap/a",
+                  "_n__Namespace ns_a__ConfigMap ns_b__ConfigMap", false, 1,
+                  "Namespace/n created\nConfigMap/ns/a created\nConfigMap/ns/b created" },
+                { "one is new", "a", "ConfigMap/a! ConfigMap/b", "ns_a__ConfigMap ns_b__ConfigMap", false, 1,
+                  "ConfigMap/ns/a unchanged\nConfigMap/ns/b created" },
+                { "what was lost is made again", NULL, "ConfigMap/a!", "", false, 0, "ConfigMap/ns/a created" },
+                { "nothing is written", "a", "ConfigMap/a", "", false, 0, "ConfigMap/ns/a unchanged" },
+                { "nothing can be written", NULL, "ConfigMap/a ConfigMap/invalid", "", false, 0,
+                  "ConfigMap/ns/invalid dry-run failed (Invalid): it is invalid\n" },
+                { "the list cannot be written", NULL, "ConfigMap/a", "", true, 1, "failed to update status: the server is away" },
+        };
+        size_t i;
+
+        for (i = 0; i < COUNT(cases); i++) {
+                const char *found;
+
+                setup(state);
+                list.fails = cases[i].fails;
+                if (cases[i].there)
+                        put(cases[i].there);
+                found = apply(cases[i].objects);
+                if (strcmp(found, cases[i].result) || strcmp(list.wanted, cases[i].wanted) || list.calls != cases[i].calls)
+                        fail_msg("%s: %s (%u calls: %s)", cases[i].name, found, list.calls, list.wanted);
+                if (cases[i].fails)
+                        assert_int_equal(json_length(cluster.objects), 0);
+                teardown(state);
+        }
+        setup(state);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test_teardown(what_is_made_is_in_the_list_before, teardown),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
