@@ -2,6 +2,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/memory.h"
 #include "data/scan.h"
 #include "kube/parallel.h"
 
@@ -29,6 +30,9 @@ struct victim {
         const struct apply_settings *settings;
         const struct kept *kept;
         const struct object_id *id;
+        struct object_id other;   /* the id's other reading, if that is what was found */
+        char *other_name;         /* of it; owned */
+        bool ours;                /* it was there, with the owner's labels */
         enum apply_action action; /* deleted or skipped, if there is no error */
         struct error error;
 };
@@ -199,7 +203,8 @@ static int decide(struct victim *victim, struct view live, const char *uid, bool
 
         *ret_delete = false;
         victim->action = APPLY_SKIPPED;
-        if (!is_ours(victim->settings, live) || steering.keep || steering.skip)
+        victim->ours = is_ours(victim->settings, live);
+        if (!victim->ours || steering.keep || steering.skip)
                 return 0;
         r = is_kept(victim, uid, error);
         if (r < 0)
@@ -258,10 +263,81 @@ static bool is_gone(const struct victim *victim, struct error *error)
         return strcmp(error->reason, KUBE_PATH_ABSENT) || find_kind(victim, victim->id, &resource, &ignored) == KUBE_NO_MATCH;
 }
 
+/* Until what was looked at is what would be deleted. */
+static int remove_as_seen(struct victim *victim, const struct kube_resource *resource, struct error *error)
+{
+        int tries, r;
+
+        for (tries = 1;; tries++) {
+                r = remove_once(victim, resource, error);
+                if (r == 0 || error->kind != ERROR_CONFLICT || tries == DELETE_TRIES)
+                        break;
+                error_release(error);
+                TRY(context_sleep(victim->context, DELETE_PAUSE, error));
+        }
+        if (r != 0 && is_gone(victim, error)) {
+                error_release(error);
+                victim->action = APPLY_DELETED;
+                r = 0;
+        }
+        return r;
+}
+
+static bool same_id(const struct object_id *a, const struct object_id *b)
+{
+        cleanup(buffer_release) struct buffer first = BUFFER_NULL, second = BUFFER_NULL;
+
+        inventory_id_print(a, &first);
+        inventory_id_print(b, &second);
+        return view_equal(buffer_view(&first), buffer_view(&second));
+}
+
+/*
+ * A name with "__" of its own is read as one with ':', and that is not there, or not ours. What is ours tells its name itself, to those who may list.
+ * 1: it is now the victim.
+ */
+static int find_other_reading(struct victim *victim, const struct kube_resource *resource, struct error *error)
+{
+        const struct apply_settings *settings = victim->settings;
+        cleanup(free_string) char *selector =
+                memory_printf("%s/name=%s,%s/namespace=%s", settings->annotation_group, settings->owner_name,
+                              settings->annotation_group, settings->owner_namespace);
+        cleanup(buffer_release) struct buffer list = BUFFER_NULL;
+        struct kube_request request = metadata_of(resource, victim->id);
+        struct scan objects;
+
+        request.verb = KUBE_LIST;
+        request.name = NULL;
+        request.label_selector = selector;
+        if (kube_call(victim->context, settings->client, &request, &list, error) != 0) {
+                if (error->kind != ERROR_FORBIDDEN)
+                        return describe_failure(victim, "query", error);
+                error_release(error);
+                return 0;
+        }
+        objects = scan_begin(scan_get(buffer_view(&list), "items"));
+        while (scan_next(&objects)) {
+                struct view name = scan_string(SCAN_PATH(objects.value, "metadata", "name"));
+                struct object_id found = *victim->id;
+
+                if (!name.length || view_is(name, victim->id->name))
+                        continue;
+                victim->other_name = memory_string_n(name.data, name.length);
+                found.name = victim->other_name;
+                if (same_id(&found, victim->id)) {
+                        victim->other = found;
+                        victim->id = &victim->other;
+                        return 1;
+                }
+                free_string(&victim->other_name);
+        }
+        return 0;
+}
+
 static int remove_victim(struct victim *victim, struct error *error)
 {
         const struct kube_resource *resource;
-        int tries, r;
+        int r;
 
         r = find_kind(victim, victim->id, &resource, error);
         if (r < 0)
@@ -276,19 +352,11 @@ static int remove_victim(struct victim *victim, struct error *error)
         if (victim->settings->drift)
                 drift_forget(victim->settings->drift,
                              &(struct drift_key){ resource, resource->namespaced ? victim->id->namespace : "", victim->id->name });
-        for (tries = 1;; tries++) {
-                r = remove_once(victim, resource, error);
-                if (r == 0 || error->kind != ERROR_CONFLICT || tries == DELETE_TRIES)
-                        break;
-                error_release(error);
-                TRY(context_sleep(victim->context, DELETE_PAUSE, error));
-        }
-        if (r != 0 && is_gone(victim, error)) {
-                error_release(error);
-                victim->action = APPLY_DELETED;
-                r = 0;
-        }
-        return r;
+        TRY(remove_as_seen(victim, resource, error));
+        if (victim->ours || !object_id_ambiguous(victim->id))
+                return 0;
+        r = find_other_reading(victim, resource, error);
+        return r <= 0 ? r : remove_as_seen(victim, resource, error);
 }
 
 static void remove_one(void *argument, size_t index)
@@ -312,8 +380,20 @@ static size_t rank_end(const struct victim *victims, size_t from, size_t count)
         return end;
 }
 
-/* Sums the victims up, and gives their errors up. */
-static int sum_up(struct victim *victims, size_t count, struct apply_changes *changes, struct inventory *left, struct error *error)
+/* The victim's id, for as long as the arena lives. */
+static struct object_id id_of(struct victim *victim, struct arena *arena)
+{
+        struct object_id id = *victim->id;
+
+        if (victim->other_name)
+                id.name = arena_string(arena, victim->other_name);
+        free_string(&victim->other_name);
+        return id;
+}
+
+/* Sums the victims up, and gives their errors and texts up. */
+static int sum_up(struct victim *victims, size_t count, struct arena *arena, struct apply_changes *changes, struct inventory *left,
+                  struct error *error)
 {
         cleanup(buffer_release) struct buffer text = BUFFER_NULL;
         enum error_kind kind = ERROR_NONE;
@@ -321,14 +401,15 @@ static int sum_up(struct victim *victims, size_t count, struct apply_changes *ch
 
         for (i = 0; i < count; i++) {
                 struct victim *victim = &victims[i];
+                const struct object_id id = id_of(victim, arena);
 
                 if (victim->error.kind == ERROR_NONE) {
                         changes->items[changes->count++] = (struct apply_change){
-                                .object = *victim->id, .action = victim->action, .uid = "", .status = KSTATUS_UNKNOWN
+                                .object = id, .action = victim->action, .uid = "", .status = KSTATUS_UNKNOWN
                         };
                         continue;
                 }
-                left->items[left->count++] = *victim->id;
+                left->items[left->count++] = id;
                 buffer_printf(&text, "%s;", error_message(&victim->error));
                 kind = kind == ERROR_NONE ? victim->error.kind : kind;
                 error_release(&victim->error);
@@ -357,7 +438,7 @@ int apply_prune(struct context *context, const struct apply_settings *settings, 
         }
         *changes = (struct apply_changes){ .items = arena_array(arena, stale->count, sizeof(*changes->items)) };
         *ret_left = (struct inventory){ .items = arena_array(arena, stale->count, sizeof(*ret_left->items)) };
-        return sum_up(victims, stale->count, changes, ret_left, error);
+        return sum_up(victims, stale->count, arena, changes, ret_left, error);
 }
 
 /* ---- until it is gone ---- */

@@ -181,16 +181,53 @@ struct json *inventory_encode(const struct inventory *inventory)
         return encoded;
 }
 
-bool object_id_same(const struct object_id *a, const struct object_id *b)
+/* A name as its id spells it, character by character. */
+struct spelling {
+        const char *at;
+        bool colons, half; /* half of a COLON is still to come */
+};
+
+static struct spelling spell(const struct object_id *object)
 {
-        return !strcmp(a->name, b->name) && !strcmp(a->namespace, b->namespace) && !strcmp(a->kind, b->kind) &&
-               !strcmp(a->group, b->group);
+        return (struct spelling){ object->name, may_have_colons(object->group, object->kind), false };
+}
+
+static unsigned char spell_next(struct spelling *spelling)
+{
+        if (spelling->half) {
+                spelling->half = false;
+                return COLON[1];
+        }
+        if (!*spelling->at)
+                return '\0';
+        if (*spelling->at != ':' || !spelling->colons)
+                return (unsigned char)*spelling->at++;
+        spelling->at++;
+        spelling->half = true;
+        return COLON[0];
+}
+
+static int compare_spelled(const struct object_id *a, const struct object_id *b)
+{
+        struct spelling left = spell(a), right = spell(b);
+        unsigned char from_left, from_right;
+
+        do {
+                from_left = spell_next(&left);
+                from_right = spell_next(&right);
+        } while (from_left && from_left == from_right);
+        return from_left - from_right;
+}
+
+bool object_id_ambiguous(const struct object_id *object)
+{
+        return strchr(object->name, ':') && may_have_colons(object->group, object->kind);
 }
 
 static int compare_names(const void *a, const void *b)
 {
         const struct object_id *left = *(const struct object_id *const *)a, *right = *(const struct object_id *const *)b;
-        int r = strcmp(left->name, right->name);
+        int r = compare_spelled(left, right);
 
         if (r == 0)
                 r = strcmp(left->kind, right->kind);

@@ -2,7 +2,8 @@
  * inventory: the list of what an owner has put into the cluster, as Flux writes it into a status.
  *
  * An entry's id is `<namespace>_<name>_<group>_<Kind>`, its v the API version without the group. Names of RBAC objects may hold ':', which is
- * written as "__". Two entries are the same object if their ids are equal; the version does not count.
+ * written as "__", and so a name that has "__" of its own cannot be told from it: it is read as ':'. Two entries are the same object if their ids are equal;
+ * the version does not count.
  *
  * People and other tools write statuses too. An entry that names no object is kept as it is and never acted upon: what it once meant may still be there.
  */
@@ -56,7 +57,8 @@ void inventory_unread_print(const struct inventory *inventory, struct buffer *te
 /* {"entries":[{"id","v"}]}, those that could not be read as they were; the caller owns it. */
 struct json *inventory_encode(const struct inventory *inventory);
 
-bool object_id_same(const struct object_id *a, const struct object_id *b);
+/* Its id may mean an object of another name as well. */
+bool object_id_ambiguous(const struct object_id *object);
 /*
  * Those of `old` that are not in `now`, in the order of `old`. The items stay where they are. A namespace that only one of two entries has does not
  * tell them apart: an object of the cluster may have been recorded with the namespace of its manifest, and what is in `now` must not be deleted. What

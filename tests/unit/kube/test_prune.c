@@ -26,6 +26,27 @@ static struct json *live(const char *path)
         return json_get(cluster.objects, path);
 }
 
+/* Whatever the owner: who asks says by the labels whose they want, and looks at what comes. */
+static struct json *list_of(const struct kube_request *request)
+{
+        cleanup(free_string) char *place =
+                memory_printf("%s/%s/%s/", request->resource->group, request->resource->plural, request->name_space);
+        struct json *list = json_new_object(), *items = json_array_at(list, "items");
+
+        assert_true(request->metadata_only);
+        assert_string_equal(request->label_selector,
+                            "kustomize.toolkit.fluxcd.io/name=app,kustomize.toolkit.fluxcd.io/namespace=flux");
+        JSON_EACH(cluster.objects, object) {
+                struct json *item;
+
+                if (strncmp(object.key, place, strlen(place)) != 0)
+                        continue;
+                item = json_append(items, json_copy(object.value));
+                json_set_string(json_get(item, "metadata"), "name", object.key + strlen(place));
+        }
+        return list;
+}
+
 static int serve(const struct kube_request *request, const char *body, struct json **ret_json, struct error *error)
 {
         cleanup(free_string) char *path = memory_printf("%s/%s/%s/%s", request->resource->group, request->resource->plural,
@@ -33,6 +54,12 @@ static int serve(const struct kube_request *request, const char *body, struct js
         const struct json *object;
 
         (void)body;
+        if (request->verb == KUBE_LIST && cluster.code == 403)
+                return fake_error(error, 403, "Forbidden", "nothing may be listed");
+        if (request->verb == KUBE_LIST) {
+                *ret_json = list_of(request);
+                return 0;
+        }
         if (cluster.failing && !strcmp(request->name, cluster.failing))
                 return fake_error(error, cluster.code, cluster.reason, "as the test wants");
         if (request->verb == KUBE_DELETE && cluster.left) {
@@ -340,6 +367,49 @@ static void nothing_that_stays_goes_with_what_is_deleted(void **state)
         setup(state);
 }
 
+/* An id with "__" may mean two names: what is ours and has that id goes, by whatever name, and nothing else does. */
+static void a_name_with_underscores_is_found(void **state)
+{
+#define ROLE(name) "rbac.authorization.k8s.io/clusterroles//" name
+        static const struct {
+                const char *name, *first, *first_owner, *second, *second_owner;
+                int code;
+                const char *result;
+                bool first_stays, second_stays;
+        } cases[] = {
+                { "a colon", "a:b:c", "app", "a__b:d", "app", 0, "ClusterRole/a:b:c deleted", false, true },
+                { "underscores", "a__b:c", "app", "other", "app", 0, "ClusterRole/a__b:c deleted", false, true },
+                { "underscores, and a colon of somebody else", "a__b__c", "app", "a:b:c", "other", 0, "ClusterRole/a__b__c deleted",
+                  false, true },
+                { "both of somebody else", "a__b:c", "other", "a:b:c", "other", 0, "ClusterRole/a__b:c skipped", true, true },
+                { "neither", "x", "app", "a_b:c", "app", 0, "ClusterRole/a:b:c deleted", true, true },
+                { "nothing may be listed", "a__b:c", "app", "x", "app", 403, "ClusterRole/a:b:c deleted", true, true },
+        };
+        size_t i;
+
+        for (i = 0; i < COUNT(cases); i++) {
+                cleanup(error_release) struct error error = ERROR_NULL;
+                cleanup(free_string) char *first = memory_printf(ROLE("%s"), cases[i].first);
+                cleanup(free_string) char *second = memory_printf(ROLE("%s"), cases[i].second);
+                struct object_id stale;
+                const char *found;
+
+                setup(state);
+                cluster.code = cases[i].code;
+                put(first, cases[i].first_owner, NULL, "");
+                put(second, cases[i].second_owner, NULL, "");
+                assert_int_equal(
+                        inventory_id_parse(VIEW("_a__b__c_rbac.authorization.k8s.io_ClusterRole"), "v1", arena, &stale, &error), 0);
+                found = prune(&stale, 1, NULL);
+                if (strcmp(found, cases[i].result) || !live(first) == cases[i].first_stays ||
+                    !live(second) == cases[i].second_stays)
+                        fail_msg("%s: %s", cases[i].name, found);
+                teardown(state);
+        }
+        setup(state);
+#undef ROLE
+}
+
 static void what_is_gone_is_waited_for(void **state)
 {
         static const struct apply_settings settings = { .annotation_group = "kustomize.toolkit.fluxcd.io" };
@@ -370,6 +440,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(denied_deletion_stays_in_the_inventory, setup, teardown),
                 cmocka_unit_test_teardown(what_stays_under_another_name_is_not_deleted, teardown),
                 cmocka_unit_test_teardown(nothing_that_stays_goes_with_what_is_deleted, teardown),
+                cmocka_unit_test_teardown(a_name_with_underscores_is_found, teardown),
                 cmocka_unit_test_setup_teardown(what_is_gone_is_waited_for, setup, teardown),
         };
 
