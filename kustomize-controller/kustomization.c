@@ -148,6 +148,7 @@ static int reconcile_revision(struct context *ctx, struct context *work, struct 
                 run_history(run, digest, REASON_RECONCILIATION_FAILED);
                 return error_reason(error, REASON_RECONCILIATION_FAILED);
         }
+        run_rights_proven(work, run);
         if (run_prune(work, run, error) < 0) {
                 run_history(run, digest, REASON_PRUNE_FAILED);
                 return -1;
@@ -159,7 +160,6 @@ static int reconcile_revision(struct context *ctx, struct context *work, struct 
                 return -1;
         }
         run_history(run, digest, REASON_RECONCILIATION_SUCCEEDED);
-        owners_rights_proven(kustomize.owners, run->namespace, run->name);
         owners_remember(kustomize.owners, run->namespace, run->name, run->inputs, run_applied(run),
                         run->changes.count - run_applied(run));
         return 0;

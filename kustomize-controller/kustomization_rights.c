@@ -2,8 +2,8 @@
  * What the account may do in whose name a Kustomization applies.
  *
  * A run that finds nothing to do sends no request in that name, and would never notice that the account has lost its rights: until the next push, which
- * then fails. So once an interval the API server is asked what the account may do, in one request for each namespace; if that changed, the run asks about
- * every object, in the account's name. Kustomizations that share an account share the answer for a while.
+ * then fails. So once an interval the API server is asked what the account may do, in one request for each namespace; if that is something else than when
+ * everything was applied in its name, the run asks about every object so. Kustomizations that share an account share the answer for a while.
  */
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -159,4 +159,11 @@ bool run_rights_changed(struct context *ctx, struct run *run)
                 rights = rights * 31 + sum;
         }
         return owners_rights_seen(kustomize.owners, run->namespace, run->name, rights);
+}
+
+void run_rights_proven(struct context *ctx, struct run *run)
+{
+        owners_rights_proven(kustomize.owners, run->namespace, run->name);
+        if (kustomize.drift)
+                run_rights_changed(ctx, run);
 }

@@ -162,6 +162,8 @@ void run_watch(struct context *ctx, struct run *run);
 
 /* The account may do other things than when it was used last: every object has to be asked about in its name. Looks once an interval. */
 bool run_rights_changed(struct context *ctx, struct run *run);
+/* Everything was just applied in its name: what it may do now is what later looks are compared with. */
+void run_rights_proven(struct context *ctx, struct run *run);
 
 /* ---- kustomization_finalize.c ---- */
 
