@@ -8,13 +8,14 @@
 #include <stdio.h>
 #include <string.h>
 
+#define KEY_BYTES (64u << 10)
+
 enum marker { MARKER_NONE, MARKER_AUTHORITY, MARKER_REVOKED, MARKER_OTHER };
 
 struct line {
         enum marker marker;
         struct view patterns;
-        struct view type;
-        struct view key; /* base64 */
+        struct view key; /* base64; its type is inside too */
 };
 
 static struct view next_word(struct view *rest)
@@ -51,7 +52,7 @@ static bool next_line(struct view *rest, struct line *ret_line)
                                                                          : MARKER_OTHER;
                 }
                 line.patterns = next_word(&text);
-                line.type = next_word(&text);
+                next_word(&text); /* the type: what the key says counts */
                 line.key = next_word(&text);
                 if (line.key.length == 0 || line.marker == MARKER_OTHER)
                         continue;
@@ -101,7 +102,7 @@ static bool matches_glob(struct view pattern, const char *name)
         return p == pattern.length;
 }
 
-/* "host:22" and "[host]:22" are ways to write the plain name. */
+/* "[host]:22" and "[host]" are ways to write the plain name. */
 static struct view without_default_port(struct view pattern)
 {
         if (pattern.length > 5 && pattern.data[0] == '[' && view_ends(pattern, VIEW("]:22")))
@@ -109,6 +110,34 @@ static struct view without_default_port(struct view pattern)
         if (pattern.length > 2 && pattern.data[0] == '[' && pattern.data[pattern.length - 1] == ']')
                 return view_slice(pattern, 1, pattern.length - 2);
         return pattern;
+}
+
+/* "host:port" is what the Go libraries read besides "[host]:port"; an IPv6 address has more colons than one. */
+static void with_brackets(struct view pattern, struct buffer *name)
+{
+        ptrdiff_t colon = view_find(pattern, ':', 0);
+        size_t port = (size_t)colon + 1;
+
+        if (colon <= 0 || pattern.data[0] == '[' || port == pattern.length || view_find(pattern, ':', port) >= 0)
+                return;
+        if (view_is(view_slice(pattern, port, pattern.length), "22")) {
+                buffer_add_view(name, view_slice(pattern, 0, (size_t)colon));
+        } else {
+                buffer_add_char(name, '[');
+                buffer_add_view(name, view_slice(pattern, 0, (size_t)colon));
+                buffer_add_string(name, "]:");
+                buffer_add_view(name, view_slice(pattern, port, pattern.length));
+        }
+}
+
+static bool matches_pattern(struct view pattern, const char *name)
+{
+        cleanup(buffer_release) struct buffer bracketed = BUFFER_LIMIT(1024);
+
+        if (matches_glob(without_default_port(pattern), name))
+                return true;
+        with_brackets(pattern, &bracketed);
+        return bracketed.length > 0 && !bracketed.full && matches_glob(buffer_view(&bracketed), name);
 }
 
 /* `name` is "host" or "[host]:port", in lower case. */
@@ -124,7 +153,7 @@ static bool matches(struct view patterns, const char *name)
 
                 if (negated)
                         pattern = view_slice(pattern, 1, pattern.length);
-                if (pattern.length == 0 || !matches_glob(without_default_port(pattern), name))
+                if (pattern.length == 0 || !matches_pattern(pattern, name))
                         continue;
                 if (negated)
                         return false;
@@ -145,7 +174,7 @@ static void lookup_name(const char *host, unsigned port, struct buffer *name)
 
 static bool same_key(const struct line *line, struct view key)
 {
-        cleanup(buffer_release) struct buffer decoded = BUFFER_LIMIT(64 << 10);
+        cleanup(buffer_release) struct buffer decoded = BUFFER_LIMIT(KEY_BYTES);
 
         if (buffer_add_base64_decoded(&decoded, line->key) < 0)
                 return false;
@@ -160,12 +189,11 @@ enum known_host known_hosts_check(struct view text, const char *host, unsigned p
 
         lookup_name(host, port, &name);
         while (next_line(&text, &line)) {
-                if (!matches(line.patterns, buffer_string(&name)))
+                if (line.marker == MARKER_REVOKED && same_key(&line, key))
+                        return KNOWN_HOST_REVOKED;
+                if (line.marker == MARKER_REVOKED || !matches(line.patterns, buffer_string(&name)))
                         continue;
-                if (line.marker == MARKER_REVOKED) {
-                        if (same_key(&line, key))
-                                return KNOWN_HOST_REVOKED;
-                } else if (line.marker == MARKER_AUTHORITY) {
+                if (line.marker == MARKER_AUTHORITY) {
                         authority = true;
                 } else {
                         listed = true;
@@ -199,13 +227,18 @@ void known_hosts_algorithms(struct view text, const char *host, unsigned port, s
 
         lookup_name(host, port, &name);
         while (next_line(&text, &line)) {
-                if (line.marker != MARKER_NONE || !matches(line.patterns, buffer_string(&name)))
+                cleanup(buffer_release) struct buffer key = BUFFER_LIMIT(KEY_BYTES);
+                struct view type;
+
+                if (line.marker != MARKER_NONE || !matches(line.patterns, buffer_string(&name)) ||
+                    buffer_add_base64_decoded(&key, line.key) < 0)
                         continue;
-                if (view_is(line.type, "ssh-rsa")) {
+                type = known_hosts_key_type(buffer_view(&key));
+                if (view_is(type, "ssh-rsa")) {
                         add_algorithm(algorithms, start, VIEW("rsa-sha2-512"));
                         add_algorithm(algorithms, start, VIEW("rsa-sha2-256"));
-                } else {
-                        add_algorithm(algorithms, start, line.type);
+                } else if (type.length > 0) {
+                        add_algorithm(algorithms, start, type);
                 }
         }
 }

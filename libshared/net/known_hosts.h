@@ -2,9 +2,11 @@
  * known_hosts: which host keys a person said to trust, in OpenSSH's known_hosts format.
  *
  * A line is `[@marker] patterns type base64 [comment]`. Patterns are a comma list with `*`, `?` and `!`, a port other than 22 is written
- * `[host]:port`; `|1|salt|hash` is a name that was hashed. Comments, blank and malformed lines are skipped: they trust nobody.
+ * `[host]:port` or `host:port`; `|1|salt|hash` is a name that was hashed. Comments, blank and malformed lines are skipped: they trust nobody.
+ * A key on an `@revoked` line is trusted nowhere, whatever hosts that line names.
  *
- * Host certificates are not verified: a host that only an `@cert-authority` line names is reported as such, and refused by the caller.
+ * Host certificates are not verified: a host that only an `@cert-authority` line names is reported as such, and refused by the caller. Beside
+ * lines that name the host's keys, such a line changes nothing.
  */
 #pragma once
 
@@ -14,7 +16,7 @@ enum known_host {
         KNOWN_HOST_MATCH,     /* a line for this host has this key */
         KNOWN_HOST_UNKNOWN,   /* no line is for this host */
         KNOWN_HOST_MISMATCH,  /* lines are for this host, none has this key */
-        KNOWN_HOST_REVOKED,   /* an @revoked line for this host has this key */
+        KNOWN_HOST_REVOKED,   /* an @revoked line has this key */
         KNOWN_HOST_AUTHORITY, /* only @cert-authority lines are for this host */
 };
 
@@ -22,7 +24,7 @@ enum known_host {
 enum known_host known_hosts_check(struct view text, const char *host, unsigned port, struct view key);
 
 /*
- * The host key algorithms to offer to this host, by preference, as a comma list appended to `algorithms`: the types of its lines, ssh-rsa as
+ * The host key algorithms to offer to this host, by preference, as a comma list appended to `algorithms`: the types of its keys, ssh-rsa as
  * rsa-sha2-512,rsa-sha2-256. Nothing is appended if no line is for the host.
  */
 void known_hosts_algorithms(struct view text, const char *host, unsigned port, struct buffer *algorithms);

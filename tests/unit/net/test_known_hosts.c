@@ -38,6 +38,14 @@ static void lines_are_matched(void **state)
                 { "[example.com]:2222 ssh-ed25519 " ALPHA, "example.com", 2222, ALPHA, KNOWN_HOST_MATCH },
                 { "[example.com]:2222 ssh-ed25519 " ALPHA, "example.com", 22, ALPHA, KNOWN_HOST_UNKNOWN },
                 { "[example.com]:22 ssh-ed25519 " ALPHA, "example.com", 22, ALPHA, KNOWN_HOST_MATCH },
+                { "[::1]:2222 ssh-ed25519 " ALPHA, "::1", 2222, ALPHA, KNOWN_HOST_MATCH },
+                { "::1 ssh-ed25519 " ALPHA, "::1", 22, ALPHA, KNOWN_HOST_MATCH },
+                { "example.com:2222 ssh-ed25519 " ALPHA, "example.com", 2222, ALPHA, KNOWN_HOST_MATCH },
+                { "example.com:2222 ssh-ed25519 " ALPHA, "example.com", 22, ALPHA, KNOWN_HOST_UNKNOWN },
+                { "example.com:22 ssh-ed25519 " ALPHA, "example.com", 22, ALPHA, KNOWN_HOST_MATCH },
+                { "*.com:2222,!evil.com:2222 ssh-ed25519 " ALPHA, "evil.com", 2222, ALPHA, KNOWN_HOST_UNKNOWN },
+                { "example.com: ssh-ed25519 " ALPHA, "example.com", 22, ALPHA, KNOWN_HOST_UNKNOWN },
+                { ":22 ssh-ed25519 " ALPHA, "example.com", 22, ALPHA, KNOWN_HOST_UNKNOWN },
                 { "[*.example.com]:2222 ssh-ed25519 " ALPHA, "a.example.com", 2222, ALPHA, KNOWN_HOST_MATCH },
                 /* Lists, wildcards, negation. */
                 { "a,b,example.com ssh-ed25519 " ALPHA, "b", 22, ALPHA, KNOWN_HOST_MATCH },
@@ -63,8 +71,17 @@ static void lines_are_matched(void **state)
                 { "@revoked h ssh-ed25519 " ALPHA "\nh ssh-ed25519 " ALPHA, "h", 22, ALPHA, KNOWN_HOST_REVOKED },
                 { "h ssh-ed25519 " ALPHA "\n@revoked * ssh-ed25519 " ALPHA, "h", 22, ALPHA, KNOWN_HOST_REVOKED },
                 { "h ssh-ed25519 " ALPHA "\n@revoked * ssh-ed25519 " BETA, "h", 22, ALPHA, KNOWN_HOST_MATCH },
+                /* A key that leaked is trusted nowhere. */
+                { "h ssh-ed25519 " ALPHA "\n@revoked other.example.com ssh-ed25519 " ALPHA, "h", 22, ALPHA, KNOWN_HOST_REVOKED },
+                { "h ssh-ed25519 " ALPHA "\n@revoked h ssh-ed25519 &&&", "h", 22, ALPHA, KNOWN_HOST_MATCH },
                 { "@cert-authority * ssh-ed25519 " ALPHA, "h", 22, ALPHA, KNOWN_HOST_AUTHORITY },
                 { "@cert-authority * ssh-ed25519 " BETA "\nh ssh-ed25519 " ALPHA, "h", 22, ALPHA, KNOWN_HOST_MATCH },
+                /* ... whatever comes first, and of whatever type the authority's key is. */
+                { "@cert-authority h ssh-ed25519 " BETA "\nh ssh-ed25519 " ALPHA, "h", 22, ALPHA, KNOWN_HOST_MATCH },
+                { "h ssh-ed25519 " ALPHA "\n@cert-authority h,*.example.com ssh-rsa " RSA, "h", 22, ALPHA, KNOWN_HOST_MATCH },
+                { "@cert-authority h ssh-ed25519 " ALPHA "\nh ssh-ed25519 " BETA, "h", 22, ALPHA, KNOWN_HOST_MISMATCH },
+                { "@revoked * ssh-ed25519 " BETA "\r\n@cert-authority * ssh-rsa " RSA "\r\n  h\tssh-ed25519\t" ALPHA "  \t\r\n",
+                  "h", 22, ALPHA, KNOWN_HOST_MATCH },
                 { "@future h ssh-ed25519 " ALPHA, "h", 22, ALPHA, KNOWN_HOST_UNKNOWN },
                 /* What says nothing. */
                 { "# h ssh-ed25519 " ALPHA "\n\n   \nh\nh ssh-ed25519\nh ssh-ed25519 &&&", "h", 22, ALPHA, KNOWN_HOST_MISMATCH },
@@ -87,6 +104,10 @@ static void algorithms_are_those_of_the_host(void **state)
                 { "h ssh-rsa " RSA "\nh ssh-ed25519 " ALPHA "\nh ssh-ed25519 " BETA, "rsa-sha2-512,rsa-sha2-256,ssh-ed25519" },
                 { "other ssh-rsa " RSA "\nh ssh-ed25519 " ALPHA, "ssh-ed25519" },
                 { "@cert-authority h ssh-rsa " RSA, "" },
+                { "@cert-authority h ssh-rsa " RSA "\n@revoked h ssh-rsa " RSA "\nh ssh-ed25519 " ALPHA, "ssh-ed25519" },
+                /* The key says what it is. */
+                { "h rsa " RSA, "rsa-sha2-512,rsa-sha2-256" },
+                { "h ssh-ed25519 &&&\nh ssh-ed25519 AAAA\nh ssh-rsa " ALPHA, "ssh-ed25519" },
                 { "other ssh-rsa " RSA, "" },
         };
 
