@@ -161,13 +161,16 @@ static int authenticate(struct ssh *ssh, struct error *err)
         cleanup(release_key) ssh_key key = NULL;
         const char *identity = arena_view(ssh->session->arena, request->identity).data;
         const char *passphrase = request->passphrase.length > 0 ? arena_view(ssh->session->arena, request->passphrase).data : NULL;
+        int verdict;
 
         if (ssh_pki_import_privkey_base64(identity, passphrase, NULL, NULL, &key) != SSH_OK)
                 return error_set(err, ERROR_FORBIDDEN, "the private key in 'identity' cannot be read: it is damaged, %s",
                                  passphrase ? "or 'password' is not its passphrase" : "or of a type that is not supported");
-        if (ssh_userauth_publickey(ssh->connection, NULL, key) == SSH_AUTH_SUCCESS)
+        verdict = ssh_userauth_publickey(ssh->connection, NULL, key);
+        if (verdict == SSH_AUTH_SUCCESS)
                 return 0;
-        if (!ssh_is_connected(ssh->connection))
+        /* A server that went away, or says nothing, did not refuse the key. */
+        if ((verdict != SSH_AUTH_DENIED && verdict != SSH_AUTH_PARTIAL) || !ssh_is_connected(ssh->connection))
                 return handshake_failed(ssh, err);
         return error_set(err, ERROR_FORBIDDEN,
                          "ssh: handshake failed: ssh: unable to authenticate, attempted methods [none publickey], no supported "
