@@ -281,6 +281,14 @@ static void on_completed(void *data, struct MHD_Connection *connection, void **s
         pthread_mutex_unlock(&server->lock);
 }
 
+/* A text with a NUL would end there for us, and mean something else to who sent it: it stays as it came, and names nothing. */
+static size_t unescape(void *data, struct MHD_Connection *connection, char *text)
+{
+        (void)data;
+        (void)connection;
+        return strstr(text, "%00") ? strlen(text) : MHD_http_unescape(text);
+}
+
 static int listen_on(const struct addrinfo *address, struct error *err)
 {
         cleanup(close_descriptor) int fd = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -367,7 +375,7 @@ int server_start(const struct server_options *options, struct server **ret_serve
                 MHD_OPTION_CONNECTION_LIMIT, server->peer_limit + SPARE, MHD_OPTION_NOTIFY_CONNECTION, on_connection, server,
                 MHD_OPTION_CONNECTION_TIMEOUT, options->idle_timeout_s ? options->idle_timeout_s : IDLE_TIMEOUT_S,
                 MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES, MHD_OPTION_THREAD_STACK_SIZE, (size_t)STACK_BYTES,
-                MHD_OPTION_NOTIFY_COMPLETED, on_completed, server, MHD_OPTION_END);
+                MHD_OPTION_NOTIFY_COMPLETED, on_completed, server, MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_END);
         if (!server->daemon) {
                 close(socket);
                 server_free(&server);

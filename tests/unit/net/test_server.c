@@ -227,6 +227,17 @@ static void files_are_served(void **state)
                   "invalid range: failed to overlap\n" },
                 { "GET /k/ns/n/index.yaml", "Range: x\r\n", 416, "Content-Range", "bytes */7",
                   "invalid range: failed to overlap\n" },
+                { "GET /k/ns/n/index.yaml", "Range: bytes=-100\r\n", 206, "Content-Range", "bytes 0-6/7", "{\"a\":1}" },
+                { "GET /k/ns/n/index.yaml", "Range: bytes=6-18446744073709551615\r\n", 206, "Content-Range", "bytes 6-6/7", "}" },
+                { "GET /k/ns/n/index.yaml", "Range: bytes=18446744073709551616-\r\n", 416, "Content-Range", "bytes */7", NULL },
+                { "GET /k/ns/n/index.yaml", "Range: bytes=-0\r\n", 416, "Content-Range", "bytes */7", NULL },
+                { "GET /k/ns/n/index.yaml", "Range: bytes=-\r\n", 416, "Content-Range", "bytes */7", NULL },
+                { "GET /k/ns/n/index.yaml", "Range: bytes=--1\r\n", 416, "Content-Range", "bytes */7", NULL },
+                { "GET /k/ns/n/index.yaml", "Range: bytes=\r\n", 416, "Content-Range", "bytes */7", NULL },
+                { "GET /k/ns/n/index.yaml", "Range: bytes= 0 - 2 \r\n", 206, "Content-Range", "bytes 0-2/7", "{\"a" },
+                { "GET /k/ns/n/empty", "Range: bytes=0-\r\n", 200, "Content-Length", "0", "" },
+                { "GET /k/ns/n/empty", "Range: bytes=-5\r\n", 200, "Content-Length", "0", "" },
+                { "HEAD /k/ns/n/index.yaml", "Range: bytes=7-\r\n", 416, "Content-Range", "bytes */7", "" },
                 { "GET /k/ns/n/index.yaml", "Range: bytes=0-0,2-3\r\n", 200, "Content-Length", "7", "{\"a\":1}" },
                 { "GET /k/ns/n/index.yaml", "Range: bytes=0-2\r\nIf-Range: \"other\"\r\n", 200, "Content-Length", "7",
                   "{\"a\":1}" },
@@ -237,6 +248,10 @@ static void files_are_served(void **state)
                 /* Conditions. */
                 { "GET /k/ns/n/a.tar.gz", "If-None-Match: \"sha256:abc\"\r\n", 304, "ETag", "\"sha256:abc\"", "" },
                 { "GET /k/ns/n/a.tar.gz", "If-None-Match: \"x\", W/\"sha256:abc\"\r\n", 304, "ETag", "\"sha256:abc\"", "" },
+                { "HEAD /k/ns/n/a.tar.gz", "If-None-Match: \"sha256:abc\"\r\n", 304, "ETag", "\"sha256:abc\"", "" },
+                { "GET /k/ns/n/a.tar.gz", "Range: bytes=0-2\r\nIf-None-Match: \"sha256:abc\"\r\n", 304, "ETag", "\"sha256:abc\"",
+                  "" },
+                { "GET /k/ns/n/a.tar.gz", "If-None-Match: sha256:abc\r\n", 200, "Content-Length", "10", NULL },
                 { "GET /k/ns/n/a.tar.gz", "If-None-Match: *\r\n", 304, "ETag", "\"sha256:abc\"", "" },
                 { "GET /k/ns/n/a.tar.gz", "If-None-Match: \"x\"\r\nIf-Modified-Since: Tue, 14 Nov 2023 22:13:20 GMT\r\n", 200,
                   "Content-Length", "10", NULL },
@@ -256,6 +271,23 @@ static void files_are_served(void **state)
                 { "GET /../../etc/passwd", "", 301, "Location", "/etc/passwd", NULL },
                 { "GET /%2e%2e/etc/passwd", "", 301, "Location", "/etc/passwd", NULL },
                 { "GET /k/./a%20b", "", 301, "Location", "/k/a%20b", NULL },
+                { "GET /%2e%2e%2f%2e%2e%2fetc%2fpasswd", "", 301, "Location", "/etc/passwd", NULL },
+                { "GET /k/..%2f..%2f..%2fetc/passwd", "", 301, "Location", "/etc/passwd", NULL },
+                { "GET /k/ns/n/%2f%2fetc/passwd", "", 301, "Location", "/k/ns/n/etc/passwd", NULL },
+                { "GET /%252e%252e/etc/passwd", "", 404, "Content-Length", "19", "404 page not found\n" },
+                { "GET /k/ns/n/..%5c..%5cetc%5cpasswd", "", 404, "Content-Length", "19", "404 page not found\n" },
+                { "GET /k/ns/n/index.yaml%00", "", 404, "Content-Length", "19", "404 page not found\n" },
+                { "GET /k/ns/n/index.yaml%00.lock", "", 404, "Content-Length", "19", "404 page not found\n" },
+                { "GET /k/ns/n/a.tar.gz.lock%00.gz", "", 404, "Content-Length", "19", "404 page not found\n" },
+                { "GET /k/%00/../ns/n/index.yaml", "", 301, "Location", "/k/ns/n/index.yaml", NULL },
+                { "GET /k/ns/n/%ff%fe%80", "", 404, "Content-Length", "19", "404 page not found\n" },
+                { "GET /k/ns/n/index.yaml/", "", 404, "Content-Length", "19", "404 page not found\n" },
+                { "GET /k/ns/n/index.yaml/a.json", "", 404, "Content-Length", "19", "404 page not found\n" },
+                { "GET /k/ns/n/folder/passwd", "", 404, "Content-Length", "19", "404 page not found\n" },
+                { "GET /k/ns/n/circle", "", 404, "Content-Length", "19", "404 page not found\n" },
+                { "GET k/ns/n/index.yaml", "", 404, "Content-Length", "19", "404 page not found\n" },
+                { "HEAD /", "", 200, "Content-Type", "text/html; charset=utf-8", "" },
+                { "HEAD /k/ns/n/missing.tar.gz", "", 404, "Content-Length", "19", "" },
                 { "GET /etc/passwd", "", 404, "X-Content-Type-Options", "nosniff", "404 page not found\n" },
                 { "GET /k/ns/n/missing.tar.gz", "", 404, "Content-Type", "text/plain; charset=utf-8", "404 page not found\n" },
                 { "GET /k/ns/n/a.tar.gz.lock", "", 404, "Content-Length", "19", "404 page not found\n" },
@@ -280,6 +312,9 @@ static void files_are_served(void **state)
         assert_int_equal(symlinkat("sha256:ab+c.tar.gz", root, "k/ns/n/latest.tar.gz"), 0);
         assert_int_equal(symlinkat("/etc/passwd", root, "k/ns/n/outside"), 0);
         assert_int_equal(symlinkat("../../../../../../etc/passwd", root, "k/ns/n/upwards"), 0);
+        assert_int_equal(symlinkat("/etc", root, "k/ns/n/folder"), 0);
+        assert_int_equal(symlinkat("circle", root, "k/ns/n/circle"), 0);
+        put("k/ns/n/empty", "", 0);
         assert_int_equal(mkfifoat(root, "k/ns/n/pipe", 0600), 0);
         for (size_t i = 0; i < COUNT(cases); i++) {
                 int status = http_call(server_port(server), cases[i].line, cases[i].headers, "", &answer);
