@@ -16,13 +16,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -157,7 +160,62 @@ ATTEMPT(traces, "ptrace", ptrace(PTRACE_ATTACH, getppid(), NULL, NULL))
 ATTEMPT(leaves_group, "setsid", setsid())
 ATTEMPT(dumps, "prctl", prctl(PR_SET_DUMPABLE, 1, 0, 0, 0))
 ATTEMPT(hides_memory, "memfd_create", memfd_create("x", 0))
+ATTEMPT(kills_all, "kill", kill(-1, SIGKILL))
+ATTEMPT(kills_thread, "tgkill", syscall(SYS_tgkill, getppid(), getppid(), SIGKILL))
+ATTEMPT(queues_signal, "rt_sigqueueinfo", syscall(SYS_rt_sigqueueinfo, getppid(), SIGKILL, NULL))
+ATTEMPT(holds_parent, "pidfd_open", syscall(434 /* pidfd_open */, getppid(), 0))
+ATTEMPT(takes_descriptor, "pidfd_getfd", syscall(438 /* pidfd_getfd */, 0, 0, 0))
+ATTEMPT(reads_parent, "process_vm_readv", syscall(SYS_process_vm_readv, getppid(), NULL, 0, NULL, 0, 0))
+ATTEMPT(writes_parent, "process_vm_writev", syscall(SYS_process_vm_writev, getppid(), NULL, 0, NULL, 0, 0))
+ATTEMPT(limits_parent, "prlimit", prlimit(getppid(), RLIMIT_NOFILE, &(struct rlimit){ 0, 0 }, NULL))
+ATTEMPT(slows_parent, "setpriority", setpriority(PRIO_PROCESS, (id_t)getppid(), 19))
+ATTEMPT(becomes_other, "setuid", setuid(1))
+ATTEMPT(mounts, "mount", mount("none", "/", "tmpfs", 0, NULL))
+ATTEMPT(changes_root, "chroot", chroot("/"))
+ATTEMPT(enters, "setns", setns(0, 0))
+ATTEMPT(loads_program, "bpf", syscall(SYS_bpf, 0, NULL, 0))
+ATTEMPT(uses_ring, "io_uring_setup", syscall(425 /* io_uring_setup */, 1, NULL))
+ATTEMPT(handles_faults, "userfaultfd", syscall(SYS_userfaultfd, 0))
+ATTEMPT(counts, "perf_event_open", syscall(SYS_perf_event_open, NULL, 0, 0, -1, 0))
+ATTEMPT(reads_keys, "keyctl", syscall(SYS_keyctl, 0, 0, 0))
+ATTEMPT(shares_memory, "shmget", syscall(SYS_shmget, 0, 4096, 0600))
+ATTEMPT(sends_message, "mq_open", syscall(SYS_mq_open, "x", O_RDWR | O_CREAT, 0600, NULL))
+ATTEMPT(lists_processes, "open", open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC))
+ATTEMPT(reads_own_environment, "open", open("/proc/self/environ", O_RDONLY | O_CLOEXEC))
+ATTEMPT(writes_shared_memory, "open", open("/dev/shm/weir", O_WRONLY | O_CREAT | O_CLOEXEC, 0600))
+ATTEMPT(writes_temporary, "open", open("/tmp/weir-job-outside", O_WRONLY | O_CREAT | O_CLOEXEC, 0600))
+ATTEMPT(makes_folder, "mkdir", mkdir("/tmp/weir-job-outside", 0700))
+ATTEMPT(renames_other, "rename", rename(secret, "/tmp/weir-job-outside"))
+ATTEMPT(truncates_other, "truncate", truncate(secret, 0))
+ATTEMPT(packet, "socket", socket(AF_PACKET, SOCK_RAW, 0))
+ATTEMPT(netlink, "socket", socket(AF_NETLINK, SOCK_RAW, 0))
 ATTEMPT(reads_world, "open", open("/etc/passwd", O_RDONLY | O_CLOEXEC))
+
+static int links_other(struct job *job, struct error *err)
+{
+        return says_errno(err, linkat(AT_FDCWD, secret, job->descriptors[0], "hard", 0), "linkat");
+}
+
+static int makes_device(struct job *job, struct error *err)
+{
+        return says_errno(err, mknodat(job->descriptors[0], "device", S_IFCHR | 0600, makedev(1, 3)), "mknodat");
+}
+
+static int eats_descriptors(struct job *job, struct error *err)
+{
+        (void)job;
+        for (;;)
+                if (dup(0) < 0)
+                        return error_set_errno(err, errno, "dup");
+}
+
+static int eats_kernel_objects(struct job *job, struct error *err)
+{
+        (void)job;
+        for (;;)
+                if (epoll_create1(EPOLL_CLOEXEC) < 0)
+                        return error_set_errno(err, errno, "epoll_create1");
+}
 
 static int bombs(struct job *job, struct error *err)
 {
@@ -276,6 +334,39 @@ static void ends_as_an_error_of_the_call(void **state)
                 { "execve", executes, &small, -1, ERROR_FORBIDDEN, "execve: operation not permitted" },
                 { "setsid", leaves_group, &small, -1, ERROR_FORBIDDEN, "setsid: operation not permitted" },
                 { "dumpable", dumps, &small, -1, ERROR_FORBIDDEN, "prctl: operation not permitted" },
+                { "kill everybody", kills_all, &small, -1, ERROR_FORBIDDEN, "kill: operation not permitted" },
+                { "kill a thread", kills_thread, &small, -1, ERROR_FORBIDDEN, "tgkill: operation not permitted" },
+                { "queue a signal", queues_signal, &small, -1, ERROR_FORBIDDEN, "rt_sigqueueinfo: operation not permitted" },
+                { "pidfd_open", holds_parent, &small, -1, ERROR_INTERNAL, "pidfd_open: Function not implemented" },
+                { "pidfd_getfd", takes_descriptor, &small, -1, ERROR_INTERNAL, "pidfd_getfd: Function not implemented" },
+                { "read memory", reads_parent, &small, -1, ERROR_FORBIDDEN, "process_vm_readv: operation not permitted" },
+                { "write memory", writes_parent, &small, -1, ERROR_FORBIDDEN, "process_vm_writev: operation not permitted" },
+                { "limits of others", limits_parent, &small, -1, ERROR_FORBIDDEN, "prlimit: operation not permitted" },
+                { "priority", slows_parent, &small, -1, ERROR_INTERNAL, "setpriority: Function not implemented" },
+                { "another user", becomes_other, &small, -1, ERROR_FORBIDDEN, "setuid: operation not permitted" },
+                { "mount", mounts, &small, -1, ERROR_FORBIDDEN, "mount: operation not permitted" },
+                { "chroot", changes_root, &small, -1, ERROR_FORBIDDEN, "chroot: operation not permitted" },
+                { "setns", enters, &small, -1, ERROR_FORBIDDEN, "setns: operation not permitted" },
+                { "bpf", loads_program, &small, -1, ERROR_FORBIDDEN, "bpf: operation not permitted" },
+                { "io_uring", uses_ring, &small, -1, ERROR_FORBIDDEN, "io_uring_setup: operation not permitted" },
+                { "userfaultfd", handles_faults, &small, -1, ERROR_FORBIDDEN, "userfaultfd: operation not permitted" },
+                { "perf", counts, &small, -1, ERROR_FORBIDDEN, "perf_event_open: operation not permitted" },
+                { "keys", reads_keys, &small, -1, ERROR_FORBIDDEN, "keyctl: operation not permitted" },
+                { "shared memory", shares_memory, &small, -1, ERROR_FORBIDDEN, "shmget: operation not permitted" },
+                { "message queue", sends_message, &small, -1, ERROR_FORBIDDEN, "mq_open: operation not permitted" },
+                { "/proc", lists_processes, &small, -1, ERROR_FORBIDDEN, "open: permission denied" },
+                { "own environment", reads_own_environment, &small, -1, ERROR_FORBIDDEN, "open: permission denied" },
+                { "/dev/shm", writes_shared_memory, &small, -1, ERROR_FORBIDDEN, "open: permission denied" },
+                { "/tmp", writes_temporary, &small, -1, ERROR_FORBIDDEN, "open: permission denied" },
+                { "a folder in /tmp", makes_folder, &small, -1, ERROR_FORBIDDEN, "mkdir: permission denied" },
+                { "rename", renames_other, &small, -1, ERROR_FORBIDDEN, "rename: permission denied" },
+                { "truncate", truncates_other, &small, -1, ERROR_FORBIDDEN, "truncate: operation not permitted" },
+                { "hard link", links_other, &small, -1, ERROR_INTERNAL, "linkat: Invalid cross-device link" },
+                { "device", makes_device, &small, -1, ERROR_FORBIDDEN, "mknodat: operation not permitted" },
+                { "packets", packet, &small, -1, ERROR_FORBIDDEN, "socket: operation not permitted" },
+                { "netlink", netlink, &small, -1, ERROR_FORBIDDEN, "socket: operation not permitted" },
+                { "descriptors", eats_descriptors, &small, -1, ERROR_INTERNAL, "dup: Too many open files" },
+                { "kernel objects", eats_kernel_objects, &small, -1, ERROR_INTERNAL, "epoll_create1: Too many open files" },
                 { "memfd", hides_memory, &small, -1, ERROR_FORBIDDEN, "memfd_create: operation not permitted" },
         };
         uint64_t before = 0;
