@@ -1,5 +1,7 @@
 #include "engine/kustomize/fieldspec.h"
 
+#include "base/cleanup.h"
+
 #include <string.h>
 
 size_t path_split(struct arena *arena, struct view path, char separator, struct view **ret_segments)
@@ -68,6 +70,21 @@ static int visit_map(struct walker *w, struct node *map, size_t at)
         return visit(w, field, at + 1);
 }
 
+/* "visit traversal on path: [metadata labels]: ..." */
+static int visit_list(struct walker *w, struct node *list, size_t at)
+{
+        cleanup(buffer_release) struct buffer rest = BUFFER_NULL;
+        uint32_t i = 0;
+
+        while (i < list->count && visit(w, list->items[i], at) == 0)
+                i++;
+        if (i == list->count)
+                return 0;
+        for (size_t k = at; k < w->spec->segment_count; k++)
+                buffer_printf(&rest, "%s%.*s", k > at ? " " : "", VIEW_ARGS(w->spec->segments[k]));
+        return error_wrap(w->build->error, "visit traversal on path: [%s]", buffer_string(&rest));
+}
+
 static int visit(struct walker *w, struct node *node, size_t at)
 {
         if (at == w->spec->segment_count)
@@ -78,9 +95,7 @@ static int visit(struct walker *w, struct node *node, size_t at)
                 return visit_map(w, node, at);
         if (node->kind == NODE_SCALAR)
                 return error_set(w->build->error, ERROR_INVALID, "expected sequence or mapping node");
-        for (uint32_t i = 0; i < node->count; i++)
-                TRY(visit(w, node->items[i], at));
-        return 0;
+        return visit_list(w, node, at);
 }
 
 int field_walk_any(struct build *build, struct resource *resource, struct field_spec *spec, const struct field_walk *walk)

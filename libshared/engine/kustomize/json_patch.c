@@ -108,10 +108,12 @@ static bool find_place(struct build *build, struct node *document, struct view p
         return true;
 }
 
-static int missing(struct build *build, const char *operation, struct view path)
+static int missing(struct build *build, struct view operation, struct view path)
 {
-        return error_set(build->error, ERROR_INVALID, "%s operation does not apply: doc is missing path: \"%.*s\": missing value",
-                         operation, VIEW_ARGS(path));
+        const char *quote = view_is(operation, "replace") ? "" : "\"";
+
+        return error_set(build->error, ERROR_INVALID, "%.*s operation does not apply: doc is missing path: %s%.*s%s: missing value",
+                         VIEW_ARGS(operation), quote, VIEW_ARGS(path), quote);
 }
 
 static int no_number(struct build *build, struct view key)
@@ -327,7 +329,7 @@ static int run_operation(struct build *build, struct node *document, const struc
                 return 0;
         }
         if (!find_place(build, document, path, &place))
-                return missing(build, add ? "add" : replace ? "replace" : "remove", path);
+                return missing(build, kind, path);
         if (replace)
                 return replace_at(build, &place, path, value);
         if ((add ? add_at(build, &place, value) : remove_at(build, &place)) == 0)
