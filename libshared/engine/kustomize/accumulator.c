@@ -50,14 +50,19 @@ void accumulator_touch(struct accumulator *accumulator)
         accumulator->any_indexed = false;
 }
 
-static struct resource *find_current(struct build *build, const struct id_table *table, const struct resource_id *id)
+/* Another than `self`, which may be NULL. What the table knows under an id of the past is not found. */
+static struct resource *find_current(struct build *build, const struct id_table *table, const struct resource_id *id,
+                                     const struct resource *self)
 {
         struct resource *resource;
         size_t cursor = 0;
 
         while (id_table_find(table, resource_id_hash(id), &cursor, &resource)) {
-                struct resource_id other = resource_current(&build->identity, resource);
+                struct resource_id other;
 
+                if (resource == self)
+                        continue;
+                other = resource_current(&build->identity, resource);
                 if (resource_id_equal(id, &other))
                         return resource;
         }
@@ -82,7 +87,7 @@ int accumulator_add(struct build *build, struct accumulator *accumulator, struct
         struct resource_id id = resource_current(&build->identity, resource);
 
         index_current(build, accumulator);
-        if (find_current(build, &accumulator->current, &id))
+        if (find_current(build, &accumulator->current, &id, NULL))
                 return error_set(build->error, ERROR_INVALID, "may not add resource with an already registered id: %s",
                                  resource_id_text(build->arena, &id));
         resource_list_add(build->arena, &accumulator->list, resource);
@@ -160,19 +165,15 @@ static int conflict(struct build *build, const struct accumulator *accumulator, 
         return -1;
 }
 
-int accumulator_check_unique(struct build *build, struct accumulator *accumulator, const char *what)
+int accumulator_reindex(struct build *build, struct accumulator *accumulator, struct resource *resource, const char *what)
 {
-        struct id_table table = { 0 };
+        struct resource_id id = resource_current(&build->identity, resource);
 
-        for (size_t i = 0; i < accumulator->list.count; i++) {
-                struct resource_id id = resource_current(&build->identity, accumulator->list.items[i]);
-
-                if (find_current(build, &table, &id))
-                        return conflict(build, accumulator, &id, what);
-                id_table_add(build->arena, &table, resource_id_hash(&id), accumulator->list.items[i]);
-        }
-        accumulator->current = table;
-        accumulator->indexed = true;
+        index_current(build, accumulator);
+        if (find_current(build, &accumulator->current, &id, resource))
+                return conflict(build, accumulator, &id, what);
+        id_table_add(build->arena, &accumulator->current, resource_id_hash(&id), resource);
+        accumulator->any_indexed = false;
         return 0;
 }
 

@@ -51,8 +51,8 @@ int accumulator_add_all(struct build *build, struct accumulator *accumulator, co
 int accumulator_absorb(struct build *build, struct accumulator *accumulator, struct resource *resource);
 /* The resources that have the id now or had it before, in the list's order. */
 struct resource_list accumulator_by_any_id(struct build *build, struct accumulator *accumulator, const struct resource_id *id);
-/* -1 with the list of those that share a current id. `what` begins the text. */
-int accumulator_check_unique(struct build *build, struct accumulator *accumulator, const char *what);
+/* The resource has another id now. -1 with the list of those that share it; `what` begins the text. */
+int accumulator_reindex(struct build *build, struct accumulator *accumulator, struct resource *resource, const char *what);
 void accumulator_drop_empty(struct accumulator *accumulator);
 int accumulator_configure(struct build *build, struct accumulator *accumulator, const struct configuration *configuration);
 /* Appends the resources, configuration and vars of a base. */

@@ -122,9 +122,9 @@ int transform_namespace(struct build *build, struct accumulator *accumulator, st
                 resource_push_id(&build->identity, resource);
                 if (set_namespace(build, resource, t) < 0)
                         return error_wrap(build->error, "namespace transformation failed");
+                TRY(accumulator_reindex(build, accumulator, resource, "namespace transformation produces ID conflict"));
         }
-        accumulator_touch(accumulator);
-        return accumulator_check_unique(build, accumulator, "namespace transformation produces ID conflict");
+        return 0;
 }
 
 struct affix {
