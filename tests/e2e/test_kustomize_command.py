@@ -47,6 +47,15 @@ def test_file_and_folder(tree, tmp_path):
     assert {path.name: path.read_text() for path in (tmp_path / "out").iterdir()} == {f"v1_configmap_{name}.yaml": CONFIG.format(name=name) for name in "ab"}
 
 
+def test_what_follows_the_reference(tree):
+    """Policies have a namespace in 5.8.1, and none in what comes after."""
+    folder = tree({"kustomization.yaml": "resources: [a.yaml]\nnamespace: ns\n", "a.yaml": "apiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingAdmissionPolicy\nmetadata: {name: p}\n"})
+    assert "namespace: ns" in run("build", folder).stdout
+    assert "namespace: ns" in run("build", folder, "--compat", "5.8.1").stdout
+    done = run("build", folder, "--compat=next")
+    assert done.returncode == 0 and "namespace" not in done.stdout and "name: p" in done.stdout
+
+
 def test_failed_build_leaves_the_file(tree, tmp_path):
     folder = tree({"kustomization.yaml": "resources: [absent.yaml]\n"})
     (tmp_path / "out.yaml").write_text("old")
@@ -71,9 +80,10 @@ def test_warnings(tree):
 @pytest.mark.parametrize("words, status, text", [
     (["bild"], 2, 'unknown command "bild"'),
     (["build", "--no-such-flag"], 1, "unknown flag: --no-such-flag"),
+    (["build", "--compat", "6"], 1, "illegal flag value --compat: 6"),
     (["build", "/no/such/folder"], 1, "must build at directory: not a valid directory: evalsymlink failure on '/no/such/folder'"),
     (["--no-such-flag"], 2, "no-such-flag"),
-], ids=["command", "flag", "folder", "controller"])
+], ids=["command", "flag", "compat", "folder", "controller"])
 def test_words_that_are_wrong(words, status, text):
     done = run(*words)
     assert done.returncode == status and text in done.stderr

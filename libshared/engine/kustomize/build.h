@@ -25,6 +25,12 @@ struct build {
         struct error *error;            /* where every function of this build reports */
 };
 
+/* Whether to print what comes after 5.8.1. */
+static inline bool build_next(const struct build *build)
+{
+        return build->options->compat == KUSTOMIZE_COMPAT_NEXT;
+}
+
 /* Looks at the memory limit; called between steps. */
 int build_check(struct build *build);
 /* Passes a line to the caller's warn function. */

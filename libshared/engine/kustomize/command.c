@@ -29,7 +29,8 @@ static int usage(const char *problem, const char *word)
         fprintf(stderr,
                 "Error: %s: %s\n"
                 "usage: build [DIR] [-o FILE|DIR] [--reorder legacy|none] "
-                "[--load-restrictor LoadRestrictionsRootOnly|LoadRestrictionsNone] [--enable-managedby-label]\n",
+                "[--load-restrictor LoadRestrictionsRootOnly|LoadRestrictionsNone] [--enable-managedby-label] "
+                "[--compat 5.8.1|next]\n",
                 problem, word);
         return -1;
 }
@@ -67,6 +68,10 @@ static int parse(int count, char **arguments, struct command *command)
                 } else if ((value = option_value("-o", arguments, count, &i)) ||
                            (value = option_value("--output", arguments, count, &i))) {
                         command->output = value;
+                } else if ((value = option_value("--compat", arguments, count, &i))) {
+                        if (strcmp(value, "5.8.1") != 0 && strcmp(value, "next") != 0)
+                                return usage("illegal flag value --compat", value);
+                        command->options.compat = *value == 'n' ? KUSTOMIZE_COMPAT_NEXT : KUSTOMIZE_COMPAT_5_8_1;
                 } else if (strcmp(arguments[i], "--enable-managedby-label") == 0) {
                         fprintf(stderr,
                                 "Flag --enable-managedby-label has been deprecated, The flag `enable-managedby-label` has been "
@@ -109,6 +114,7 @@ static void add_part(struct buffer *name, struct view part)
 struct request {
         enum kustomize_order order;
         enum kustomize_restriction restriction;
+        enum kustomize_compat compat;
         bool managed_by_label;
         bool files; /* a text for each resource, else one of all */
 };
@@ -183,6 +189,7 @@ static int build(struct job *job, struct error *error)
         directory = arena_string_n(arena, job->input.data + sizeof(request), job->input.length - sizeof(request));
         options.order = request.order;
         options.restriction = request.restriction;
+        options.compat = request.compat;
         options.managed_by_label = request.managed_by_label;
         TRY(kustomize_build(arena, &tree, directory[1] ? directory + 1 : ".", &options, &output, error));
         if (request.files) {
@@ -234,6 +241,7 @@ static int run(const struct command *command, struct error *error)
         struct request request = {
                 .order = command->options.order,
                 .restriction = command->options.restriction,
+                .compat = command->options.compat,
                 .managed_by_label = command->options.managed_by_label,
         };
         char directory[PATH_MAX];

@@ -237,6 +237,7 @@ void configuration_sort(struct configuration *configuration)
         sort_specs(&configuration->common_labels);
         sort_specs(&configuration->labels);
         sort_specs(&configuration->template_labels);
+        sort_specs(&configuration->claim_labels);
         sort_specs(&configuration->common_annotations);
         sort_specs(&configuration->var_reference);
         sort_specs(&configuration->images);
@@ -260,6 +261,7 @@ int configuration_merge(struct build *build, struct configuration *into, const s
         TRY(spec_list_merge(build, &into->common_labels, &from->common_labels));
         TRY(spec_list_merge(build, &into->labels, &from->labels));
         TRY(spec_list_merge(build, &into->template_labels, &from->template_labels));
+        TRY(spec_list_merge(build, &into->claim_labels, &from->claim_labels));
         TRY(spec_list_merge(build, &into->var_reference, &from->var_reference));
         TRY(spec_list_merge(build, &into->images, &from->images));
         TRY(spec_list_merge(build, &into->replicas, &from->replicas));
@@ -292,6 +294,7 @@ struct configuration *configuration_copy(struct build *build, const struct confi
         copy->common_labels = copy_specs(build, &configuration->common_labels);
         copy->labels = copy_specs(build, &configuration->labels);
         copy->template_labels = copy_specs(build, &configuration->template_labels);
+        copy->claim_labels = copy_specs(build, &configuration->claim_labels);
         copy->common_annotations = copy_specs(build, &configuration->common_annotations);
         copy->images = copy_specs(build, &configuration->images);
         copy->replicas = copy_specs(build, &configuration->replicas);

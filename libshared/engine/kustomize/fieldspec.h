@@ -40,6 +40,7 @@ struct configuration {
         struct spec_list common_labels;
         struct spec_list labels;
         struct spec_list template_labels;
+        struct spec_list claim_labels; /* volumeClaimTemplateLabels: after 5.8.1 */
         struct spec_list common_annotations;
         struct spec_list images;
         struct spec_list replicas;

@@ -30,8 +30,12 @@ static const struct row template_label_rows[] = {
         { "", "metadata/labels", true },
         { "-/v1/ReplicationController Deployment ReplicaSet DaemonSet apps/-/StatefulSet batch/-/Job batch/-/CronJob",
           "T/metadata/labels", true },
-        { "apps/-/StatefulSet", "spec/volumeClaimTemplates[]/metadata/labels", true },
         { "batch/-/CronJob", "spec/jobTemplate/metadata/labels", true },
+        { NULL, NULL, false },
+};
+
+static const struct row claim_label_rows[] = {
+        { "apps/-/StatefulSet", "spec/volumeClaimTemplates[]/metadata/labels", true },
         { NULL, NULL, false },
 };
 
@@ -260,7 +264,9 @@ const struct configuration *configuration_default(struct build *build)
         add_table(build, &configuration->name_suffix, name_rows);
         add_table(build, &configuration->namespace, namespace_rows);
         add_table(build, &configuration->template_labels, template_label_rows);
+        add_table(build, build_next(build) ? &configuration->claim_labels : &configuration->template_labels, claim_label_rows);
         add_table(build, &configuration->common_labels, template_label_rows);
+        add_table(build, &configuration->common_labels, claim_label_rows);
         add_table(build, &configuration->common_labels, common_label_rows);
         add_table(build, &configuration->common_annotations, common_annotation_rows);
         add_table(build, &configuration->images, image_rows);

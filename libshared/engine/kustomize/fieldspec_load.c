@@ -16,6 +16,7 @@ static int load_file(struct build *build, const char *directory, const char *pat
                 { "commonLabels", offsetof(struct configuration, common_labels) },
                 { "labels", offsetof(struct configuration, labels) },
                 { "templateLabels", offsetof(struct configuration, template_labels) },
+                { "volumeClaimTemplateLabels", offsetof(struct configuration, claim_labels) },
                 { "commonAnnotations", offsetof(struct configuration, common_annotations) },
                 { "images", offsetof(struct configuration, images) },
                 { "replicas", offsetof(struct configuration, replicas) },

@@ -5,11 +5,17 @@
 int image_open(struct build *build, const struct node *config, struct image_change *ret)
 {
         struct view name = node_get_text(config, "name");
-        char *pattern = arena_printf(build->arena, "^%.*s(:[a-zA-Z0-9_.{}-]*)?(@sha256:[a-zA-Z0-9_.{}-]*)?$", VIEW_ARGS(name));
+        const char *algorithm = build_next(build) ? "[a-zA-Z0-9]+([.+_-][a-zA-Z0-9]+)*" : "sha256";
+        char *pattern =
+                arena_printf(build->arena, "^%.*s(:[a-zA-Z0-9_.{}-]*)?(@%s:[a-zA-Z0-9_.{}-]*)?$", VIEW_ARGS(name), algorithm);
 
         *ret = (struct image_change){ .build = build, .config = config };
         if (regex_compile(view_of(pattern), 0, &ret->pattern, build->error) == 0)
                 return 0;
+        if (build_next(build)) {
+                error_release(build->error);
+                return 0;
+        }
         return error_wrap(build->error, "images: the name '%.*s'", VIEW_ARGS(name));
 }
 
@@ -43,7 +49,7 @@ int image_apply(struct image_change *change, struct node *node)
         struct view new_digest = node_get_text(change->config, "digest"), suffix = node_get_text(change->config, "tagSuffix");
         struct arena *arena = change->build->arena;
         struct view name, tag, digest;
-        int r = regex_match(change->pattern, node_text(node), change->build->error);
+        int r = change->pattern ? regex_match(change->pattern, node_text(node), change->build->error) : 1;
 
         if (r != 0)
                 return r < 0 ? r : 0;

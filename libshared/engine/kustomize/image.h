@@ -9,7 +9,7 @@
 struct image_change {
         struct build *build;
         const struct node *config; /* name, newName, newTag, tagSuffix, digest */
-        struct regex *pattern;
+        struct regex *pattern;     /* NULL: the name is an invalid expression, and matches nothing */
 };
 
 int image_open(struct build *build, const struct node *config, struct image_change *ret);

@@ -25,6 +25,7 @@ struct shape_field {
         const struct shape *shape;
         const char *inside; /* the embedded structs that it is in: "ResId.Gvk"; NULL: none */
         const char *type;   /* NULL: what the kind says */
+        bool next;          /* not in 5.8.1 */
 };
 
 struct shape {
@@ -69,7 +70,8 @@ SHAPE(generator_options, "GeneratorOptions", { "labels", FIELD_STRING_MAP, NULL 
 SHAPE(config_map_generator, "ConfigMapArgs", GENERATOR_FIELDS);
 SHAPE(secret_generator, "SecretArgs", GENERATOR_FIELDS, { "type", FIELD_STRING, NULL });
 SHAPE(label, "Label", { "pairs", FIELD_STRING_MAP, NULL }, { "includeSelectors", FIELD_BOOL, NULL },
-      { "includeTemplates", FIELD_BOOL, NULL }, { "fields", FIELD_OBJECTS, &field_spec_shape });
+      { "includeTemplates", FIELD_BOOL, NULL }, { "includeVolumeClaimTemplates", FIELD_BOOL, .next = true },
+      { "fields", FIELD_OBJECTS, &field_spec_shape });
 SHAPE(selector, "Selector", ID_FIELDS, { "labelSelector", FIELD_STRING, NULL }, { "annotationSelector", FIELD_STRING, NULL });
 SHAPE(patch_options, "PatchArgs", { "allowNameChange", FIELD_BOOL, NULL }, { "allowKindChange", FIELD_BOOL, NULL });
 SHAPE(patch, "Patch", { "path", FIELD_STRING, NULL }, { "patch", FIELD_STRING, NULL }, { "target", FIELD_OBJECT, &selector_shape },
@@ -116,9 +118,11 @@ SHAPE(kustomization, "Kustomization", { "apiVersion", FIELD_STRING, NULL, "TypeM
 SHAPE(configuration, "TransformerConfig", { "namePrefix", FIELD_OBJECTS, &field_spec_shape },
       { "nameSuffix", FIELD_OBJECTS, &field_spec_shape }, { "namespace", FIELD_OBJECTS, &field_spec_shape },
       { "commonLabels", FIELD_OBJECTS, &field_spec_shape }, { "labels", FIELD_OBJECTS, &field_spec_shape },
-      { "templateLabels", FIELD_OBJECTS, &field_spec_shape }, { "commonAnnotations", FIELD_OBJECTS, &field_spec_shape },
-      { "nameReference", FIELD_OBJECTS, &name_reference_shape }, { "varReference", FIELD_OBJECTS, &field_spec_shape },
-      { "images", FIELD_OBJECTS, &field_spec_shape }, { "replicas", FIELD_OBJECTS, &field_spec_shape });
+      { "templateLabels", FIELD_OBJECTS, &field_spec_shape },
+      { "volumeClaimTemplateLabels", FIELD_OBJECTS, &field_spec_shape, .next = true },
+      { "commonAnnotations", FIELD_OBJECTS, &field_spec_shape }, { "nameReference", FIELD_OBJECTS, &name_reference_shape },
+      { "varReference", FIELD_OBJECTS, &field_spec_shape }, { "images", FIELD_OBJECTS, &field_spec_shape },
+      { "replicas", FIELD_OBJECTS, &field_spec_shape });
 
 #define PLUGIN_FIELDS                                                                                                              \
         { "apiVersion", FIELD_STRING, NULL }, { "kind", FIELD_STRING, NULL }, { "metadata", FIELD_ANY, NULL },                     \
@@ -293,13 +297,16 @@ static int check_value(struct check *c, const struct shape_field *field, struct 
         return 0;
 }
 
-static const struct shape_field *find_field(const struct shape *shape, const struct node *key)
+static const struct shape_field *find_field(const struct check *c, const struct shape *shape, const struct node *key)
 {
+        bool next = build_next(c->build);
+
         for (size_t i = 0; i < shape->count; i++)
-                if (node_text_is(key, shape->fields[i].name))
+                if (shape->fields[i].next <= next && node_text_is(key, shape->fields[i].name))
                         return &shape->fields[i];
         for (size_t i = 0; i < shape->count; i++)
-                if (strlen(shape->fields[i].name) == key->count && strcasecmp(shape->fields[i].name, key->text) == 0)
+                if (shape->fields[i].next <= next && strlen(shape->fields[i].name) == key->count &&
+                    strcasecmp(shape->fields[i].name, key->text) == 0)
                         return &shape->fields[i];
         return NULL;
 }
@@ -322,7 +329,7 @@ static int check_object(struct check *c, const struct shape *shape, struct node 
         for (uint32_t i = 0; i < object->count; i++) {
                 const struct node *key = object->entries[i].key;
                 struct node *value = object->entries[i].value;
-                const struct shape_field *field = find_field(shape, key);
+                const struct shape_field *field = find_field(c, shape, key);
 
                 if (!field && c->strict)
                         return error_set(c->build->error, ERROR_INVALID, "%s: json: unknown field \"%.*s\"", c->what,

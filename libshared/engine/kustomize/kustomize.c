@@ -210,7 +210,8 @@ int kustomize_build(struct arena *arena, const struct kustomize_tree *tree, cons
 
         set_limits(&build);
         build.reader = (struct reader){ arena, &build.budget };
-        build.identity = (struct identity){ arena, schema_builtin(), &build.schema_used, arena_new_of(arena, struct scope_cache) };
+        build.identity = (struct identity){ arena, schema_builtin(), &build.schema_used, arena_new_of(arena, struct scope_cache),
+                                            options->compat == KUSTOMIZE_COMPAT_NEXT };
         TRY(tree_directory(&build, "", directory, &top.directory));
         TRY(target_load(&build, &top));
         metadata = node_get_of(top.kustomization.fields, "buildMetadata");

@@ -42,6 +42,18 @@ enum kustomize_restriction {
         KUSTOMIZE_NONE,      /* anywhere in the tree */
 };
 
+/* Whose output a build prints. */
+enum kustomize_compat {
+        KUSTOMIZE_COMPAT_5_8_1,
+        /*
+         * What the reference is to print after 5.8.1 (its main branch of August 2026): labels have includeVolumeClaimTemplates and
+         * includeTemplates leaves these alone, images match digests of any algorithm and nothing by an invalid expression, directories
+         * with `..` inside a name are refused, replacements inside JSON or YAML texts honour the delimiter, and
+         * ValidatingAdmissionPolicy and its binding have no namespace.
+         */
+        KUSTOMIZE_COMPAT_NEXT,
+};
+
 /* 0 in a field: the default in brackets. */
 struct kustomize_limits {
         uint64_t nodes;        /* YAML nodes read, aliases expanded [10 million] */
@@ -54,6 +66,7 @@ struct kustomize_limits {
 struct kustomize_options {
         enum kustomize_order order; /* sortOptions of the top file has the last word */
         enum kustomize_restriction restriction;
+        enum kustomize_compat compat;
         bool managed_by_label;
         bool lenient_root; /* the directory's own kustomization: unknown fields dropped, numbers and bools read as strings */
         bool openapi_adds; /* openapi.path adds to the built-in schema; else it replaces it */
@@ -92,7 +105,7 @@ int kustomize_emit(struct buffer *buffer, struct arena *arena, const struct kust
 
 /*
  * The subcommand `build DIR [-o FILE|DIR] [--reorder legacy|none] [--load-restrictor LoadRestrictionsRootOnly|LoadRestrictionsNone]
- * [--enable-managedby-label]`: arguments without the word build. Prints to standard output; failures and warnings to standard error.
+ * [--enable-managedby-label] [--compat 5.8.1|next]`: arguments without the word build. Prints to standard output; failures and warnings to standard error.
  * Returns the exit status. Where the fork server runs (base/job.h) the build is a sandboxed job, as in the controller.
  */
 int kustomize_command(int argument_count, char **arguments);

@@ -169,8 +169,9 @@ static struct view put_piece(struct build *build, struct view text, struct view 
         return arena_view(build->arena, buffer_view(&out));
 }
 
-static int set_value(struct replacer *r, struct node *target)
+static int set_value(void *user, struct node *target)
 {
+        struct replacer *r = user;
         struct view delimiter = node_get_text(r->options, "delimiter");
         struct view text = r->value->kind == NODE_SCALAR ? node_text(r->value) : VIEW_NULL;
 
@@ -187,6 +188,16 @@ static int set_value(struct replacer *r, struct node *target)
         return 0;
 }
 
+/* Inside a text, where 5.8.1 does not look at the options. */
+static int set_in_text(void *user, struct node *target)
+{
+        struct replacer r = *(struct replacer *)user;
+
+        if (!build_next(r.build))
+                r.options = NULL;
+        return set_value(&r, target);
+}
+
 static enum path_create create_kind(const struct replacer *r)
 {
         if (!node_text_is(node_get_of(r->options, "create"), "true"))
@@ -201,7 +212,7 @@ static int replace_at(struct replacer *r, struct resource *resource, struct view
         enum path_create create = create_kind(r);
         struct path_pieces pieces = replacement_path_split(r->build, path);
         struct node_array found = { NULL, 0 };
-        int done = replacement_text_set(r->build, resource->node, pieces, r->value, create);
+        int done = replacement_text_set(r->build, resource->node, pieces, create, set_in_text, r);
 
         if (done != 0)
                 return done < 0 ? done : 0;

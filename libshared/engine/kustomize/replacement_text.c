@@ -145,8 +145,26 @@ static int print_text(struct build *build, const struct node *document, struct v
         return emit_yaml(out, build->arena, document, EMIT_IN_ORDER, build->error);
 }
 
-int replacement_text_set(struct build *build, struct node *object, struct path_pieces path, const struct node *value,
-                         enum path_create create)
+/* Sets what was found in the document and prints that again. */
+static int set_all(struct build *build, const struct node *document, struct view original, const struct node_array *found,
+                   field_function *set, void *user, struct buffer *text)
+{
+        struct node *old = arena_array(build->arena, found->count, sizeof(*old));
+
+        for (size_t i = 0; i < found->count; i++) {
+                old[i] = *found->items[i];
+                TRY(set(user, found->items[i]));
+        }
+        /* Only a text with comments is worth the care: the others come out in the reference's own layout. */
+        if (!is_json(original) && view_find(original, '#', 0) >= 0 &&
+            splice(build, original, old, found->items, found->count, text))
+                return 0;
+        buffer_clear(text);
+        return print_text(build, document, original, text);
+}
+
+int replacement_text_set(struct build *build, struct node *object, struct path_pieces path, enum path_create create,
+                         field_function *set, void *user)
 {
         struct error *error = build->error, ignored = ERROR_NULL;
         struct node_array found = { NULL, 0 };
@@ -162,30 +180,9 @@ int replacement_text_set(struct build *build, struct node *object, struct path_p
         if (scalar &&
             replacement_path_match(build, document, (struct path_pieces){ path.items + depth, path.count - depth }, create,
                                    &found) == 0 &&
-            found.count > 0) {
-                struct node *old = arena_array(build->arena, found.count, sizeof(*old));
-                struct view original = node_text(scalar);
-
-                for (size_t i = 0; i < found.count; i++) {
-                        old[i] = *found.items[i];
-                        if (found.items[i]->kind == NODE_SCALAR)
-                                field_set_text(build->arena, found.items[i],
-                                               value->kind == NODE_SCALAR ? node_text(value) : VIEW_NULL, found.items[i]->tag);
-                        else
-                                *found.items[i] = *node_copy(build->arena, value);
-                }
-                /* Only a text with comments is worth the care: the others come out in the reference's own layout. */
-                if (is_json(original) || view_find(original, '#', 0) < 0 ||
-                    !splice(build, original, old, found.items, found.count, &text)) {
-                        buffer_clear(&text);
-                        r = print_text(build, document, original, &text);
-                }
-                if (r == 0) {
-                        field_set_text(build->arena, scalar, view_trim(buffer_view(&text)), scalar->tag);
-                        r = 1;
-                } else {
-                        r = 0;
-                }
+            found.count > 0 && set_all(build, document, node_text(scalar), &found, set, user, &text) == 0) {
+                field_set_text(build->arena, scalar, view_trim(buffer_view(&text)), scalar->tag);
+                r = 1;
         }
         build->error = error;
         buffer_release(&text);

@@ -47,8 +47,8 @@ static bool cluster_scoped(const struct identity *identity, const struct gvk *gv
         struct gvk *cached = &identity->scopes->slots[slot].gvk;
 
         if (gvk->kind.length == 0 || !gvk_equal(cached, gvk)) {
-                identity->scopes->slots[slot].cluster =
-                        schema_cluster_scoped(identity->schema, gvk->group, gvk->version, gvk->kind, identity->schema_used);
+                identity->scopes->slots[slot].cluster = schema_cluster_scoped(identity->schema, gvk->group, gvk->version, gvk->kind,
+                                                                              identity->next, identity->schema_used);
                 *cached = *gvk;
         }
         return identity->scopes->slots[slot].cluster;

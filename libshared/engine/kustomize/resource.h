@@ -72,6 +72,7 @@ struct identity {
         const struct schema *schema;
         bool *schema_used;          /* set when a kind that Kubernetes does not have is looked up */
         struct scope_cache *scopes; /* of this schema */
+        bool next;                  /* as kustomize_compat says */
 };
 
 struct gvk gvk_parse(struct view api_version, struct view kind);

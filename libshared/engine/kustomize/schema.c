@@ -124,10 +124,12 @@ static const struct kinds builtin_kinds[] = {
 static const struct {
         const char *api_versions;
         const char *kinds;
+        bool next;
 } cluster_scoped[] = {
         { "v1", "ComponentStatus Namespace Node NodeProxyOptions PersistentVolume" },
         { "admissionregistration.k8s.io/v1 admissionregistration.k8s.io/v1beta1",
           "MutatingWebhookConfiguration ValidatingWebhookConfiguration" },
+        { "admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy ValidatingAdmissionPolicyBinding", true },
         { "apiextensions.k8s.io/v1 apiextensions.k8s.io/v1beta1", "CustomResourceDefinition" },
         { "apiregistration.k8s.io/v1 apiregistration.k8s.io/v1beta1", "APIService" },
         { "certificates.k8s.io/v1 certificates.k8s.io/v1beta1", "CertificateSigningRequest" },
@@ -213,7 +215,8 @@ const struct schema_field *schema_field(const struct schema_type *type, struct v
         return any;
 }
 
-bool schema_cluster_scoped(const struct schema *schema, struct view group, struct view version, struct view kind, bool *ret_unknown)
+bool schema_cluster_scoped(const struct schema *schema, struct view group, struct view version, struct view kind, bool next,
+                           bool *ret_unknown)
 {
         char text[256];
         struct view api_version;
@@ -231,7 +234,8 @@ bool schema_cluster_scoped(const struct schema *schema, struct view group, struc
                 if (view_equal(schema->scopes[i].api_version, api_version) && view_equal(schema->scopes[i].kind, kind))
                         return schema->scopes[i].cluster;
         for (size_t i = 0; i < sizeof(cluster_scoped) / sizeof(cluster_scoped[0]); i++)
-                if (has_word(cluster_scoped[i].kinds, kind) && has_word(cluster_scoped[i].api_versions, api_version))
+                if (cluster_scoped[i].next <= next && has_word(cluster_scoped[i].kinds, kind) &&
+                    has_word(cluster_scoped[i].api_versions, api_version))
                         return true;
         if (!*ret_unknown && !schema_of(&builtin, api_version, kind))
                 *ret_unknown = true;

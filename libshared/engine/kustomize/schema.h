@@ -37,6 +37,6 @@ int schema_load(struct arena *arena, const struct node *document, bool adds, con
 /* NULL if the kind has none. */
 const struct schema_type *schema_of(const struct schema *schema, struct view api_version, struct view kind);
 const struct schema_field *schema_field(const struct schema_type *type, struct view name);
-/* *ret_unknown is set (never cleared) if Kubernetes has no such kind. */
-bool schema_cluster_scoped(const struct schema *schema, struct view group, struct view version, struct view kind,
+/* `next`: what follows 5.8.1 knows more kinds. *ret_unknown is set (never cleared) if Kubernetes has no such kind. */
+bool schema_cluster_scoped(const struct schema *schema, struct view group, struct view version, struct view kind, bool next,
                            bool *ret_unknown);

@@ -78,11 +78,70 @@ static bool is_ancestor(const char *candidate, const char *visited)
         return length == 0 || (strncmp(visited, candidate, length) == 0 && (visited[length] == '/' || visited[length] == '\0'));
 }
 
+/* Lexically cleaned, `..` at the front kept. */
+static const char *clean_path(struct build *build, const char *directory, const char *path)
+{
+        char *text = arena_printf(build->arena, "%s/%s", directory, path), *out = text;
+        const char *in = text;
+
+        while (*in) {
+                size_t length = strcspn(in, "/");
+                size_t done = (size_t)(out - text);
+                bool up = length == 2 && memcmp(in, "..", 2) == 0;
+                bool keep = length && !(length == 1 && *in == '.');
+
+                if (up && done && !(done >= 2 && memcmp(out - 2, "..", 2) == 0 && (done == 2 || out[-3] == '/'))) {
+                        while (out > text && out[-1] != '/')
+                                out--;
+                        out -= out > text;
+                } else if (keep) {
+                        if (done)
+                                *out++ = '/';
+                        memmove(out, in, length);
+                        out += length;
+                }
+                in += length;
+                in += *in == '/';
+        }
+        *out = '\0';
+        return text;
+}
+
+/* "a - .." where somebody indented the second entry of a list too far: lexically it vanishes, and another directory is meant. */
+static bool has_dots_inside(const char *path)
+{
+        while (*path) {
+                size_t length = strcspn(path, "/");
+
+                if (length > 2 && view_search((struct view){ path, length }, VIEW(".."), 0) >= 0)
+                        return true;
+                path += length;
+                path += *path == '/';
+        }
+        return false;
+}
+
+static int ambiguous(struct build *build, const char *path)
+{
+        cleanup(buffer_release) struct buffer given = BUFFER_NULL, clean = BUFFER_NULL;
+        const char *end = clean_path(build, "", path);
+
+        emit_json_string(&given, view_of(path), 0);
+        emit_json_string(&clean, view_of(*end ? end : "."), 0);
+        return error_set(
+                build->error, ERROR_INVALID,
+                "path %s is ambiguous: resolves to %s after normalization, which is likely not the intended target; check for "
+                "YAML indentation errors in your kustomization file",
+                buffer_string(&given), buffer_string(&clean));
+}
+
 /* Resolves a directory that is no part of the way up to here. */
 static int enter(struct build *build, struct target *target, const char *path, struct target *ret)
 {
         const char *directory;
 
+        if (build_next(build) && *path != '/' && has_dots_inside(path))
+                return ambiguous(build, path);
         TRY(tree_directory(build, target->directory, path, &directory));
         for (const struct target *t = target; t; t = t->parent)
                 if (is_ancestor(directory, t->directory))
@@ -247,35 +306,6 @@ int target_accumulate(struct build *build, struct target *target, struct accumul
         TRY(target_validate(build, target, accumulator));
         TRY(variable_register(build, accumulator, node_get_of(fields, "vars")));
         return build_check(build);
-}
-
-/* Lexically cleaned, `..` at the front kept. */
-static const char *clean_path(struct build *build, const char *directory, const char *path)
-{
-        char *text = arena_printf(build->arena, "%s/%s", directory, path), *out = text;
-        const char *in = text;
-
-        while (*in) {
-                size_t length = strcspn(in, "/");
-                size_t done = (size_t)(out - text);
-                bool up = length == 2 && memcmp(in, "..", 2) == 0;
-                bool keep = length && !(length == 1 && *in == '.');
-
-                if (up && done && !(done >= 2 && memcmp(out - 2, "..", 2) == 0 && (done == 2 || out[-3] == '/'))) {
-                        while (out > text && out[-1] != '/')
-                                out--;
-                        out -= out > text;
-                } else if (keep) {
-                        if (done)
-                                *out++ = '/';
-                        memmove(out, in, length);
-                        out += length;
-                }
-                in += length;
-                in += *in == '/';
-        }
-        *out = '\0';
-        return text;
 }
 
 const char *target_origin_path(struct build *build, const struct target *target, const char *path)

@@ -24,6 +24,8 @@ static int add_labels(struct build *build, const struct node *fields, const stru
                 } else if (r == 0) {
                         if (node_text_is(node_get_of(entry, "includeTemplates"), "true"))
                                 r = spec_list_merge(build, &specs, &configuration->template_labels);
+                        if (r == 0 && node_text_is(node_get_of(entry, "includeVolumeClaimTemplates"), "true"))
+                                r = spec_list_merge(build, &specs, &configuration->claim_labels);
                         if (r == 0)
                                 r = spec_list_merge_one(build, &specs, &metadata_labels);
                 }
