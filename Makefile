@@ -18,9 +18,11 @@ MODE    ?= release
 BUILD   ?= build
 PREFIX  ?= /usr/local
 VERSION ?= 0.1.0
-# Each command in full with V=1.
-Q := $(if $(V),,@)
-COMMIT  ?= $(shell git rev-parse --short=7 HEAD 2>/dev/null || echo 0000000)
+# A line for each file; each command in full with V=1.
+Q   := $(if $(V),,@)
+SAY := $(if $(V),@:,@echo)
+# Also for root in the checkout of somebody else: make install.
+COMMIT  ?= $(shell git -c safe.directory='*' rev-parse --short=7 HEAD 2>/dev/null || echo 0000000)
 
 # The folder of a controller is the list of its files. One with a command.c is two programs: a small one that holds its commands and
 # becomes the other, NAME-manager, for anything else (see README.md).
@@ -30,6 +32,7 @@ BINARIES    := $(sort $(COMMANDS:%=$(BUILD)/bin/%) $(foreach c,$(CONTROLLERS),$(
 LIBRARY_SOURCES := $(sort $(wildcard libshared/*/*.c) $(wildcard libshared/engine/*/*.c))
 UNIT_SOURCES    := $(sort $(wildcard tests/unit/*/test_*.c) $(wildcard tests/unit/engine/*/test_*.c))
 HEADERS         := $(sort $(wildcard libshared/*/*.h) $(wildcard libshared/engine/*/*.h) $(wildcard *-controller/*.h))
+FORMATTED       := $(LIBRARY_SOURCES) $(UNIT_SOURCES) $(HEADERS) $(sort $(wildcard *-controller/*.c tests/unit/*.h tests/unit/*/*.h tests/fuzz/*.[ch]))
 
 PACKAGES := libcurl json-c yaml-0.1 libgit2 libssh libmicrohttpd libarchive libpcre2-8 openssl zlib
 OBJECTS  := $(BUILD)/$(MODE)
@@ -42,7 +45,7 @@ FLAGS    := -std=gnu17 -g -fno-omit-frame-pointer -fvisibility=hidden -ffile-pre
 ifeq ($(MODE),release)
 # Until its version 16 clang wants to be told twice that autos start as zero.
 ZERO_AUTOS := -ftrivial-auto-var-init=zero
-ZERO_AUTOS += $(if $(shell $(CC) $(ZERO_AUTOS) -fsyntax-only -x c /dev/null 2>&1),-enable-trivial-auto-var-init-zero-knowing-it-will-be-removed-from-clang)
+ZERO_AUTOS += $(if $(shell $(CC) $(ZERO_AUTOS) -fsyntax-only -x c /dev/null 2>&1 || echo no),-enable-trivial-auto-var-init-zero-knowing-it-will-be-removed-from-clang)
 FLAGS    += -O2 -fPIE -fstack-protector-strong -fstack-clash-protection -D_FORTIFY_SOURCE=2 $(ZERO_AUTOS) -ffunction-sections -fdata-sections
 LINK     := -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--gc-sections -Wl,--as-needed -Wl,--build-id=sha1
 COMMAND_LINK := -static-pie $(filter-out -pie,$(LINK))
@@ -56,21 +59,36 @@ else
 $(error MODE is release, asan or tsan, not '$(MODE)')
 endif
 
+# What runs weir rather than builds it first installs the packages that it needs, or says the line that does.
+NEEDS := $(if $(filter deps test swap soak bench bench-kustomize fuzz,$(MAKECMDGOALS)),test,$(if $(filter demo,$(MAKECMDGOALS)),demo,$(if \
+           $(filter lint format,$(MAKECMDGOALS)),lint)))
+ifneq ($(NEEDS),)
+SAID  := $(shell tests/packages.sh $(NEEDS))
+$(if $(filter-out 0,$(.SHELLSTATUS)),$(error $(or $(SAID),the packages that weir needs could not be installed)))
+endif
+
 PACKAGE_FLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 PACKAGE_LIBS  := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lpthread -lm
 COMMAND_LINK  ?= $(LINK)
 COMMAND_LIBS  := $(shell pkg-config --libs --static yaml-0.1 libpcre2-8 2>/dev/null) -lm
 
-# A dry -n run and a missing library both end here, with the line that helps.
-ifneq ($(filter-out format help,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out help format manifests clean,$(or $(MAKECMDGOALS),all)),)
 ifneq ($(shell pkg-config --atleast-version=1.8 libgit2 2>/dev/null && pkg-config --exists $(PACKAGES) 2>/dev/null && echo yes),yes)
-ifeq ($(filter deps test swap soak demo bench fuzz,$(MAKECMDGOALS)),)
-$(error weir's libraries are not all there: run 'make deps', or as root: tests/packages.sh)
+$(error weir's libraries are not all there: as root, run '$(CURDIR)/tests/packages.sh build', and then this again)
 endif
+
+# What is built depends on these files too, written when what they hold changes: a compiler, a flag, a library, the commit.
+FLAVOUR := $(strip $(CC) $(shell $(CC) -dumpfullversion 2>/dev/null) $(CPPFLAGS) $(FLAGS) $(CFLAGS) $(LINK) $(LDFLAGS) $(shell pkg-config --modversion $(PACKAGES)))
+ifneq ($(file <$(OBJECTS)/flavour),$(FLAVOUR))
+$(shell mkdir -p $(OBJECTS))
+$(file >$(OBJECTS)/flavour,$(FLAVOUR))
+endif
+ifneq ($(file <$(OBJECTS)/commit),$(COMMIT))
+$(file >$(OBJECTS)/commit,$(COMMIT))
 endif
 endif
 
-.PHONY: all lib unit check-headers manifests install format lint clean deps
+.PHONY: all lib unit check-headers manifests install format lint clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -78,11 +96,13 @@ all: $(BINARIES)
 
 lib: $(OBJECTS)/libshared.a
 
-$(OBJECTS)/%.o: %.c Makefile
+$(OBJECTS)/%.o: %.c Makefile $(OBJECTS)/flavour
 	@mkdir -p $(@D)
+	$(SAY) "compile $<"
 	$(Q)$(CC) $(CPPFLAGS) $(FLAGS) $(PACKAGE_FLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 
 $(OBJECTS)/libshared/kube/client.o: CPPFLAGS += -DWEIR_COMMIT='"$(COMMIT)"'
+$(OBJECTS)/libshared/kube/client.o: $(OBJECTS)/commit
 
 $(OBJECTS)/libshared.a: $(LIBRARY_SOURCES:%.c=$(OBJECTS)/%.o)
 	@rm -f $@
@@ -96,8 +116,10 @@ $$(OBJECTS)/$(1).a: $$($(1)_OBJECTS)
 	$$(Q)$$(AR) rcsD $$@ $$^
 $$(OBJECTS)/bin/$(1)$(if $(filter $(1),$(COMMANDS)),-manager): $$(OBJECTS)/$(1)/main.o $$(OBJECTS)/$(1).a $$(OBJECTS)/libshared.a
 	@mkdir -p $$(@D)
+	$$(SAY) "link $$@"
 	$$(Q)$$(CC) $$(CFLAGS) $$(LINK) $$^ -o $$@ $$(LDFLAGS) $$(PACKAGE_LIBS)
 $$(OBJECTS)/tests/unit/$(1)/%: $$(OBJECTS)/tests/unit/$(1)/%.o $$(OBJECTS)/$(1).a $$(OBJECTS)/libshared.a
+	$$(SAY) "link $$@"
 	$$(Q)$$(CC) $$(CFLAGS) $$(LINK) $$^ -o $$@ $$(LDFLAGS) $$(PACKAGE_LIBS) -lcmocka
 endef
 $(foreach c,$(CONTROLLERS),$(eval $(call controller_rules,$(c))))
@@ -105,6 +127,7 @@ $(foreach c,$(CONTROLLERS),$(eval $(call controller_rules,$(c))))
 # Commands are up in a millisecond: few libraries, and in a release inside the program, which saves the dynamic loader.
 $(COMMANDS:%=$(OBJECTS)/bin/%): $(OBJECTS)/bin/%: $(OBJECTS)/%/command.o $(OBJECTS)/libshared.a
 	@mkdir -p $(@D)
+	$(SAY) "link $@"
 	$(Q)$(CC) $(CFLAGS) $(COMMAND_LINK) $^ -o $@ $(LDFLAGS) $(COMMAND_LIBS)
 
 ifeq ($(MODE),release)
@@ -116,6 +139,7 @@ endif
 # Unit tests: one program per room, linked with the library (and the controller whose folder they are named after).
 UNIT_PROGRAMS := $(UNIT_SOURCES:%.c=$(OBJECTS)/%)
 $(OBJECTS)/tests/unit/%: $(OBJECTS)/tests/unit/%.o $(OBJECTS)/libshared.a
+	$(SAY) "link $@"
 	$(Q)$(CC) $(CFLAGS) $(LINK) $^ -o $@ $(LDFLAGS) $(PACKAGE_LIBS) -lcmocka
 
 unit: $(UNIT_PROGRAMS)
@@ -135,14 +159,18 @@ install: all
 	install -m 0755 $(BINARIES) $(DESTDIR)$(PREFIX)/bin
 
 format:
-	clang-format -i $(shell git ls-files '*.c' '*.h')
+	$(Q)clang-format -i $(FORMATTED)
 
 lint:
-	clang-format --dry-run --Werror $(shell git ls-files '*.c' '*.h')
-	clang-tidy --quiet $(LIBRARY_SOURCES) $(wildcard *-controller/*.c) -- $(FLAGS) $(PACKAGE_FLAGS)
+	$(Q)clang-format --dry-run --Werror $(FORMATTED)
+	$(Q)clang-tidy --quiet $(LIBRARY_SOURCES) $(wildcard *-controller/*.c) -- $(FLAGS) $(PACKAGE_FLAGS)
 
 clean:
-	rm -rf $(BUILD)
+	$(Q)rm -rf $(BUILD)
+
+# The list at the top of this file.
+help:
+	@sed -n '/^#  /s/^# *//p' Makefile
 
 -include $(LIBRARY_SOURCES:%.c=$(OBJECTS)/%.d) $(patsubst %.c,$(OBJECTS)/%.d,$(wildcard *-controller/*.c)) $(UNIT_SOURCES:%.c=$(OBJECTS)/%.d)
 -include tests/tests.mk

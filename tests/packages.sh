@@ -1,8 +1,11 @@
 #!/bin/sh
-# Installs the Debian packages that weir needs, where it may; says the one line to run where it may not. Quick when all is there, safe to repeat.
-#   tests/packages.sh [build|demo|test]      what for; each holds what those before it need; default: test
+# Installs the Debian packages that weir needs, where it may; where it may not it says, on standard output, the one line to run. Quick when all is there,
+# safe to repeat.
+#   tests/packages.sh [build|demo|test|lint]      what for; build, demo and test each hold what those before it need; default: test
 set -eu
 what=${1:-test}
+# Standard output is for that line alone.
+exec 3>&1 >&2
 
 packages="build-essential pkg-config libcurl4-openssl-dev libjson-c-dev libyaml-dev libgit2-dev libssh-dev libmicrohttpd-dev libarchive-dev libpcre2-dev
           libssl-dev zlib1g-dev"
@@ -10,7 +13,8 @@ case $what in
 build) ;;
 demo) packages="$packages ca-certificates git openssl" ;;
 test) packages="$packages ca-certificates git openssl openssh-client openssh-server curl libcmocka-dev clang" ;;
-*) echo "usage: tests/packages.sh [build|demo|test]" >&2; exit 2 ;;
+lint) packages="$packages clang-format clang-tidy" ;;
+*) echo "usage: tests/packages.sh [build|demo|test|lint]"; exit 2 ;;
 esac
 
 has() { command -v "$1" >/dev/null 2>&1; }
@@ -20,16 +24,18 @@ go_will_do() { has go && go version | grep -Eq 'go1\.(2[1-9]|[3-9][0-9])'; }
 libgit2_will_do() { pkg-config --atleast-version=1.8 libgit2 2>/dev/null; }
 fuzzer_links() { echo 'int LLVMFuzzerTestOneInput(const char *d, unsigned long n) { return d && n > 9; }' | clang -x c -fsanitize=fuzzer,address -o /dev/null - 2>/dev/null; }
 
-installed() { dpkg-query -W -f '${Status}\n' "$1" 2>/dev/null | grep -q 'ok installed'; }
-
 # The version of a package that apt would take, or nothing.
 candidate() { apt-cache policy "$1" 2>/dev/null | sed -n 's/^ *Candidate: \([^(]\)/\1/p'; }
 
 missing() {
+        there=" $(dpkg-query -W -f '${Package}=${db:Status-Status} ' $packages 2>/dev/null || :)"
         for package in $packages; do
-                installed "$package" || echo "$package"
+                case $there in
+                *" $package=installed "*) ;;
+                *) echo "$package" ;;
+                esac
         done
-        [ "$what" = build ] && return
+        case $what in build | lint) return ;; esac
         python_has yaml || echo python3-yaml
         go_will_do || echo golang-go
         [ "$what" = test ] || return 0
@@ -40,7 +46,7 @@ missing() {
 
 if ! has dpkg-query; then
         pkg-config --atleast-version=1.8 libgit2 && exit 0
-        echo "weir: not a Debian system. Install what these Debian packages hold, libgit2 in version 1.8 or later, and Go 1.21 or later:" $packages >&2
+        echo "not a Debian system. Install what these Debian packages hold, libgit2 in version 1.8 or later, and Go 1.21 or later:" $packages >&3
         exit 1
 fi
 
@@ -49,9 +55,10 @@ if [ -z "$todo" ] && libgit2_will_do; then
         exit 0
 fi
 if [ "$(id -u)" != 0 ]; then
-        echo "weir: some packages are missing; as root, run: $(realpath "$0") $what" >&2
+        echo "some packages are missing: as root, run '$(realpath "$0") $what', and then this again" >&3
         exit 1
 fi
+echo "weir: installing" $todo
 
 backports=$(. /etc/os-release && echo "${VERSION_CODENAME:-}-backports")
 

@@ -2,19 +2,9 @@
 
 PYTHON := $(shell for p in python3 /usr/bin/python3; do $$p -c 'import yaml' >/dev/null 2>&1 && echo $$p && break; done)
 
-# test, demo and bench install first what they need. A makefile that make had to remake makes it start again, so the flags of a library that was
-# installed just now are read too.
-NEEDS := $(if $(filter test swap soak fuzz deps bench,$(MAKECMDGOALS)),test,$(if $(filter demo,$(MAKECMDGOALS)),demo))
-ifneq ($(NEEDS),)
-$(BUILD)/packages-$(NEEDS).mk: tests/packages.sh
-	@tests/packages.sh $(NEEDS)
-	@mkdir -p $(@D) && echo '# $(NEEDS): installed' >$@
-include $(BUILD)/packages-$(NEEDS).mk
-endif
-
 .PHONY: deps unit-programs test swap soak demo bench bench-kustomize fuzz fuzz-replay
 
-deps:
+deps: # the top Makefile did it
 	@echo "all packages are there"
 
 unit-programs: $(UNIT_PROGRAMS)
@@ -30,7 +20,9 @@ swap: all
 soak: swap
 	@WEIR_CHAOS_SECONDS=600 WEIR_SOAK_SECONDS=600 $(PYTHON) -m pytest -q -p no:cacheprovider -k "random_kills or soak" tests/e2e/test_faults.py tests/e2e/test_connection.py
 
-demo: all
+# The visitor sees the tour, not the compiler.
+demo:
+	@$(MAKE) --quiet --question all 2>/dev/null || { echo "building weir"; $(MAKE) --no-print-directory -j$$(nproc) SAY=@: all; }
 	@$(PYTHON) tests/demo/demo.py
 
 bench: all
