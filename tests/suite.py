@@ -42,11 +42,7 @@ def reproducible():
     """Builds the same files in another folder: the binaries must be the same, byte for byte."""
     copy = f"{ROOT}/build/elsewhere"
     shutil.rmtree(copy, ignore_errors=True)
-    files = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], check=True, capture_output=True, text=True).stdout.split("\n")
-    for name in files:
-        if name and os.path.isfile(name):
-            os.makedirs(os.path.dirname(f"{copy}/{name}"), exist_ok=True)
-            shutil.copy2(name, f"{copy}/{name}")
+    shutil.copytree(ROOT, copy, symlinks=True, ignore=lambda folder, names: {"build", ".git"} if folder == ROOT else set())
     commit = subprocess.run(["git", "rev-parse", "--short=7", "HEAD"], capture_output=True, text=True).stdout.strip() or "0000000"
     commands = [os.path.dirname(path) for path in glob.glob("*-controller/command.c")]
     controllers = [os.path.dirname(path) for path in glob.glob("*-controller/main.c")]
