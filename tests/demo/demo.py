@@ -329,16 +329,20 @@ class OwnCluster:
 
 
 def leave(screen, kubeconfig, url):
+    kubectl = shutil.which("kubectl") or tool("kubectl")
+    reconcile = "reconcile.fluxcd.io/requestedAt"
     screen.title("It is yours now. In another terminal:")
     screen.command(f"export KUBECONFIG={kubeconfig}")
-    kubectl = "kubectl" if shutil.which("kubectl") else tool("kubectl")
-    screen.command(f"{kubectl} get gitrepositories,kustomizations -A")
-    screen.command(f"{kubectl} -n {PRODUCTION} delete service web         # watch it come back")
-    screen.command(f"{kubectl} -n {HOME} get events -w")
-    screen.command(f"git clone {url} && cd shop        # commit and push; it is fetched every minute, or at once with:")
-    screen.command(f"{kubectl} -n {HOME} annotate --overwrite gitrepository/shop reconcile.fluxcd.io/requestedAt=\"$(date +%s)\"")
+    if not shutil.which("kubectl"):
+        screen.command(f"export PATH=$PATH:{os.path.dirname(kubectl)}")
+    screen.command("kubectl get gitrepositories,kustomizations -A")
+    screen.command(f"kubectl -n {PRODUCTION} delete service web    # watch it come back")
+    screen.command(f"kubectl -n {HOME} get events -w")
     if shutil.which("flux"):
         screen.command("flux get all -A")
+    screen.note("Commit and push; it is fetched every minute, or when it is asked for:")
+    screen.command(f"git clone {url}")
+    screen.command(f"kubectl -n {HOME} annotate --overwrite gitrepository/shop \\\n       {reconcile}=$(date +%s)")
     screen.line("\nCtrl-C ends it and leaves nothing behind.")
     signal.pause()
 
