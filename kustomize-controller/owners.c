@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/pool.h"
 #include "kube/watch.h"
 
 #include <pthread.h>
@@ -47,13 +48,20 @@ struct owners *owners_new(struct watch_pool *pool)
         return owners;
 }
 
+static void forget_drift(struct owner *owner)
+{
+        buffer_release(&owner->drift);
+        buffer_release(&owner->gone);
+        owner->drift = owner->gone = BUFFER_LIMIT(OWNER_DRIFT_LIMIT);
+}
+
 static void owner_free(struct owner *owner)
 {
         buffer_release(&owner->drift);
         buffer_release(&owner->gone);
-        free(owner->kinds);
-        free(owner->key);
-        free(owner);
+        pool_free(owner->kinds);
+        pool_free(owner->key);
+        pool_free(owner);
 }
 
 void owners_free(struct owners **owners)
@@ -105,9 +113,9 @@ static struct owner *get(struct owners *owners, const char *namespace, const cha
                 owners->capacity = owners->capacity ? owners->capacity * 2 : 16;
                 owners->items = memory_resize(owners->items, owners->capacity, sizeof(*owners->items));
         }
-        owner = memory_zero(1, sizeof(*owner));
-        owner->key = steal(&key);
-        owner->drift = owner->gone = BUFFER_LIMIT(OWNER_DRIFT_LIMIT);
+        owner = pool_allocate(sizeof(*owner));
+        owner->key = pool_string(key);
+        forget_drift(owner);
         memmove(&owners->items[at + 1], &owners->items[at], (owners->count - at) * sizeof(*owners->items));
         owners->items[at] = owner;
         owners->count++;
@@ -271,12 +279,12 @@ void owners_watch(struct owners *owners, const char *namespace, const char *name
         owner = get(owners, namespace, name, true);
         before = owner->kinds;
         before_count = owner->kind_count;
-        owner->kinds = memory_zero(now_count, sizeof(*now));
+        owner->kinds = pool_allocate(now_count * sizeof(*now));
         memcpy(owner->kinds, now, now_count * sizeof(*now));
         owner->kind_count = now_count;
         pthread_mutex_unlock(&owners->lock);
         change_watches(owners, now, now_count, before, before_count);
-        free(before);
+        pool_free(before);
         free(now);
 }
 
@@ -362,8 +370,7 @@ bool owners_take_drift(struct owners *owners, const char *namespace, const char 
         if (any) {
                 buffer_add_view(lines, buffer_view(&owner->drift));
                 buffer_add_view(gone, buffer_view(&owner->gone));
-                buffer_clear(&owner->drift);
-                buffer_clear(&owner->gone);
+                forget_drift(owner);
                 owner->corrections++;
         }
         pthread_mutex_unlock(&owners->lock);

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/pool.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -14,7 +15,7 @@
 
 /* The label values are kept as one text of NUL-terminated pieces: comparing it is comparing them all, in order. */
 struct series {
-        char *values;
+        const char *values; /* behind the buckets */
         size_t values_length;
         double value; /* counter, gauge; the sum of a histogram */
         uint64_t count;
@@ -118,9 +119,12 @@ static struct series *series_of(struct metric *metric, const char *const *values
                 metric->series_capacity = metric->series_capacity ? metric->series_capacity * 2 : 4;
                 metric->series = memory_resize(metric->series, metric->series_capacity, sizeof(*metric->series));
         }
-        series = memory_zero(1, sizeof(*series) + metric->bound_count * sizeof(series->buckets[0]));
+        series = pool_allocate(sizeof(*series) + metric->bound_count * sizeof(series->buckets[0]) + joined.length);
         series->values_length = joined.length;
-        series->values = buffer_steal(&joined);
+        series->values = (const char *)&series->buckets[metric->bound_count];
+        if (joined.length)
+                memcpy(&series->buckets[metric->bound_count], joined.data, joined.length);
+        buffer_release(&joined);
         memmove(&metric->series[at + 1], &metric->series[at], (metric->series_count - at) * sizeof(*metric->series));
         metric->series[at] = series;
         metric->series_count++;
@@ -177,8 +181,7 @@ void metric_remove(struct metric *metric, const char *const *values)
         pthread_mutex_lock(&registry.lock);
         at = locate(metric, buffer_view(&joined), &found);
         if (found) {
-                free(metric->series[at]->values);
-                free(metric->series[at]);
+                pool_free(metric->series[at]);
                 metric->series_count--;
                 memmove(&metric->series[at], &metric->series[at + 1], (metric->series_count - at) * sizeof(*metric->series));
         }

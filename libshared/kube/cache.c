@@ -2,6 +2,7 @@
 
 #include "base/cleanup.h"
 #include "base/memory.h"
+#include "base/pool.h"
 #include "data/scan.h"
 
 #include <pthread.h>
@@ -99,7 +100,7 @@ void cache_object_release(const struct cache_object **object)
 
         *object = NULL;
         if (old && atomic_fetch_sub(&old->references, 1) == 1)
-                free(old);
+                pool_free(old);
 }
 
 static struct view object_annotation(struct view text, const char *map, const char *key)
@@ -186,7 +187,7 @@ static const struct cache_object *object_new(const struct header *header, struct
         size_t kept = content == CACHE_OBJECTS ? text.length - header->managed_fields.length : 0;
         size_t size = sizeof(struct cache_object) + header->namespace.length + header->name.length + header->uid.length +
                       header->resource_version.length + header->requested_at.length + kept + 6;
-        struct cache_object *object = memory_allocate(size);
+        struct cache_object *object = pool_allocate(size);
         char *at = (char *)(object + 1);
 
         *object = (struct cache_object){ .references = 1, .deleting = header->deleting, .generation = header->generation };
@@ -216,7 +217,7 @@ struct cache *cache_new(enum cache_content content)
         pthread_mutex_init(&cache->lock, NULL);
         cache->content = content;
         cache->bucket_count = 16;
-        cache->buckets = memory_zero(cache->bucket_count, sizeof(struct entry *));
+        cache->buckets = pool_allocate(cache->bucket_count * sizeof(struct entry *));
         return cache;
 }
 
@@ -229,7 +230,7 @@ void cache_add_index(struct cache *cache, const struct cache_index *index)
                 abort();
         cache->indexes[cache->index_count++] = (struct cache_index_table){
                 .index = index,
-                .buckets = memory_zero(16, sizeof(struct link *)),
+                .buckets = pool_allocate(16 * sizeof(struct link *)),
                 .bucket_count = 16,
         };
 }
@@ -254,7 +255,7 @@ static struct entry **find(struct cache *cache, uint32_t hash, struct view names
 static void grow(struct cache *cache)
 {
         size_t count = cache->bucket_count * 2;
-        struct entry **buckets = memory_zero(count, sizeof(struct entry *));
+        struct entry **buckets = pool_allocate(count * sizeof(struct entry *));
 
         for (size_t i = 0; i < cache->bucket_count; i++) {
                 while (cache->buckets[i]) {
@@ -265,7 +266,7 @@ static void grow(struct cache *cache)
                         buckets[entry->hash & (count - 1)] = entry;
                 }
         }
-        free(cache->buckets);
+        pool_free(cache->buckets);
         cache->buckets = buckets;
         cache->bucket_count = count;
 }
@@ -273,7 +274,7 @@ static void grow(struct cache *cache)
 static void grow_index(struct cache_index_table *table)
 {
         size_t count = table->bucket_count * 2;
-        struct link **buckets = memory_zero(count, sizeof(struct link *));
+        struct link **buckets = pool_allocate(count * sizeof(struct link *));
 
         for (size_t i = 0; i < table->bucket_count; i++) {
                 while (table->buckets[i]) {
@@ -284,7 +285,7 @@ static void grow_index(struct cache_index_table *table)
                         buckets[link->hash & (count - 1)] = link;
                 }
         }
-        free(table->buckets);
+        pool_free(table->buckets);
         table->buckets = buckets;
         table->bucket_count = count;
 }
@@ -317,7 +318,7 @@ static void unlink_keys(struct cache *cache, struct entry *entry)
                 *at = link->next;
                 entry->links = link->sibling;
                 table->count--;
-                free(link);
+                pool_free(link);
         }
 }
 
@@ -332,7 +333,7 @@ static void link_keys(struct cache *cache, struct entry *entry)
                 text = keys.text;
                 for (const char *key = text.data; key && key < text.data + text.length; key += strlen(key) + 1) {
                         size_t length = strlen(key);
-                        struct link *link = memory_allocate(sizeof(*link) + length + 1);
+                        struct link *link = pool_allocate(sizeof(*link) + length + 1);
                         struct link **bucket;
 
                         if (++table->count > table->bucket_count)
@@ -384,7 +385,7 @@ static const struct cache_object *enter(struct cache *cache, const struct cache_
                 cache->bytes -= object_size(old);
                 unlink_keys(cache, entry);
         } else {
-                entry = memory_zero(1, sizeof(*entry));
+                entry = pool_allocate(sizeof(*entry));
                 entry->hash = hash;
                 *at = entry;
                 if (++cache->count > cache->bucket_count)
@@ -407,7 +408,7 @@ static const struct cache_object *leave(struct cache *cache, struct entry **at)
         cache->count--;
         unlink_keys(cache, entry);
         *at = entry->next;
-        free(entry);
+        pool_free(entry);
         return old;
 }
 
@@ -559,12 +560,12 @@ void cache_free(struct cache **cache)
                         old->buckets[i] = entry->next;
                         unlink_keys(old, entry);
                         cache_object_release(&entry->object);
-                        free(entry);
+                        pool_free(entry);
                 }
         }
         for (unsigned i = 0; i < old->index_count; i++)
-                free(old->indexes[i].buckets);
-        free(old->buckets);
+                pool_free(old->indexes[i].buckets);
+        pool_free(old->buckets);
         pthread_mutex_destroy(&old->lock);
         free(old);
 }

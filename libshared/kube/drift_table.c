@@ -2,6 +2,7 @@
 
 #include "base/cleanup.h"
 #include "base/memory.h"
+#include "base/pool.h"
 #include "data/digest.h"
 
 #include <stdlib.h>
@@ -26,7 +27,7 @@ struct drift_table *drift_table_new(const struct drift_settings *settings)
         table->label_name = memory_printf("%s/name", settings->label_group);
         table->label_namespace = memory_printf("%s/namespace", settings->label_group);
         table->bucket_count = DRIFT_BUCKETS;
-        table->buckets = memory_zero(table->bucket_count, sizeof(struct drift_entry *));
+        table->buckets = pool_allocate(table->bucket_count * sizeof(struct drift_entry *));
         pthread_mutex_init(&table->lock, NULL);
         return table;
 }
@@ -34,9 +35,9 @@ struct drift_table *drift_table_new(const struct drift_settings *settings)
 static void owner_free(struct drift_owner *owner)
 {
         drift_report_free(&owner->pending);
-        free(owner->namespace);
-        free(owner->name);
-        free(owner);
+        pool_free(owner->namespace);
+        pool_free(owner->name);
+        pool_free(owner);
 }
 
 void drift_table_free(struct drift_table **pointer)
@@ -51,7 +52,7 @@ void drift_table_free(struct drift_table **pointer)
                         struct drift_entry *entry = table->buckets[i];
 
                         table->buckets[i] = entry->next;
-                        free(entry);
+                        pool_free(entry);
                 }
         for (i = 0; i < DRIFT_BUCKETS; i++)
                 while (table->owners[i]) {
@@ -64,9 +65,9 @@ void drift_table_free(struct drift_table **pointer)
                 struct drift_place *place = table->places;
 
                 table->places = place->next;
-                free(place->group);
-                free(place->kind);
-                free(place);
+                pool_free(place->group);
+                pool_free(place->kind);
+                pool_free(place);
         }
         for (i = 0; table->override[i]; i++)
                 free(table->override[i]);
@@ -75,7 +76,7 @@ void drift_table_free(struct drift_table **pointer)
         free(table->label_namespace);
         free((char *)(uintptr_t)table->settings.field_manager);
         free((char *)(uintptr_t)table->settings.label_group);
-        free(table->buckets);
+        pool_free(table->buckets);
         pthread_mutex_destroy(&table->lock);
         free(table);
 }
@@ -87,9 +88,9 @@ struct drift_place *drift_place(struct drift_table *table, const struct kube_res
         for (place = table->places; place; place = place->next)
                 if (!strcmp(place->kind, resource->kind) && !strcmp(place->group, resource->group))
                         return place;
-        place = memory_zero(1, sizeof(*place));
-        place->group = memory_string(resource->group);
-        place->kind = memory_string(resource->kind);
+        place = pool_allocate(sizeof(*place));
+        place->group = pool_string(resource->group);
+        place->kind = pool_string(resource->kind);
         place->next = table->places;
         table->places = place;
         return place;
@@ -127,9 +128,9 @@ struct drift_owner *drift_owner(struct drift_table *table, struct view namespace
         struct drift_owner **slot = owner_slot(table, namespace, name);
 
         if (!*slot) {
-                *slot = memory_zero(1, sizeof(**slot));
-                (*slot)->namespace = memory_string_n(namespace.data, namespace.length);
-                (*slot)->name = memory_string_n(name.data, name.length);
+                *slot = pool_allocate(sizeof(**slot));
+                (*slot)->namespace = pool_string_n(namespace.data, namespace.length);
+                (*slot)->name = pool_string_n(name.data, name.length);
         }
         return *slot;
 }
@@ -187,7 +188,7 @@ static void grow(struct drift_table *table)
         struct drift_entry **old = table->buckets;
 
         table->bucket_count *= 2;
-        table->buckets = memory_zero(table->bucket_count, sizeof(struct drift_entry *));
+        table->buckets = pool_allocate(table->bucket_count * sizeof(struct drift_entry *));
         for (i = 0; i < old_count; i++)
                 while (old[i]) {
                         struct drift_entry *entry = old[i];
@@ -197,7 +198,7 @@ static void grow(struct drift_table *table)
                         entry->next = *bucket;
                         *bucket = entry;
                 }
-        free(old);
+        pool_free(old);
 }
 
 static void entry_leave(struct drift_entry *entry)
@@ -239,7 +240,7 @@ struct drift_entry *drift_entry(struct drift_table *table, const struct drift_ke
                 if (table->count >= table->bucket_count)
                         grow(table);
                 slot = entry_slot(table, hash);
-                entry = memory_zero(1, sizeof(*entry));
+                entry = pool_allocate(sizeof(*entry));
                 memcpy(entry->key, hash, 16);
                 entry->place = drift_place(table, key->resource);
                 *slot = entry;
@@ -256,7 +257,7 @@ void drift_entry_remove(struct drift_table *table, struct drift_entry *entry)
 
         *slot = entry->next;
         entry_leave(entry);
-        free(entry);
+        pool_free(entry);
         table->count--;
         if (owner)
                 drift_owner_drop_idle(table, owner);

@@ -2,8 +2,10 @@
 
 #include "base/cleanup.h"
 #include "base/memory.h"
+#include "base/pool.h"
 #include "data/digest.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,22 +21,22 @@
 struct memory {
         struct memory *chained, *newer, *older;
         uint8_t key[KEY];
-        /* similar events */
         int64_t last_ms;
-        uint64_t messages[SIMILAR];
-        unsigned message_count;
         /* the same event */
-        uint32_t count;
         int64_t first_us;
         uint64_t serial;
+        uint32_t count;
+        /* similar events */
+        unsigned message_count;
         /* all events of an object */
         double tokens;
+        uint64_t messages[SIMILAR]; /* there is room for these in `similar` alone */
 };
 
 /* A bounded map; the least recently used one goes. */
 struct cache {
         struct memory *buckets[BUCKETS], *newest, *oldest;
-        size_t count;
+        size_t count, size; /* of memories; of one, in bytes */
 };
 
 struct event_correlator {
@@ -44,7 +46,11 @@ struct event_correlator {
 
 struct event_correlator *event_correlator_new(void)
 {
-        return memory_zero(1, sizeof(struct event_correlator));
+        struct event_correlator *correlator = memory_zero(1, sizeof(*correlator));
+
+        correlator->similar.size = sizeof(struct memory);
+        correlator->same.size = correlator->spam.size = offsetof(struct memory, messages);
+        return correlator;
 }
 
 static void cache_empty(struct cache *cache)
@@ -53,7 +59,7 @@ static void cache_empty(struct cache *cache)
                 struct memory *memory = cache->newest;
 
                 cache->newest = memory->older;
-                free(memory);
+                pool_free(memory);
         }
 }
 
@@ -109,7 +115,7 @@ static void drop_oldest(struct cache *cache)
                 at = &(*at)->chained;
         *at = oldest->chained;
         unlink_memory(cache, oldest);
-        free(oldest);
+        pool_free(oldest);
         cache->count--;
 }
 
@@ -127,7 +133,7 @@ static struct memory *recall(struct cache *cache, const uint8_t key[KEY], bool *
         } else {
                 if (cache->count == ENTRIES)
                         drop_oldest(cache);
-                memory = memory_zero(1, sizeof(*memory));
+                memory = pool_allocate(cache->size);
                 memcpy(memory->key, key, KEY);
                 memory->chained = *bucket;
                 *bucket = memory;

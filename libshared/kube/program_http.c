@@ -6,6 +6,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/job.h"
+#include "base/pool.h"
 #include "base/profile.h"
 
 #include <fcntl.h>
@@ -160,6 +161,7 @@ static void serve_heap(void *data, const struct server_request *request, struct 
 {
         struct program_state *state = data;
         struct mallinfo2 heap = mallinfo2();
+        struct pool_usage pool;
         char *text = NULL;
         size_t length = 0, cached = 0;
         FILE *stream;
@@ -172,6 +174,9 @@ static void serve_heap(void *data, const struct server_request *request, struct 
         pthread_mutex_unlock(&state->lock);
         buffer_printf(&response->body, "in use %zu bytes, mapped %zu, free %zu, releasable %zu; objects in caches %zu\n",
                       heap.uordblks, heap.hblkhd, heap.fordblks, heap.keepcost, cached);
+        pool_usage(&pool);
+        buffer_printf(&response->body, "pool: %zu pieces of %zu bytes in %zu bytes of slabs\n", pool.pieces, pool.used_bytes,
+                      pool.slab_bytes);
         stream = open_memstream(&text, &length);
         if (stream) {
                 malloc_info(0, stream);

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/pool.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -120,7 +121,7 @@ void queue_free(struct queue **queue)
                         struct item *item = old->items[i];
 
                         old->items[i] = item->hash_next;
-                        free(item);
+                        pool_free(item);
                 }
         }
         for (size_t i = 0; i < old->line_buckets; i++) {
@@ -391,7 +392,7 @@ static struct item *item_of(struct queue *queue, const char *namespace, const ch
                 return item;
         first = strlen(namespace) + 1;
         second = strlen(name) + 1;
-        item = memory_zero(1, sizeof(*item) + first + second);
+        item = pool_allocate(sizeof(*item) + first + second);
         memcpy(item->text, namespace, first);
         memcpy(item->text + first, name, second);
         item->public.namespace = item->text;
@@ -410,7 +411,7 @@ static void item_rest(struct queue *queue, struct item *item)
                 return;
         *find_item(queue, item->public.namespace, item->public.name, item->hash) = item->hash_next;
         queue->item_count--;
-        free(item);
+        pool_free(item);
 }
 
 /* From rest, or after its run: ready or waiting. */
