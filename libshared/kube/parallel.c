@@ -5,8 +5,10 @@
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <time.h>
 
 #define STACK_BYTES ((size_t)512 << 10)
+#define IDLE_S      2
 
 /* One parallel_each under way; lives on its caller's stack. Under the lock of the pool. */
 struct batch {
@@ -20,20 +22,23 @@ struct batch {
 
 struct parallel {
         pthread_mutex_t lock;
-        pthread_cond_t work;
+        pthread_cond_t work, ended;
         struct batch *batches;
-        pthread_t *threads;
-        unsigned limit, started, idle;
+        unsigned limit, started, idle; /* started: and not ended */
         bool stopping;
 };
 
 struct parallel *parallel_new(unsigned threads)
 {
         struct parallel *parallel = memory_zero(1, sizeof(*parallel));
+        pthread_condattr_t monotonic;
 
         pthread_mutex_init(&parallel->lock, NULL);
-        pthread_cond_init(&parallel->work, NULL);
-        parallel->threads = memory_zero(threads + 1, sizeof(*parallel->threads));
+        pthread_condattr_init(&monotonic);
+        pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+        pthread_cond_init(&parallel->work, &monotonic);
+        pthread_condattr_destroy(&monotonic);
+        pthread_cond_init(&parallel->ended, NULL);
         parallel->limit = threads;
         return parallel;
 }
@@ -41,19 +46,18 @@ struct parallel *parallel_new(unsigned threads)
 void parallel_free(struct parallel **parallel)
 {
         struct parallel *pool = steal(parallel);
-        unsigned i;
 
         if (!pool)
                 return;
         pthread_mutex_lock(&pool->lock);
         pool->stopping = true;
         pthread_cond_broadcast(&pool->work);
+        while (pool->started)
+                pthread_cond_wait(&pool->ended, &pool->lock);
         pthread_mutex_unlock(&pool->lock);
-        for (i = 0; i < pool->started; i++)
-                pthread_join(pool->threads[i], NULL);
         pthread_cond_destroy(&pool->work);
+        pthread_cond_destroy(&pool->ended);
         pthread_mutex_destroy(&pool->lock);
-        free(pool->threads);
         free(pool);
 }
 
@@ -82,22 +86,35 @@ static struct batch *batch_in_need(const struct parallel *pool)
         return NULL;
 }
 
+/* With the lock held. False: for so long there was nothing to do that the thread had better end. */
+static bool wait_for_work(struct parallel *pool)
+{
+        struct timespec until;
+        int r;
+
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_sec += IDLE_S;
+        pool->idle++;
+        do
+                r = pthread_cond_timedwait(&pool->work, &pool->lock, &until);
+        while (r == 0 && !batch_in_need(pool) && !pool->stopping);
+        pool->idle--;
+        return r == 0 || batch_in_need(pool);
+}
+
 static void *help(void *argument)
 {
         struct parallel *pool = argument;
 
         pthread_mutex_lock(&pool->lock);
-        while (!pool->stopping) {
-                struct batch *batch = batch_in_need(pool);
+        do {
+                struct batch *batch;
 
-                if (batch) {
+                while ((batch = batch_in_need(pool)))
                         work_on(pool, batch);
-                        continue;
-                }
-                pool->idle++;
-                pthread_cond_wait(&pool->work, &pool->lock);
-                pool->idle--;
-        }
+        } while (!pool->stopping && wait_for_work(pool));
+        pool->started--;
+        pthread_cond_signal(&pool->ended);
         pthread_mutex_unlock(&pool->lock);
         return NULL;
 }
@@ -107,11 +124,13 @@ static void start_helpers(struct parallel *pool, size_t wanted)
 {
         while (pool->idle < wanted && pool->started < pool->limit) {
                 pthread_attr_t attributes;
+                pthread_t thread;
                 int r;
 
                 pthread_attr_init(&attributes);
                 pthread_attr_setstacksize(&attributes, STACK_BYTES);
-                r = pthread_create(&pool->threads[pool->started], &attributes, help, pool);
+                pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+                r = pthread_create(&thread, &attributes, help, pool);
                 pthread_attr_destroy(&attributes);
                 if (r != 0)
                         return;

@@ -1,12 +1,15 @@
 #include "kube/parallel.h"
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 
 #include "../test.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <dirent.h>
 #include <string.h>
+#include <unistd.h>
 
 struct counts {
         _Atomic unsigned char calls[1000];
@@ -80,11 +83,46 @@ static void callers_share_the_helpers(void **state)
         }
 }
 
+static size_t threads_now(void)
+{
+        DIR *tasks = opendir("/proc/self/task");
+        size_t count = 0;
+
+        assert_non_null(tasks);
+        while (readdir(tasks))
+                count++;
+        closedir(tasks);
+        return count;
+}
+
+/* Helpers that had nothing to do for some seconds end, and others start when there is work again. */
+static void idle_helpers_end(void **state)
+{
+        cleanup(parallel_free) struct parallel *parallel = parallel_new(4);
+        size_t before = threads_now();
+        int64_t end = clock_now_ms() + 30000;
+
+        (void)state;
+        for (unsigned round = 0; round < 2; round++) {
+                struct counts counts;
+
+                memset(&counts, 0, sizeof(counts));
+                parallel_each(parallel, 5, COUNT(counts.calls), count, &counts);
+                assert_true(threads_now() > before);
+                for (size_t i = 0; i < COUNT(counts.calls); i++)
+                        assert_int_equal(counts.calls[i], 1);
+                while (threads_now() > before && clock_now_ms() < end)
+                        usleep(20000);
+                assert_int_equal(threads_now(), before);
+        }
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(each_once_and_not_too_many_at_a_time),
                 cmocka_unit_test(callers_share_the_helpers),
+                cmocka_unit_test(idle_helpers_end),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
