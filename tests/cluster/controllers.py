@@ -77,6 +77,10 @@ class Controller:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=10) as response:
             return parse_metrics(response.read().decode())
 
+    def heap(self):
+        """What it says of its heap, in text."""
+        return http_get(self.metrics_port, "/debug/pprof/heap", https=False)[1].decode()
+
     def tree(self):
         """The pids of the process and all its descendants."""
         found, todo = [], [self.process.pid]
