@@ -61,25 +61,15 @@ static void set_timer(long period_us)
         setitimer(ITIMER_PROF, &timer, NULL);
 }
 
-/* With the lock held. Late is fine: what a sample costs, it costs only while the process works. */
+/* With the lock held; 0: there is none. Late is fine: what a sample costs, it costs only while the process works. */
 static int state(void)
 {
         if (!atomic_load(&profile.samples))
-                return PROFILE_NONE;
+                return 0;
         if (clock_now_ms() < profile.end_ms)
                 return PROFILE_RUNNING;
         set_timer(0);
         return PROFILE_FINISHED;
-}
-
-int profile_state(void)
-{
-        int now;
-
-        pthread_mutex_lock(&profile.lock);
-        now = state();
-        pthread_mutex_unlock(&profile.lock);
-        return now;
 }
 
 int profile_start(unsigned seconds)
@@ -92,7 +82,7 @@ int profile_start(unsigned seconds)
                 seconds = PROFILE_SECONDS_LIMIT;
         pthread_mutex_lock(&profile.lock);
         now = state();
-        if (now == PROFILE_NONE) {
+        if (now == 0) {
                 backtrace(frames, 1); /* loads what it needs now: in a handler it could not */
                 sigemptyset(&action.sa_mask);
                 sigaction(SIGPROF, &action, NULL);
@@ -100,7 +90,6 @@ int profile_start(unsigned seconds)
                 atomic_store(&profile.count, 0);
                 atomic_store(&profile.samples, memory_zero(SAMPLE_LIMIT, sizeof(struct sample)));
                 set_timer(PERIOD_US);
-                now = 0;
         }
         pthread_mutex_unlock(&profile.lock);
         return now;

@@ -12,16 +12,17 @@
 
 #define PROFILE_SECONDS_LIMIT 300
 
-/* Begins one, or does nothing: 0, or a PROFILE_* of the one there is. */
+/*
+ * Begins one, if there is none.
+ *
+ *  0                 begun
+ *  PROFILE_RUNNING   there is one, whose time is not over
+ *  PROFILE_FINISHED  there is one that was not taken yet
+ */
 int profile_start(unsigned seconds);
 
-enum {
-        PROFILE_RUNNING = 1,
-        PROFILE_FINISHED, /* not taken yet */
-        PROFILE_NONE,
-};
-
-int profile_state(void);
+#define PROFILE_RUNNING  1
+#define PROFILE_FINISHED 2
 
 /*
  * Ends and forgets it. Appends "thread;outermost;...;innermost count", a line for each different stack, the most frequent first: what flame graph tools read.
