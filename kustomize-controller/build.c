@@ -317,7 +317,7 @@ int build_run(struct context *ctx, struct arena *arena, const struct build_reque
               struct error *error)
 {
         cleanup(build_output_release) struct build_output output = BUILD_OUTPUT_NULL;
-        cleanup(buffer_wipe) struct buffer input = BUFFER_NULL;
+        cleanup(buffer_release) struct buffer input = BUFFER_SECRET;
         const struct job_limits limits = { .deadline_ms = request->deadline_ms,
                                            .memory_bytes = MEMORY_LIMIT,
                                            .output_bytes = OUTPUT_LIMIT };

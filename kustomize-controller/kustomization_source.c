@@ -239,11 +239,9 @@ static int add_reference(struct context *ctx, struct run *run, const struct subs
         digest_add(inputs, json_view(json_path(object, "metadata", "uid", NULL)));
         digest_add(inputs, json_view(json_path(object, "metadata", "resourceVersion", NULL)));
         JSON_EACH(json_get(object, "data"), member) {
-                cleanup(buffer_wipe) struct buffer decoded = BUFFER_NULL;
+                cleanup(buffer_release) struct buffer decoded = BUFFER_SECRET;
                 struct view value = json_view(member.value);
 
-                if (secret) /* a buffer that grows leaves copies behind */
-                        buffer_reserve(&decoded, value.length);
                 if (secret && buffer_add_base64_decoded(&decoded, value) < 0)
                         return error_set(error, ERROR_INVALID, "substitute from 'Secret/%s' error: the value of '%s' is not base64",
                                          reference->name, member.key);

@@ -12,12 +12,11 @@
 /* The bytes of one key. False if the Secret has no such key; what is no base64 counts as empty. */
 static bool secret_value(const struct json *secret, const char *key, struct arena *arena, struct view *ret_value)
 {
-        cleanup(buffer_wipe) struct buffer bytes = BUFFER_NULL;
+        cleanup(buffer_release) struct buffer bytes = BUFFER_SECRET;
         const struct json *value = json_path(secret, "data", key, NULL);
 
         if (json_type(value) != JSON_STRING)
                 return false;
-        buffer_reserve(&bytes, json_view(value).length); /* one that grows leaves copies behind */
         if (buffer_add_base64_decoded(&bytes, json_view(value)) < 0)
                 buffer_clear(&bytes);
         arena_keep_secret(arena);
@@ -36,7 +35,7 @@ bool secrets_identity_encrypted(struct view pem)
 {
         static const char magic[] = "openssh-key-v1"; /* its NUL is part of it */
         static const struct view header = VIEW("-----BEGIN OPENSSH PRIVATE KEY-----");
-        cleanup(buffer_wipe) struct buffer body = BUFFER_LIMIT(64 << 10);
+        cleanup(buffer_release) struct buffer body = { .limit = 64 << 10, .secret = true };
         ptrdiff_t start = view_search(pem, header, 0), end;
         const unsigned char *cipher;
 

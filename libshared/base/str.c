@@ -108,15 +108,10 @@ bool view_split(struct view *rest, char separator, struct view *ret_piece)
 
 void buffer_release(struct buffer *buffer)
 {
-        free(buffer->data);
-        *buffer = BUFFER_NULL;
-}
-
-void buffer_wipe(struct buffer *buffer)
-{
-        if (buffer->data)
+        if (buffer->secret && buffer->data)
                 explicit_bzero(buffer->data, buffer->capacity);
-        buffer_release(buffer);
+        free(buffer->data);
+        *buffer = (struct buffer){ .secret = buffer->secret };
 }
 
 void buffer_clear(struct buffer *buffer)
@@ -125,6 +120,22 @@ void buffer_clear(struct buffer *buffer)
         buffer->full = false;
         if (buffer->data)
                 buffer->data[0] = '\0';
+}
+
+static void resize(struct buffer *buffer, size_t capacity)
+{
+        char *old = buffer->data;
+
+        if (!buffer->secret) {
+                buffer->data = memory_resize(old, capacity, 1);
+                return;
+        }
+        buffer->data = memory_allocate(capacity);
+        if (buffer->length)
+                memcpy(buffer->data, old, buffer->length);
+        if (old)
+                explicit_bzero(old, buffer->capacity);
+        free(old);
 }
 
 char *buffer_reserve(struct buffer *buffer, size_t length)
@@ -144,7 +155,7 @@ char *buffer_reserve(struct buffer *buffer, size_t length)
                                 memory_exhausted();
                         capacity += capacity < 1024 * 1024 ? capacity : capacity / 2;
                 }
-                buffer->data = memory_resize(buffer->data, capacity, 1);
+                resize(buffer, capacity);
                 buffer->capacity = capacity;
                 buffer->data[buffer->length] = '\0';
         }

@@ -44,13 +44,15 @@ struct buffer {
         size_t capacity;
         size_t limit; /* bytes; 0: none. What does not fit is dropped and `full` set. */
         bool full;
+        bool secret; /* what it held is overwritten wherever it grows out of and when it goes */
 };
 
-#define BUFFER_NULL        ((struct buffer){ NULL, 0, 0, 0, false })
-#define BUFFER_LIMIT(size) ((struct buffer){ NULL, 0, 0, (size), false })
+#define BUFFER_NULL        ((struct buffer){ .data = NULL })
+#define BUFFER_LIMIT(size) ((struct buffer){ .limit = (size) })
+/* For what nobody may find in memory afterwards. */
+#define BUFFER_SECRET ((struct buffer){ .secret = true })
 
 void buffer_release(struct buffer *buffer); /* for cleanup(buffer_release) */
-void buffer_wipe(struct buffer *buffer);    /* the same of what nobody may find afterwards: overwritten */
 void buffer_clear(struct buffer *buffer);   /* empty, memory kept */
 void buffer_add(struct buffer *buffer, const void *data, size_t length);
 void buffer_add_view(struct buffer *buffer, struct view text);

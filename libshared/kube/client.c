@@ -478,13 +478,11 @@ int kube_call_json(struct context *ctx, struct kube_client *client, const struct
                    struct error *err)
 {
         cleanup(buffer_release) struct buffer body = BUFFER_NULL;
-        int r;
 
         TRY(kube_call(ctx, client, request, &body, err));
-        r = json_parse(buffer_view(&body), ret_json, err);
-        if (strcmp(request->resource->kind, "Secret") == 0)
-                buffer_wipe(&body);
-        return r < 0 ? error_wrap(err, "the answer about %s", request->resource->plural) : 0;
+        if (json_parse(buffer_view(&body), ret_json, err) < 0)
+                return error_wrap(err, "the answer about %s", request->resource->plural);
+        return 0;
 }
 
 int kube_get(struct context *ctx, struct kube_client *client, const struct kube_resource *resource, const char *name_space,

@@ -43,7 +43,7 @@ void kube_config_free(struct kube_config **config)
 int kube_file_read(const char *path, struct buffer *ret_content, struct error *err)
 {
         cleanup(close_descriptor) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-        cleanup(buffer_release) struct buffer content = BUFFER_NULL;
+        cleanup(buffer_release) struct buffer content = BUFFER_SECRET;
         struct stat status;
 
         if (fd < 0 || fstat(fd, &status) < 0)
@@ -95,7 +95,7 @@ static bool files_have(const struct kube_config_files *files, struct view path)
 void kube_config_files_release(struct kube_config_files *files)
 {
         for (size_t i = 0; i < files->count; i++) {
-                json_free(&files->items[i].tree);
+                json_wipe(&files->items[i].tree);
                 free(files->items[i].path);
         }
         free(files->items);
@@ -161,7 +161,6 @@ int kube_config_load_in_cluster(const char *root, struct kube_config **ret_confi
         if (kube_file_read(config->token_file, &text, err) < 0)
                 return -1;
         secret_set(&config->token, view_trim(buffer_view(&text)));
-        explicit_bzero(text.data, text.length);
 
         config->ca_file = arena_printf(arena, "%s/ca.crt", root);
         if (kube_file_read(config->ca_file, &text, &failure) == 0) {
@@ -248,9 +247,8 @@ int kube_config_from_secret(const struct json *secret, const char *key, const st
 {
         const char *name = json_string(JSON_PATH(secret, "metadata", "name"), "");
         const char *name_space = json_string(JSON_PATH(secret, "metadata", "namespace"), "");
-        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+        cleanup(buffer_release) struct buffer text = BUFFER_SECRET;
         const struct json *data = json_get(secret, "data"), *value;
-        int r;
 
         if (key && *key) {
                 value = json_get(data, key);
@@ -265,8 +263,7 @@ int kube_config_from_secret(const struct json *secret, const char *key, const st
                                  name_space, name, key);
         if (buffer_add_base64_decoded(&text, json_view(value)) < 0)
                 return error_set(err, ERROR_INVALID, "KubeConfig secret '%s/%s': '%s' is not base64", name_space, name, key);
-        r = kube_config_parse_untrusted(buffer_view(&text), options, ret_config, err);
-        if (text.data)
-                explicit_bzero(text.data, text.length);
-        return r < 0 ? error_wrap(err, "KubeConfig secret '%s/%s'", name_space, name) : 0;
+        if (kube_config_parse_untrusted(buffer_view(&text), options, ret_config, err) < 0)
+                return error_wrap(err, "KubeConfig secret '%s/%s'", name_space, name);
+        return 0;
 }

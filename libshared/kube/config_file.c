@@ -26,7 +26,7 @@ struct resolve {
 
 int kube_config_file_parse(struct view text, struct json **ret_tree, struct error *err)
 {
-        cleanup(json_free) struct json *tree = NULL;
+        cleanup(json_wipe) struct json *tree = NULL;
 
         TRY(yaml_parse(text, 0, &tree, err));
         if (json_type(tree) != JSON_OBJECT && !json_is_null(tree))
@@ -252,16 +252,10 @@ static int resolve_certificate(struct resolve *r, const struct kube_config_file 
 {
         struct kube_config *config = r->config;
         cleanup(buffer_release) struct buffer certificate = BUFFER_NULL;
-        cleanup(secret_release) struct secret wipe = SECRET_NULL;
-        struct buffer key = BUFFER_NULL;
-        int result;
+        cleanup(buffer_release) struct buffer key = BUFFER_SECRET;
 
-        result = data_or_file(r, file, user, "client-certificate", name, &config->certificate_file, &certificate, err);
-        if (result == 0)
-                result = data_or_file(r, file, user, "client-key", name, &config->key_file, &key, err);
-        wipe = (struct secret){ key.data, key.length };
-        if (result < 0)
-                return -1;
+        TRY(data_or_file(r, file, user, "client-certificate", name, &config->certificate_file, &certificate, err));
+        TRY(data_or_file(r, file, user, "client-key", name, &config->key_file, &key, err));
         if (certificate.length && !key.length)
                 return error_set(
                         err, ERROR_INVALID,
@@ -270,7 +264,7 @@ static int resolve_certificate(struct resolve *r, const struct kube_config_file 
         if (!certificate.length)
                 return 0;
         config->certificate = arena_view(r->arena, buffer_view(&certificate));
-        secret_set(&config->key, secret_view(&wipe));
+        secret_set(&config->key, buffer_view(&key));
         return tls_check_pair(config->certificate, secret_view(&config->key), err);
 }
 
@@ -292,7 +286,6 @@ static int resolve_token(struct resolve *r, const struct kube_config_file *file,
                 if (kube_file_read(config->token_file, &text, err) < 0)
                         return error_wrap(err, "tokenFile of %s", name);
                 secret_set(&config->token, view_trim(buffer_view(&text)));
-                explicit_bzero(text.data, text.length);
         }
         return 0;
 }

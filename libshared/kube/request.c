@@ -191,6 +191,13 @@ static const char *accept_of(const struct kube_request *request)
         return "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
 }
 
+/* In its answers: Secrets, and the tokens of service accounts. */
+static bool holds_secrets(const struct kube_request *request)
+{
+        return !*request->resource->group && (strcmp(request->resource->kind, "Secret") == 0 ||
+                                              (given(request->subresource) && strcmp(request->subresource, "token") == 0));
+}
+
 static void set_limits(const struct kube_client *client, const struct kube_request *request, struct http_request *http)
 {
         const struct kube_config *config = client->server->config;
@@ -206,6 +213,7 @@ static void set_limits(const struct kube_client *client, const struct kube_reque
         http->body_limit = list ? LIST_LIMIT : request->verb == KUBE_WATCH ? 0 : HTTP_BODY_LIMIT;
         http->first_byte_ms = client->server->options.first_byte_ms;
         http->compressed = list && !config->disable_compression;
+        http->secret = !request->metadata_only && holds_secrets(request);
         http->lane = request->urgent ? HTTP_URGENT : HTTP_REQUESTS;
 }
 

@@ -71,6 +71,7 @@ struct http_request {
         int64_t first_byte_ms; /* until the headers of the answer are there; 0: HTTP_FIRST_BYTE_MS */
         uint64_t body_limit;   /* decoded bytes of the answer; 0: HTTP_BODY_LIMIT */
         bool compressed;       /* accept gzip and decode it */
+        bool secret;           /* the collected body is overwritten when it goes */
         unsigned redirects; /* follow so many, https never to http, credentials only to the same host; 0: the 3xx is the answer */
         http_sink_fn *sink; /* takes the body of a 2xx answer; NULL: it is collected in the response */
         void *sink_data;

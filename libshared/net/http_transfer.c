@@ -73,27 +73,21 @@ static void rename_server(struct http_transfer *transfer, const char *name, cons
 
 static int add_headers(struct http_transfer *transfer, const struct http_request *request, struct error *err)
 {
-        struct buffer line = BUFFER_NULL;
-        int r = 0;
+        cleanup(buffer_release) struct buffer line = BUFFER_SECRET;
 
-        for (unsigned i = 0; i < request->header_count && r == 0; i++) {
+        for (unsigned i = 0; i < request->header_count; i++) {
                 const struct http_header *header = &request->headers[i];
 
-                if (strpbrk(header->value, "\r\n") || strpbrk(header->name, "\r\n: ")) {
-                        r = error_set(err, ERROR_INVALID, "the value of the header %s has a line break", header->name);
-                        break;
-                }
+                if (strpbrk(header->value, "\r\n") || strpbrk(header->name, "\r\n: "))
+                        return error_set(err, ERROR_INVALID, "the value of the header %s has a line break", header->name);
                 buffer_clear(&line);
                 /* "Name;" is how curl sends a header without a value. */
                 buffer_printf(&line, *header->value ? "%s: %s" : "%s;%s", header->name, header->value);
                 transfer->headers = curl_slist_append(transfer->headers, line.data);
         }
-        if (line.data)
-                explicit_bzero(line.data, line.length);
-        buffer_release(&line);
         if (request->body.data)
                 transfer->headers = curl_slist_append(transfer->headers, "Expect:");
-        return r;
+        return 0;
 }
 
 /* CURL_WRITEFUNC_* and the like want plain functions. */
@@ -344,6 +338,7 @@ int http_transfer_prepare(struct http_engine *engine, struct http_transfer *tran
         CURL *easy;
 
         transfer->response = HTTP_RESPONSE_NULL;
+        transfer->response.body.secret = request->secret;
         TRY(origin_of(request, &transfer->origin, err));
         transfer->engine = engine;
         transfer->easy = easy = http_easy_get(engine);

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import os
 import re
+import secrets
 import threading
 import time
 
@@ -75,6 +76,35 @@ def test_wrong_credentials(space, git_server):
     space.source(repository, secretRef={"name": "credentials"})
     assert "authentication required" in message(space.not_ready("GitRepository", reason="GitOperationFailed"))
     no_secret_shown(space, "wrongwrong")
+
+
+def held_in_memory(pid, *texts):
+    """Which of these bytes are somewhere in what the process can write to."""
+    found = set()
+    with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as memory:
+        for line in maps:
+            extent, rights, *_ = line.split()
+            if not rights.startswith("rw"):
+                continue
+            start, end = (int(part, 16) for part in extent.split("-"))
+            memory.seek(start)
+            content = memory.read(end - start)
+            found |= {text for text in texts if text in content}
+    return found
+
+
+def test_credentials_do_not_stay_in_memory(space, git_server):
+    """Nothing of a Secret is in the controller once it was used: not decoded, not as the API server sent it, not as a header."""
+    repository = space.repository(FILES)
+    password = secrets.token_hex(24)
+    git_server.rules[repository.name] = {"auth": {"basic": ("ada", password)}}
+    space.secret("credentials", username="ada", password=password)
+    space.source(repository, secretRef={"name": "credentials"})
+    space.ready("GitRepository", revision=repository.head())
+    forms = [password.encode(), base64.b64encode(password.encode()), base64.b64encode(f"ada:{password}".encode())]
+    controller = space.stack.source
+    # What came last is in a buffer of the connection until the next answer.
+    until(lambda: not any(held_in_memory(pid, *forms) for pid in controller.tree()), 20, lambda: {pid: held_in_memory(pid, *forms) for pid in controller.tree()}, 0.5)
 
 
 def test_private_authority(space, tls_git_server, authority):

@@ -168,6 +168,21 @@ static void secrets_do_not_outlive_a_reset(void **state)
         assert_string_equal(kept, "of the next run");
 }
 
+static void secret_buffers_stay_secret(void **state)
+{
+        cleanup(buffer_release) struct buffer text = BUFFER_SECRET;
+
+        (void)state;
+        for (int i = 0; i < 5000; i++)
+                buffer_add_char(&text, (char)('a' + i % 26));
+        assert_int_equal(text.length, 5000);
+        for (int i = 0; i < 5000; i++)
+                assert_int_equal(text.data[i], 'a' + i % 26);
+        buffer_release(&text);
+        assert_null(text.data);
+        assert_true(text.secret); /* it may be filled again */
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -178,6 +193,7 @@ int main(void)
                 cmocka_unit_test(base64),
                 cmocka_unit_test(runes),
                 cmocka_unit_test(secrets_do_not_outlive_a_reset),
+                cmocka_unit_test(secret_buffers_stay_secret),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
