@@ -14,13 +14,13 @@
 #define FILES_MS         60000
 #define PLUGIN_MARGIN_US 30000000
 #define PLUGIN_WAIT_MS   20
+#define PLUGIN_AGAIN_MS  5000 /* after a run that failed while the old credential is good */
+#define PLUGIN_FRESH_MS  500  /* what was just printed is tried, whatever it says of its end */
 #define STACK_BYTES      ((size_t)256 << 10)
 
 void kube_access_release(struct kube_access *access)
 {
         http_settings_release(&access->settings);
-        if (access->authorization.data)
-                explicit_bzero(access->authorization.data, access->authorization.length);
         buffer_release(&access->authorization);
 }
 
@@ -92,13 +92,14 @@ void kube_access_end(struct kube_server *server)
         secret_release(&server->key);
         secret_release(&server->token);
         exec_credential_release(&server->plugin);
+        error_release(&server->plugin_error);
 }
 
 /* Under the lock. True if there is another token now. */
 static bool token_read(struct kube_server *server)
 {
         cleanup(error_release) struct error err = ERROR_NULL;
-        struct buffer text = BUFFER_NULL;
+        cleanup(buffer_release) struct buffer text = BUFFER_SECRET;
         struct view token;
         bool changed = false;
 
@@ -118,9 +119,6 @@ static bool token_read(struct kube_server *server)
                         server->generation++;
                 }
         }
-        if (text.data)
-                explicit_bzero(text.data, text.length);
-        buffer_release(&text);
         return changed;
 }
 
@@ -129,8 +127,7 @@ static int certificate_read(struct kube_server *server, struct error *err)
 {
         const struct kube_config *config = server->config;
         cleanup(buffer_release) struct buffer certificate = BUFFER_NULL;
-        cleanup(secret_release) struct secret key = SECRET_NULL;
-        struct buffer text = BUFFER_NULL;
+        cleanup(buffer_release) struct buffer key = BUFFER_SECRET;
         struct view new_key = secret_view(&server->key);
 
         if (!config->certificate_file && !config->key_file)
@@ -140,9 +137,8 @@ static int certificate_read(struct kube_server *server, struct error *err)
         else
                 buffer_add_view(&certificate, buffer_view(&server->certificate));
         if (config->key_file) {
-                TRY(kube_file_read(config->key_file, &text, err));
-                key = (struct secret){ text.data, text.length };
-                new_key = secret_view(&key);
+                TRY(kube_file_read(config->key_file, &key, err));
+                new_key = buffer_view(&key);
         }
         if (view_equal(buffer_view(&certificate), buffer_view(&server->certificate)) &&
             view_equal(new_key, secret_view(&server->key)))
@@ -186,87 +182,106 @@ static bool files_read(struct kube_server *server)
         return certificate > 0 || ca > 0;
 }
 
-/* Without the lock, by the one who set plugin_running. */
-static int plugin_run(struct context *ctx, struct kube_server *server, struct error *err)
+/* Under the lock. */
+static void plugin_take(struct kube_server *server, struct exec_credential *credential)
 {
-        cleanup(exec_credential_release) struct exec_credential credential = EXEC_CREDENTIAL_NULL;
-        int64_t now = clock_wall_us(), margin;
-        bool certificate_changed;
-        int r = exec_credential_get(ctx, server->config, &credential, err);
+        bool certificate_changed = !view_equal(secret_view(&credential->certificate), secret_view(&server->plugin.certificate));
+        /* Early, but not so early that what lives for seconds is never used. */
+        int64_t margin = (credential->expires_us - clock_wall_us()) / 10;
 
-        if (r == 0 && credential.certificate.length)
-                r = tls_check_pair(secret_view(&credential.certificate), secret_view(&credential.key), err);
-        pthread_mutex_lock(&server->lock);
-        if (r == 0) {
-                /* Early, but not so early that what lives for seconds is never used. */
-                margin = (credential.expires_us - now) / 10;
-                if (margin > PLUGIN_MARGIN_US)
-                        margin = PLUGIN_MARGIN_US;
-                server->plugin_until_us = credential.expires_us == CLOCK_NEVER ? CLOCK_NEVER : credential.expires_us - margin;
-                certificate_changed = !view_equal(secret_view(&credential.certificate), secret_view(&server->plugin.certificate));
-                exec_credential_release(&server->plugin);
-                server->plugin = credential;
-                credential = EXEC_CREDENTIAL_NULL;
-                server->generation++;
-                if (certificate_changed)
-                        settings_make(server, true);
-        }
-        server->plugin_running = false;
-        pthread_mutex_unlock(&server->lock);
-        return r;
+        server->plugin_until_us = credential->expires_us;
+        server->plugin_renew_us = credential->expires_us == CLOCK_NEVER ? CLOCK_NEVER
+                                  : margin < PLUGIN_MARGIN_US           ? credential->expires_us - margin
+                                                                        : credential->expires_us - PLUGIN_MARGIN_US;
+        exec_credential_release(&server->plugin);
+        server->plugin = *credential;
+        *credential = EXEC_CREDENTIAL_NULL;
+        server->generation++;
+        if (certificate_changed)
+                settings_make(server, true);
 }
 
+/* A thread of its own: a program that is slow keeps no worker from being cancelled, and never the io thread. */
 static void *renew(void *argument)
 {
         struct kube_server *server = argument;
+        cleanup(exec_credential_release) struct exec_credential credential = EXEC_CREDENTIAL_NULL;
         cleanup(error_release) struct error err = ERROR_NULL;
+        bool unheard;
+        int r = exec_credential_get(&server->life, server->config, &credential, &err);
 
-        if (plugin_run(&server->life, server, &err) < 0 && err.kind != ERROR_CANCELLED)
+        if (r == 0 && credential.certificate.length)
+                r = tls_check_pair(secret_view(&credential.certificate), secret_view(&credential.key), &err);
+        pthread_mutex_lock(&server->lock);
+        if (r == 0)
+                plugin_take(server, &credential);
+        unheard = r < 0 && !server->plugin_waiters && err.kind != ERROR_CANCELLED;
+        if (unheard)
                 kube_notice(server, LOG_ERROR, "%s", error_message(&err));
+        error_move(&server->plugin_error, &err);
+        server->plugin_ended_ms = clock_now_ms();
+        server->plugin_runs++;
+        server->plugin_running = false;
+        pthread_mutex_unlock(&server->lock);
         return NULL;
 }
 
-/* Under the lock; for the io thread, which cannot wait. */
-static int renew_beside(struct kube_server *server, struct error *err)
+/* Under the lock. */
+static int renew_begin(struct kube_server *server, struct error *err)
 {
         pthread_attr_t attributes;
-        int r = 0;
+        int r;
 
-        if (!server->plugin_running) {
-                if (server->renewing)
-                        pthread_join(server->renewer, NULL); /* it has ended but for its return */
-                pthread_attr_init(&attributes);
-                pthread_attr_setstacksize(&attributes, STACK_BYTES);
-                server->plugin_running = true;
-                r = pthread_create(&server->renewer, &attributes, renew, server);
-                server->plugin_running = server->renewing = r == 0;
-                pthread_attr_destroy(&attributes);
-        }
-        if (r != 0)
-                return error_set_errno(err, r, "start a thread for credentials");
-        return error_set(err, ERROR_UNAVAILABLE, "the credentials are being renewed");
+        if (server->plugin_running)
+                return 0;
+        if (server->renewing)
+                pthread_join(server->renewer, NULL); /* it has ended but for its return */
+        pthread_attr_init(&attributes);
+        pthread_attr_setstacksize(&attributes, STACK_BYTES);
+        r = pthread_create(&server->renewer, &attributes, renew, server);
+        server->plugin_running = server->renewing = r == 0;
+        pthread_attr_destroy(&attributes);
+        return r != 0 ? error_set_errno(err, r, "start a thread for credentials") : 0;
 }
 
-/* Returns with the lock held and a valid credential of the plugin, or -1 without the lock. */
-static int plugin_ready(struct context *ctx, struct kube_server *server, struct error *err)
+/* Under the lock, which is given up meanwhile: waits for the run that is under way, and fails as it does. */
+static int renew_await(struct context *ctx, struct kube_server *server, struct error *err)
 {
-        while (server->plugin_until_us <= clock_wall_us()) {
-                bool mine = !server->plugin_running;
-                int r;
+        unsigned runs = server->plugin_runs;
+        int r = 0;
 
-                if (!ctx) {
-                        renew_beside(server, err);
-                        pthread_mutex_unlock(&server->lock);
-                        return -1;
-                }
-                server->plugin_running = true;
+        server->plugin_waiters++;
+        while (r == 0 && server->plugin_runs == runs) {
                 pthread_mutex_unlock(&server->lock);
-                r = mine ? plugin_run(ctx, server, err) : context_sleep(ctx, PLUGIN_WAIT_MS, err);
-                if (r < 0)
-                        return -1;
+                r = context_sleep(ctx, PLUGIN_WAIT_MS, err);
                 pthread_mutex_lock(&server->lock);
         }
-        return 0;
+        server->plugin_waiters--;
+        if (r == 0 && server->plugin_error.kind != ERROR_NONE)
+                r = error_set(err, server->plugin_error.kind, "%s", error_message(&server->plugin_error));
+        return r;
+}
+
+/* Under the lock. 0: there is a valid credential of the plugin. One that ends soon is used while the next is made. */
+static int plugin_ready(struct context *ctx, struct kube_server *server, struct error *err)
+{
+        for (;;) {
+                int64_t now = clock_wall_us(), age_ms = clock_now_ms() - server->plugin_ended_ms;
+                bool fresh = server->plugin_until_us && server->plugin_error.kind == ERROR_NONE && age_ms < PLUGIN_FRESH_MS;
+                cleanup(error_release) struct error ignored = ERROR_NULL;
+
+                if (fresh)
+                        return 0;
+                if (server->plugin_until_us > now) {
+                        if (now >= server->plugin_renew_us && age_ms >= PLUGIN_AGAIN_MS)
+                                renew_begin(server, &ignored);
+                        return 0;
+                }
+                TRY(renew_begin(server, err));
+                if (!ctx)
+                        return error_set(err, ERROR_UNAVAILABLE, "the credentials are being renewed");
+                TRY(renew_await(ctx, server, err));
+        }
 }
 
 static void authorize(struct kube_server *server, struct buffer *header)
@@ -278,20 +293,18 @@ static void authorize(struct kube_server *server, struct buffer *header)
                 buffer_add_string(header, "Bearer ");
                 buffer_add_view(header, secret_view(token));
         } else if (config->username) {
-                struct buffer pair = BUFFER_NULL;
+                cleanup(buffer_release) struct buffer pair = BUFFER_SECRET;
 
                 buffer_printf(&pair, "%s:%s", config->username, config->password.bytes ? config->password.bytes : "");
                 buffer_add_string(header, "Basic ");
                 buffer_add_base64(header, buffer_view(&pair));
-                explicit_bzero(pair.data, pair.length);
-                buffer_release(&pair);
         }
 }
 
 int kube_access_get(struct context *ctx, struct kube_server *server, struct kube_access *ret_access, struct error *err)
 {
         const struct kube_config *config = server->config;
-        struct kube_access access = { NULL };
+        struct kube_access access = { .authorization = BUFFER_SECRET };
         int64_t now = clock_now_ms();
 
         pthread_mutex_lock(&server->lock);
@@ -299,8 +312,10 @@ int kube_access_get(struct context *ctx, struct kube_server *server, struct kube
                 token_read(server);
         if ((config->ca_file || config->certificate_file || config->key_file) && now - server->files_read_ms >= FILES_MS)
                 files_read(server);
-        if (uses_plugin(config) && plugin_ready(ctx, server, err) < 0)
+        if (uses_plugin(config) && plugin_ready(ctx, server, err) < 0) {
+                pthread_mutex_unlock(&server->lock);
                 return -1;
+        }
         access.settings = http_settings_ref(server->settings);
         access.generation = server->generation;
         authorize(server, &access.authorization);

@@ -47,9 +47,14 @@ struct kube_server {
         bool token_bad, files_bad; /* said so already */
         unsigned generation;       /* of the credentials; changes with them */
         struct exec_credential plugin;
-        int64_t plugin_until_us; /* wall clock; 0: no valid credential */
+        int64_t plugin_until_us;   /* wall clock; 0: no valid credential */
+        int64_t plugin_renew_us;   /* from then on another one is asked for */
+        int64_t plugin_ended_ms;   /* the last run */
+        unsigned plugin_runs;      /* ended ones */
+        unsigned plugin_waiters;   /* who will tell of a failure */
+        struct error plugin_error; /* of the last run; ERROR_NULL: it went well */
         bool plugin_running;
-        bool renewing; /* a thread was started for the io thread's sake */
+        bool renewing; /* a thread was started, and not joined yet */
         pthread_t renewer;
 
         /* throttle.c */
@@ -94,8 +99,8 @@ void kube_access_release(struct kube_access *access);
 int kube_access_init(struct kube_server *server, struct error *err);
 void kube_access_end(struct kube_server *server);
 /*
- * Reads again what is due. ctx NULL: on the io thread; where a program would have to run first it is started on a thread of its own and this fails
- * with ERROR_UNAVAILABLE.
+ * Reads again what is due. A program for credentials runs on a thread of its own, once for all who wait for it; those of them whose context ends wait no longer. ctx
+ * NULL: on the io thread, which does not wait: this fails with ERROR_UNAVAILABLE.
  */
 int kube_access_get(struct context *ctx, struct kube_server *server, struct kube_access *ret_access, struct error *err);
 /* The server said 401 to credentials of this generation. True if there are others to try. */

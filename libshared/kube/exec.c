@@ -18,6 +18,7 @@
 
 #define DEADLINE_MS  30000
 #define OUTPUT_LIMIT ((size_t)1 << 20)
+#define ERRORS_LIMIT ((size_t)16 << 10)
 
 void exec_credential_release(struct exec_credential *credential)
 {
@@ -97,8 +98,9 @@ static char **environment_of(const struct kube_exec_config *exec, char *info)
 
 struct child {
         pid_t pid;
-        int output;
-        int handle; /* pidfd */
+        int output, errors;
+        size_t passed_on; /* of its errors */
+        int handle;       /* pidfd */
 };
 
 static void child_end(struct child *child)
@@ -109,21 +111,36 @@ static void child_end(struct child *child)
                         ;
         }
         close_descriptor(&child->output);
+        close_descriptor(&child->errors);
         close_descriptor(&child->handle);
+}
+
+/* What is read does not block. */
+static int open_pipe(int *ret_read, int *ret_write)
+{
+        int ends[2];
+
+        if (pipe2(ends, O_CLOEXEC) < 0)
+                return -1;
+        *ret_read = ends[0];
+        *ret_write = ends[1];
+        return fcntl(ends[0], F_SETFL, O_NONBLOCK);
 }
 
 static int spawn(const struct kube_config *config, struct child *child)
 {
         const struct kube_exec_config *exec = config->exec;
         cleanup(free_string) char *info = exec_info(config);
+        cleanup(close_descriptor) int output = -1;
+        cleanup(close_descriptor) int errors = -1;
         posix_spawn_file_actions_t actions;
         posix_spawnattr_t attributes;
         size_t count = 0;
         char **arguments, **environment;
         sigset_t none, all;
-        int ends[2], r;
+        int r;
 
-        if (pipe2(ends, O_CLOEXEC) < 0)
+        if (open_pipe(&child->output, &output) < 0 || open_pipe(&child->errors, &errors) < 0)
                 return errno;
         while (exec->arguments[count])
                 count++;
@@ -135,7 +152,8 @@ static int spawn(const struct kube_config *config, struct child *child)
 
         posix_spawn_file_actions_init(&actions);
         posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-        posix_spawn_file_actions_adddup2(&actions, ends[1], 1);
+        posix_spawn_file_actions_adddup2(&actions, output, 1);
+        posix_spawn_file_actions_adddup2(&actions, errors, 2);
         posix_spawn_file_actions_addclosefrom_np(&actions, 3);
         posix_spawnattr_init(&attributes);
         sigemptyset(&none);
@@ -148,8 +166,6 @@ static int spawn(const struct kube_config *config, struct child *child)
         posix_spawn_file_actions_destroy(&actions);
         free(arguments);
         free(environment);
-        close(ends[1]);
-        child->output = ends[0];
         if (r != 0)
                 child->pid = 0;
         else
@@ -157,42 +173,58 @@ static int spawn(const struct kube_config *config, struct child *child)
         return r;
 }
 
-static int read_output(struct context *ctx, struct child *child, struct buffer *output, struct error *err)
+/* All that is there now. The descriptor is closed at its end. */
+static int take_output(struct child *child, struct buffer *output, struct error *err)
 {
-        for (;;) {
-                struct pollfd ready = { .fd = child->output, .events = POLLIN };
-                char *space;
-                ssize_t n;
+        while (child->output >= 0) {
+                char *space = buffer_reserve(output, 4096);
+                ssize_t n = read(child->output, space, 4096);
 
-                if (context_poll(ctx, &ready, 1, -1, err) < 0)
-                        return -1;
-                if (!ready.revents)
+                if (n < 0 && errno == EINTR)
                         continue;
-                space = buffer_reserve(output, 4096);
-                n = read(child->output, space, 4096);
-                if (n < 0 && errno != EINTR && errno != EAGAIN)
+                if (n < 0 && errno == EAGAIN)
+                        return 0;
+                if (n < 0)
                         return error_set_errno(err, errno, "read its output");
                 if (n == 0)
-                        return 0;
-                output->length += n > 0 ? (size_t)n : 0;
+                        close_descriptor(&child->output);
+                output->length += (size_t)n;
                 if (output->length > OUTPUT_LIMIT)
                         return error_set(err, ERROR_TOO_LARGE, "its output is larger than %zu bytes", OUTPUT_LIMIT);
         }
+        return 0;
 }
 
-static int wait_exit(struct context *ctx, struct child *child, int *ret_status, struct error *err)
+/* Passed through, as it is, up to a limit: who never stops complaining does not fill our log. The rest is read and forgotten. */
+static void pass_errors_on(struct child *child)
+{
+        char text[ERRORS_LIMIT];
+        ssize_t n = child->errors < 0 ? 0 : read(child->errors, text, sizeof(text));
+        size_t rest = ERRORS_LIMIT - child->passed_on, length = n > 0 && (size_t)n < rest ? (size_t)n : rest;
+
+        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+                close_descriptor(&child->errors);
+        if (n > 0 && length && write(STDERR_FILENO, text, length) > 0)
+                child->passed_on += length;
+}
+
+/* Until it has ended. What it started and left behind may hold the pipes open: nobody waits for that. */
+static int follow(struct context *ctx, struct child *child, struct buffer *output, int *ret_status, struct error *err)
 {
         for (;;) {
-                struct pollfd ready = { .fd = child->handle, .events = POLLIN };
+                struct pollfd ready[] = { { .fd = child->output, .events = POLLIN },
+                                          { .fd = child->errors, .events = POLLIN },
+                                          { .fd = child->handle, .events = POLLIN } };
                 pid_t ended = waitpid(child->pid, ret_status, WNOHANG);
 
-                if (ended == child->pid) {
+                if (ended == child->pid)
                         child->pid = 0;
+                pass_errors_on(child);
+                TRY(take_output(child, output, err));
+                if (!child->pid)
                         return 0;
-                }
                 /* Without a pidfd, look again from time to time. */
-                if (context_poll(ctx, child->handle < 0 ? NULL : &ready, child->handle < 0 ? 0 : 1, child->handle < 0 ? 20 : -1,
-                                 err) < 0)
+                if (context_poll(ctx, ready, 3, child->handle < 0 ? 20 : -1, err) < 0)
                         return -1;
         }
 }
@@ -200,7 +232,7 @@ static int wait_exit(struct context *ctx, struct child *child, int *ret_status, 
 static int run(struct context *ctx, const struct kube_config *config, struct buffer *output, struct error *err)
 {
         const struct kube_exec_config *exec = config->exec;
-        cleanup(child_end) struct child child = { .output = -1, .handle = -1 };
+        cleanup(child_end) struct child child = { .output = -1, .errors = -1, .handle = -1 };
         int r = spawn(config, &child), status = 0;
 
         if (r == ENOENT)
@@ -208,7 +240,7 @@ static int run(struct context *ctx, const struct kube_config *config, struct buf
                                  exec->install_hint ? "\n\n" : "", exec->install_hint ? exec->install_hint : "");
         if (r != 0)
                 return error_set_errno(err, r, "exec: executable %s", exec->command);
-        if (read_output(ctx, &child, output, err) < 0 || wait_exit(ctx, &child, &status, err) < 0)
+        if (follow(ctx, &child, output, &status, err) < 0)
                 return error_wrap(err, "exec: executable %s", exec->command);
         if (WIFSIGNALED(status))
                 return error_set(err, ERROR_UNAVAILABLE, "exec: executable %s ended by signal %d", exec->command, WTERMSIG(status));
@@ -220,7 +252,7 @@ static int run(struct context *ctx, const struct kube_config *config, struct buf
 
 static int decode(const struct kube_exec_config *exec, struct view output, struct exec_credential *credential, struct error *err)
 {
-        cleanup(json_free) struct json *root = NULL;
+        cleanup(json_wipe) struct json *root = NULL;
         const struct json *status;
         const char *version, *expires, *token, *certificate, *key;
 
@@ -254,8 +286,8 @@ int exec_credential_get(struct context *ctx, const struct kube_config *config, s
                         struct error *err)
 {
         cleanup(exec_credential_release) struct exec_credential credential = EXEC_CREDENTIAL_NULL;
+        cleanup(buffer_release) struct buffer output = BUFFER_SECRET;
         cleanup(context_close) struct context step;
-        struct buffer output = BUFFER_NULL;
         int r;
 
         if (strcmp(config->exec->interactive_mode, "Always") == 0)
@@ -266,9 +298,6 @@ int exec_credential_get(struct context *ctx, const struct kube_config *config, s
         r = run(&step, config, &output, err);
         if (r == 0)
                 r = decode(config->exec, buffer_view(&output), &credential, err);
-        if (output.data)
-                explicit_bzero(output.data, output.capacity);
-        buffer_release(&output);
         if (r < 0)
                 return error_wrap(err, "getting credentials");
         *ret_credential = credential;

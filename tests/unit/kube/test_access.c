@@ -1,6 +1,8 @@
 /* Credentials: tokens, plugins and certificates that change while a client lives. */
 #include "api_server.h"
 
+#include <sys/mman.h>
+
 static void tokens_rotate(void **state)
 {
         cleanup(free_string) char *path = path_of("token");
@@ -161,6 +163,143 @@ static void plugins_that_fail_are_named(void **state)
         }
 }
 
+/* What the process says on its standard error while `run` goes on, of at most 1 MiB. */
+static size_t said_meanwhile(void (*run)(struct fixture *f), struct fixture *f)
+{
+        cleanup(close_descriptor) int file = memfd_create("stderr", MFD_CLOEXEC);
+        cleanup(close_descriptor) int saved = dup(STDERR_FILENO);
+
+        dup2(file, STDERR_FILENO);
+        run(f);
+        dup2(saved, STDERR_FILENO);
+        return (size_t)lseek(file, 0, SEEK_END);
+}
+
+static void call_once(struct fixture *f)
+{
+        assert_int_equal(call(f, KUBE_GET), 0);
+}
+
+static void complaints_are_passed_on_up_to_a_limit(void **state)
+{
+        cleanup(free_string) char *command = NULL;
+        static const struct {
+                const char *complaint;
+                size_t said;
+        } cases[] = {
+                { "echo warning >&2\n", 8 },
+                { "head -c 3000000 /dev/zero | tr '\\0' x >&2\n", 16384 },
+                /* Somebody it started keeps the pipes: nobody waits for that. */
+                { "sleep 50 &\necho $! > left\n", 0 },
+        };
+
+        (void)state;
+        for (size_t i = 0; i < COUNT(cases); i++) {
+                cleanup(free_string) char *user = exec_user("client.authentication.k8s.io/v1, '60'", "");
+                cleanup(free_string) char *script =
+                        memory_printf("#!/bin/sh\ncd \"$(dirname \"$0\")\"\n%secho "
+                                      "'{\"apiVersion\":\"client.authentication.k8s.io/v1\",\"status\":{\"token\":\"t\"}}'\n",
+                                      cases[i].complaint);
+                cleanup(fixture_close) struct fixture f;
+
+                put_file("plugin", script);
+                fixture_open(&f, ok, user);
+                assert_int_equal(said_meanwhile(call_once, &f), cases[i].said);
+        }
+        command = memory_printf("kill $(cat %s/left)", directory);
+        assert_int_equal(system(command), 0);
+}
+
+/* The second run does not end by itself. */
+static const char hanging_plugin[] = "#!/bin/sh\n"
+                                     "cd \"$(dirname \"$0\")\"\n"
+                                     "n=$(($(cat runs) + 1)); echo $n > new; mv new runs\n"
+                                     "[ $n = 1 ] || exec sleep 50\n"
+                                     "echo '{\"apiVersion\":\"client.authentication.k8s.io/v1\",\"status\":{\"token\":\"t1\","
+                                     "\"expirationTimestamp\":\"2999-01-01T00:00:00Z\"}}'\n";
+
+static void a_slow_plugin_holds_nobody_up_while_its_credential_is_good(void **state)
+{
+        cleanup(free_string) char *user = exec_user("client.authentication.k8s.io/v1", "");
+        cleanup(fixture_close) struct fixture f;
+        struct kube_server *server;
+        int64_t begun;
+
+        (void)state;
+        put_file("plugin", hanging_plugin);
+        put_file("runs", "0");
+        fixture_open(&f, ok, user);
+        server = f.client->server;
+        assert_int_equal(call(&f, KUBE_GET), 0);
+        pthread_mutex_lock(&server->lock);
+        server->plugin_renew_us = 0;
+        server->plugin_ended_ms -= 5000;
+        pthread_mutex_unlock(&server->lock);
+        for (int i = 0; i < 5; i++)
+                assert_int_equal(call(&f, KUBE_GET), 0);
+        assert_string_equal(f.script.authorization, "Bearer t1");
+        WAIT_UNTIL(runs() == 2);
+
+        /* Whoever needs another credential waits no longer than he wants to, and the run goes on for the others. */
+        pthread_mutex_lock(&server->lock);
+        server->plugin_until_us = 0;
+        pthread_mutex_unlock(&server->lock);
+        context_close(&f.ctx);
+        begun = clock_now_ms();
+        context_open(&f.ctx, NULL, begun + 200);
+        assert_int_equal(call(&f, KUBE_GET), -1);
+        assert_int_equal(f.err.kind, ERROR_TIMEOUT);
+        assert_true(clock_now_ms() - begun < 15000);
+        assert_true(server->plugin_running);
+        assert_int_equal(runs(), 2);
+}
+
+static void *fail_once(void *argument)
+{
+        cleanup(error_release) struct error err = ERROR_NULL;
+        cleanup(context_close) struct context ctx;
+        struct kube_access access = { NULL };
+        struct fixture *f = argument;
+
+        context_open(&ctx, NULL, CLOCK_NEVER);
+        return kube_access_get(&ctx, f->client->server, &access, &err) < 0 && strstr(error_message(&err), "exit code 3") ? NULL : f;
+}
+
+static unsigned waiters(struct kube_server *server)
+{
+        unsigned count;
+
+        pthread_mutex_lock(&server->lock);
+        count = server->plugin_waiters;
+        pthread_mutex_unlock(&server->lock);
+        return count;
+}
+
+static void those_who_wait_share_a_failure(void **state)
+{
+        cleanup(free_string) char *user = exec_user("client.authentication.k8s.io/v1", "");
+        cleanup(fixture_close) struct fixture f;
+        pthread_t threads[8];
+
+        (void)state;
+        put_file("plugin", "#!/bin/sh\ncd \"$(dirname \"$0\")\"\necho $(($(cat runs) + 1)) > runs\n"
+                           "while [ ! -e go ]; do sleep 0.01; done; exit 3\n");
+        put_file("runs", "0");
+        fixture_open(&f, ok, user);
+        for (size_t i = 0; i < COUNT(threads); i++)
+                pthread_create(&threads[i], NULL, fail_once, &f);
+        WAIT_UNTIL(waiters(f.client->server) == COUNT(threads));
+        put_file("go", "");
+        for (size_t i = 0; i < COUNT(threads); i++) {
+                void *result;
+
+                pthread_join(threads[i], &result);
+                assert_null(result);
+        }
+        assert_int_equal(runs(), 1);
+        assert_int_equal(f.notices, 0); /* they tell of it */
+}
+
 /* ---- certificates ---- */
 
 static void a_new_ca_is_taken_when_the_old_one_fails(void **state)
@@ -186,6 +325,9 @@ int main(void)
                 cmocka_unit_test(a_refused_token_is_read_again),
                 cmocka_unit_test(plugins_run_when_they_must),
                 cmocka_unit_test(plugins_that_fail_are_named),
+                cmocka_unit_test(complaints_are_passed_on_up_to_a_limit),
+                cmocka_unit_test(a_slow_plugin_holds_nobody_up_while_its_credential_is_good),
+                cmocka_unit_test(those_who_wait_share_a_failure),
                 cmocka_unit_test(a_new_ca_is_taken_when_the_old_one_fails),
         };
 
