@@ -186,12 +186,26 @@ static char *address_of(const struct artifact_cache *cache, const char *url)
 struct download {
         int fd;
         struct digest *digest;
+        const char *wanted;
+        uint64_t limit, taken;
 };
+
+static int unverified(const char *wanted, struct error *error)
+{
+        return error_set(error, ERROR_INVALID,
+                         "failed to verify archive: computed digest doesn't match provided '%s' (check whether file size exceeds "
+                         "max download size)",
+                         wanted);
+}
 
 static int take_bytes(void *data, struct view bytes, struct error *err)
 {
         struct download *download = data;
 
+        /* More than there should be: whatever follows, it is not what was published. */
+        download->taken += bytes.length;
+        if (download->taken > download->limit)
+                return unverified(download->wanted, err);
         digest_add(download->digest, bytes);
         while (bytes.length) {
                 ssize_t written = write(download->fd, bytes.data, bytes.length);
@@ -216,13 +230,15 @@ static int download_once(struct context *ctx, struct artifact_cache *cache, cons
 {
         cleanup(http_response_release) struct http_response response = HTTP_RESPONSE_NULL;
         const struct http_request request = {
-                .url = address, .timeout_ms = -1, .body_limit = DOWNLOAD_LIMIT, .sink = take_bytes, .sink_data = download
+                .url = address, .timeout_ms = -1, .body_limit = UINT64_MAX, .sink = take_bytes, .sink_data = download
         };
 
         *ret_again = false;
         if (http_call(ctx, cache->io, &request, &response, error) < 0) {
                 *ret_again =
                         error->kind == ERROR_UNAVAILABLE || (error->kind == ERROR_TIMEOUT && context_cause(ctx) == CONTEXT_RUNNING);
+                if (download->taken > download->limit)
+                        return -1;
                 return error_wrap(error, "failed to download archive from %s", address);
         }
         if (response.status == 404)
@@ -239,10 +255,7 @@ static int verify(const char *wanted, struct digest *digest, struct error *error
 
         if (digest_equal(view_of(wanted), view_of(digest_end(digest, text))))
                 return 0;
-        return error_set(error, ERROR_INVALID,
-                         "failed to verify archive: computed digest doesn't match provided '%s' (check whether file size exceeds "
-                         "max download size)",
-                         wanted);
+        return unverified(wanted, error);
 }
 
 /*
@@ -269,7 +282,7 @@ static int pause_for(const struct artifact_patience *patience, int64_t pause, st
 }
 
 static int download(const struct artifact_patience *patience, struct artifact_cache *cache, const char *url, const char *wanted,
-                    int fd, struct error *error)
+                    uint64_t size, int fd, struct error *error)
 {
         cleanup(free_string) char *address = address_of(cache, url);
         enum digest_algorithm algorithm = DIGEST_SHA256;
@@ -282,7 +295,9 @@ static int download(const struct artifact_patience *patience, struct artifact_ca
                 return error_wrap(error, "failed to verify archive");
         for (unsigned attempt = 0;; attempt++) {
                 cleanup(digest_free) struct digest *digest = digest_begin(algorithm);
-                struct download one = { fd, digest };
+                struct download one = {
+                        .fd = fd, .digest = digest, .wanted = wanted, .limit = size && size < DOWNLOAD_LIMIT ? size : DOWNLOAD_LIMIT
+                };
                 bool again;
                 int r;
 
@@ -322,7 +337,8 @@ static int unpack(struct context *ctx, int file, int root, struct error *error)
         return 0;
 }
 
-static int load(const struct artifact_patience *patience, struct artifact *artifact, const char *url, struct error *error)
+static int load(const struct artifact_patience *patience, struct artifact *artifact, const char *url, uint64_t size,
+                struct error *error)
 {
         cleanup(close_descriptor) int file = -1;
         int r;
@@ -334,7 +350,7 @@ static int load(const struct artifact_patience *patience, struct artifact *artif
                 file = memfd_create("artifact", MFD_CLOEXEC); /* a file system without nameless files */
         if (file < 0)
                 return error_set_errno(error, errno, "open a temporary file in %s", artifact->path);
-        r = download(patience, artifact->cache, url, artifact->digest, file, error);
+        r = download(patience, artifact->cache, url, artifact->digest, size, file, error);
         if (r != 0)
                 return r;
         return unpack(patience->work, file, artifact->root, error);
@@ -432,7 +448,7 @@ static struct artifact *add(struct artifact_cache *cache, const char *digest)
 }
 
 int artifact_acquire(const struct artifact_patience *patience, struct artifact_cache *cache, const char *url, const char *digest,
-                     struct artifact **ret_artifact, struct error *error)
+                     uint64_t size, struct artifact **ret_artifact, struct error *error)
 {
         struct artifact *artifact, *idle;
         int r = 0;
@@ -459,7 +475,7 @@ int artifact_acquire(const struct artifact_patience *patience, struct artifact_c
         pthread_mutex_unlock(&cache->lock);
         drop(idle);
 
-        r = load(patience, artifact, url, error);
+        r = load(patience, artifact, url, size, error);
 
         pthread_mutex_lock(&cache->lock);
         artifact->state = r == 0 ? READY : FAILED;

@@ -28,7 +28,7 @@ struct artifact_cache *artifact_cache_new(struct io *io, const struct artifact_o
 void artifact_cache_free(struct artifact_cache **cache);
 
 /*
- * The tree of the artifact at `url`, whose bytes must have `digest`. It is worked on under `work`; between two attempts `run` gives its place to another
+ * The tree of the artifact at `url`, whose bytes must have `digest`, and of which no more than `size` are taken (0: nobody said how many there are). It is worked on under `work`; between two attempts `run` gives its place to another
  * one, and when `ctx`, which a newer trigger cancels, has ended, there is no further attempt: the artifact may be another one by then.
  *
  *   0                done; give it back with artifact_release
@@ -41,7 +41,7 @@ struct artifact_patience {
         struct reconcile *run;
 };
 int artifact_acquire(const struct artifact_patience *patience, struct artifact_cache *cache, const char *url, const char *digest,
-                     struct artifact **ret_artifact, struct error *error);
+                     uint64_t size, struct artifact **ret_artifact, struct error *error);
 void artifact_release(struct artifact **artifact); /* for cleanup; NULL is fine */
 
 /* Borrowed: the descriptor of the tree's root, and its path ("/tmp/kustomization-123"). */

@@ -96,7 +96,8 @@ static int build(struct context *ctx, struct context *work, struct run *run, str
         const char *strategy = run->spec.post_build ? run->spec.post_build->substitute_strategy : NULL;
         int r;
 
-        r = artifact_acquire(&patience, kustomize.artifacts, run->artifact_url, run->artifact_digest, &artifact, error);
+        r = artifact_acquire(&patience, kustomize.artifacts, run->artifact_url, run->artifact_digest, run->artifact_size, &artifact,
+                             error);
         if (r == ARTIFACT_ABSENT) {
                 char text[DURATION_TEXT];
 

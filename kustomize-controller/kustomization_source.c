@@ -89,6 +89,7 @@ int run_source(struct context *ctx, struct run *run, struct error *error)
         cleanup(json_free) struct json *source = NULL;
         const struct source_kind *kind = NULL;
         const struct json *artifact;
+        int64_t size;
 
         for (size_t i = 0; i < sizeof(source_kinds) / sizeof(source_kinds[0]); i++)
                 if (strcmp(reference->kind, source_kinds[i].kind) == 0)
@@ -114,9 +115,11 @@ int run_source(struct context *ctx, struct run *run, struct error *error)
         run->artifact_url = copy_text(run, json_get(artifact, "url"));
         run->artifact_digest = copy_text(run, json_get(artifact, "digest"));
         run->revision = copy_text(run, json_get(artifact, "revision"));
+        size = json_integer(json_get(artifact, "size"), 0);
         run->origin_revision = copy_text(run, json_path(artifact, "metadata", "org.opencontainers.image.revision", NULL));
         if (!run->artifact_url || !run->revision)
                 return source_waiting(run);
+        run->artifact_size = size > 0 ? (uint64_t)size : 0;
         if (!run->artifact_digest)
                 run->artifact_digest = "";
         return 0;

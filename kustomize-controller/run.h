@@ -90,6 +90,7 @@ struct run {
 
         /* the source */
         const char *artifact_url, *artifact_digest, *revision, *origin_revision;
+        uint64_t artifact_size; /* 0: not said */
 
         /* the build */
         struct build_output built;

@@ -61,12 +61,12 @@ def artifacts():
     artifacts.close()
 
 
-def advertise(space, url, data):
+def advertise(space, url, data, **artifact):
     """A GitRepository that nobody fetches and that says it has this artifact."""
     generation = space.source("http://127.0.0.1:1/none", suspend=True)["metadata"]["generation"]
     digest = hashlib.sha256(data).hexdigest()
     status = {"observedGeneration": generation, "artifact": {"path": "x", "url": url, "revision": f"main@sha1:{digest[:40]}", "digest": f"sha256:{digest}",
-                                                             "lastUpdateTime": "2026-01-01T00:00:00Z"}}
+                                                             "lastUpdateTime": "2026-01-01T00:00:00Z", **artifact}}
     space.kube.request("PATCH", space.kube.path("GitRepository", space.name, "app") + "/status?fieldManager=test&force=true",
                        {"apiVersion": GIT, "kind": "GitRepository", "metadata": {"name": "app"}, "status": status}, "application/apply-patch+yaml")
 
@@ -90,6 +90,30 @@ def test_directories_without_end_leave_nothing_behind(space, artifacts):
     assert "nested deeper" in message and temporary not in message
     before = [entry.name for entry in os.scandir(temporary) if os.path.isdir(f"{temporary}/{entry.name}/d")]
     until(lambda: not any(os.path.exists(f"{temporary}/{name}") for name in before), 20, "the tree removed", 0.2)
+
+
+def test_server_that_sends_more_than_there_is(space, artifacts):
+    """No more is read than the source says its artifact has; what it says of itself is trusted no further than its digest."""
+    good = archive("c.yaml")
+    sent = []
+
+    def endless(request):
+        request.send_response(200)
+        request.end_headers()
+        sent.append(0)
+        while True:
+            sent[-1] += request.wfile.write(good)
+    artifacts.answer = endless
+    advertise(space, artifacts.url, good, size=len(good))
+    space.kustomization(targetNamespace=space.name, retryInterval="1h")
+    message = find_condition(space.not_ready("Kustomization", reason="ArtifactFailed"))["message"]
+    digest = hashlib.sha256(good).hexdigest()
+    assert message == f"failed to verify archive: computed digest doesn't match provided 'sha256:{digest}' (check whether file size exceeds max download size)"
+    # What is on its way between the two of them, and not a second time.
+    assert len(sent) == 1 and sent[0] < 64 << 20
+    artifacts.serve(good)
+    space.reconcile("Kustomization")
+    space.ready("Kustomization")
 
 
 def unavailable(request):
