@@ -13,6 +13,7 @@
 #   make format, make lint
 #
 # MODE=release (default), MODE=asan (address and undefined behaviour), MODE=tsan (threads). Each mode has its own object folder.
+# For another machine: PKG_CONFIG_LIBDIR=/usr/lib/aarch64-linux-gnu/pkgconfig make CC=aarch64-linux-gnu-gcc AR=aarch64-linux-gnu-ar BUILD=build/arm64
 
 MODE    ?= release
 BUILD   ?= build

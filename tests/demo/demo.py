@@ -11,6 +11,7 @@ import re
 import shutil
 import signal
 import sys
+import textwrap
 import time
 
 import yaml
@@ -129,10 +130,11 @@ spec:
 
 
 class Screen:
-    """What the visitor reads. Colours only where there is a terminal."""
+    """What the visitor reads, no wider than the terminal. Colours only where there is one."""
 
     def __init__(self):
         self.colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        self.width = min(shutil.get_terminal_size((100, 24)).columns, 120)
         self.number = 0
 
     def paint(self, code, text):
@@ -141,6 +143,9 @@ class Screen:
     def line(self, text=""):
         print(text, flush=True)
 
+    def text(self, text):
+        self.line("\n".join(self.wrap(text, 0)))
+
     def title(self, text):
         self.line("\n" + self.paint("1", text))
 
@@ -148,14 +153,23 @@ class Screen:
         self.number += 1
         self.title(f"{self.number}. {text}")
 
-    def command(self, text):
-        self.line("   " + self.paint("2", "$ ") + self.paint("36", text))
+    def wrap(self, text, indent, end=""):
+        """The lines of a text, each as long as fits behind the indentation and before what ends a line that goes on."""
+        return textwrap.wrap(text, max(self.width - indent - len(end), 30), break_long_words=False, break_on_hyphens=False)
+
+    def command(self, text, comment=""):
+        lines = self.wrap(text, 7, " \\")
+        for i, line in enumerate(lines):
+            self.line(("     " if i else "   " + self.paint("2", "$ ")) + self.paint("36", line) + (" \\" if i + 1 < len(lines) else f"  # {comment}" if comment else ""))
 
     def fact(self, seconds, text):
-        self.line(f"   {self.paint('32', duration(seconds)):>{9 + (9 if self.colour else 0)}}  {text}")
+        took = f"{duration(seconds):>9}"
+        for i, line in enumerate(self.wrap(text, 14)):
+            self.line("   " + (" " * 9 if i else self.paint("32", took)) + "  " + line)
 
     def note(self, text):
-        self.line("   " + self.paint("2", text))
+        for i, line in enumerate(self.wrap(text, 5)):
+            self.line(("     " if i else "   ") + self.paint("2", line))
 
 
 def duration(seconds):
@@ -163,8 +177,9 @@ def duration(seconds):
 
 
 def short(text):
-    """A message with its revision cut to what a person compares."""
-    return re.sub(r"(@sha1:[0-9a-f]{8})[0-9a-f]{32}", r"\1", text)
+    """A message with its revisions and paths cut to what a person compares."""
+    text = re.sub(r"(@sha1:[0-9a-f]{8})[0-9a-f]{32}", r"\1", text)
+    return re.sub(r"/\S*/tmp/kustomization-\d+/", "", text).strip()
 
 
 class Tour:
@@ -175,7 +190,7 @@ class Tour:
 
     def first_sync(self):
         self.screen.chapter("First sync: two environments from one repository")
-        self.screen.command("kubectl apply -f shop.yaml      # a GitRepository and two Kustomizations")
+        self.screen.command("kubectl apply -f shop.yaml", "a GitRepository and two Kustomizations")
         start = time.monotonic()
         self.kube.apply(OBJECTS.format(home=HOME, url=self.url))
         for kind, name in (("GitRepository", "shop"), ("Kustomization", "staging"), ("Kustomization", "production")):
@@ -209,14 +224,14 @@ class Tour:
         until(lambda: restored(seen, edited), 60, "the edit undone")
         self.screen.fact(restored(seen, edited) - edited, f"later it runs {NEXT_IMAGE.rpartition('/')[2]} again")
         said = until(lambda: [e for e in self.kube.events(HOME, "Kustomization", "production") if "kubectl-set" in e["message"]], 10, "an event that names who made the edit")
-        self.screen.note(f"event {said[-1]['reason']}: " + "\n     ".join(said[-1]["message"].strip().splitlines()))
+        self.screen.note(f"event {said[-1]['reason']}: {said[-1]['message'].strip()}")
 
     def removal(self):
         self.screen.chapter("A file is deleted, and what it made is pruned")
         overlay = FILES["overlays/production/kustomization.yaml"].replace(", banner.yaml", "")
-        self.screen.command('git rm overlays/production/banner.yaml && git commit -m "end of the sale" && git push')
+        self.screen.command('git rm overlays/production/banner.yaml && git commit -m "sale over" && git push')
         seen = self.kube.observe("ConfigMap", PRODUCTION, "banner")
-        self.repository.commit({"overlays/production/kustomization.yaml": overlay}, delete=["overlays/production/banner.yaml"], message="end of the sale")
+        self.repository.commit({"overlays/production/kustomization.yaml": overlay}, delete=["overlays/production/banner.yaml"], message="sale over")
         start = self.notify()
         until(lambda: [e for e in seen if e[1] == "DELETED"], 60, "ConfigMap/banner pruned")
         self.screen.fact(seen[-1][0] - start, "after the notification ConfigMap/banner is gone")
@@ -226,12 +241,12 @@ class Tour:
         self.screen.chapter("A broken commit is reported, and the last good state stays")
         before = self.kube.get("Kustomization", "production", HOME)["status"]["lastAppliedRevision"]
         good = FILES["overlays/production/kustomization.yaml"].replace(", banner.yaml", "")
-        self.screen.command('git commit -am "oops" && git push        # a file that is not there')
+        self.screen.command('git commit -am "oops" && git push', "names a file that is not there")
         broken = self.repository.commit({"overlays/production/kustomization.yaml": good.replace("../../base", "../../base, missing.yaml")}, message="oops")
         start = self.notify()
         o = self.kube.wait("Kustomization", "production", HOME, lambda o: broken in o["status"].get("lastAttemptedRevision", "") and (find_condition(o) or {}).get("reason") == "BuildFailed", 60)
         self.screen.fact(time.monotonic() - start, f"Kustomization/production: {find_condition(o)['reason']}")
-        self.screen.note(short_text(find_condition(o)["message"].strip(), 300))
+        self.screen.note(short(find_condition(o)["message"]))
         web = self.kube.get("Deployment", "web", PRODUCTION)
         assert o["status"]["lastAppliedRevision"] == before and image(web) == NEXT_IMAGE
         self.screen.note(f"applied is still {short(before)}, and Deployment/web still runs {image(web).rpartition('/')[2]}")
@@ -272,18 +287,14 @@ def restored(seen, after):
     return next((when for when, _, o in list(seen) if when > after and image(o) == NEXT_IMAGE), None)
 
 
-def short_text(text, limit):
-    return text if len(text) <= limit else text[:limit - 1] + "…"
-
-
 def ask_for_cluster(screen):
     """The kubeconfig of the visitor's own cluster, if they want it used; else None."""
     path = os.environ.get("KUBECONFIG")
     if not path or not sys.stdin.isatty():
         return None
     server = Kube(path).host.geturl()
-    screen.line(f"KUBECONFIG names the cluster at {server}. The demo would install weir's CRDs there, run the controllers here with your rights,")
-    screen.line(f"make the namespaces {HOME}, {STAGING} and {PRODUCTION}, and remove all of it at the end.")
+    screen.text(f"KUBECONFIG names the cluster at {server}. The demo would install weir's CRDs there, run the controllers here with your rights, "
+                f"make the namespaces {HOME}, {STAGING} and {PRODUCTION}, and remove all of it at the end.")
     answer = input("Use that cluster? [y/N: a throw-away one] ")
     return path if answer.strip().lower() in ("y", "yes") else None
 
@@ -330,19 +341,18 @@ class OwnCluster:
 
 def leave(screen, kubeconfig, url):
     kubectl = shutil.which("kubectl") or tool("kubectl")
-    reconcile = "reconcile.fluxcd.io/requestedAt"
     screen.title("It is yours now. In another terminal:")
     screen.command(f"export KUBECONFIG={kubeconfig}")
     if not shutil.which("kubectl"):
         screen.command(f"export PATH=$PATH:{os.path.dirname(kubectl)}")
     screen.command("kubectl get gitrepositories,kustomizations -A")
-    screen.command(f"kubectl -n {PRODUCTION} delete service web    # watch it come back")
+    screen.command(f"kubectl -n {PRODUCTION} delete service web", "watch it come back")
     screen.command(f"kubectl -n {HOME} get events -w")
     if shutil.which("flux"):
         screen.command("flux get all -A")
     screen.note("Commit and push; it is fetched every minute, or when it is asked for:")
     screen.command(f"git clone {url}")
-    screen.command(f"kubectl -n {HOME} annotate --overwrite gitrepository/shop \\\n       {reconcile}=$(date +%s)")
+    screen.command(f"kubectl -n {HOME} annotate --overwrite gitrepository/shop reconcile.fluxcd.io/requestedAt=$(date +%s)")
     screen.line("\nCtrl-C ends it and leaves nothing behind.")
     signal.pause()
 
@@ -376,7 +386,7 @@ def main():
                 stack = Stack(cluster, kube, binaries=arguments.binaries)
                 start = time.monotonic()
                 stack.start()
-                screen.fact(time.monotonic() - start, "source-controller and kustomize-controller are ready, with the rights of manifests/install.yaml")
+                screen.fact(time.monotonic() - start, "source-controller and kustomize-controller are ready")
             screen.note(f"{url} holds a base and two overlays")
             tour = Tour(screen, kube, repository, url)
             for step in (tour.first_sync, tour.push, tour.hand_edit, tour.removal, tour.broken_commit):
