@@ -371,5 +371,6 @@ void wake_owner(void *data, const char *owner_namespace, const char *owner_name,
         log_field(&fields, "manager", report->manager);
         log_field(&fields, "fields", report->fields);
         log_line(LOG_INFO, NULL, NULL, &fields, NULL, "drift detected: %s", report->deleted ? id : line);
-        controller_enqueue_after(&kustomization_controller, owner_namespace, owner_name, QUEUE_PRIORITY_NORMAL, pause);
+        if (!report->by_run)
+                controller_enqueue_after(&kustomization_controller, owner_namespace, owner_name, QUEUE_PRIORITY_NORMAL, pause);
 }

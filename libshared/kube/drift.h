@@ -30,6 +30,7 @@ struct drift_report {
         const struct kube_resource *resource;
         const char *namespace, *name; /* of the object */
         bool deleted;
+        bool by_run;         /* a run of the owner found it: nobody has to be woken */
         const char *manager; /* "" if nobody can be named */
         const char *fields;  /* as field_set_describe; "" if unknown */
 };
@@ -39,7 +40,7 @@ struct drift_settings {
         const char *label_group;              /* "kustomize.toolkit.fluxcd.io" */
         const char *const *override_managers; /* taken over beside the built-in ones; ends with NULL; may be NULL */
         /*
-         * Something that the owner applied is not as it was. On the thread that fed the table, without locks held. The report is borrowed.
+         * Something that the owner applied is not as it was: the owner is to be woken, unless a run of its own found it. On the thread that fed the table, without locks held. The report is borrowed.
          */
         void (*wake)(void *data, const char *owner_namespace, const char *owner_name, const struct drift_report *report);
         void *data;
@@ -73,7 +74,7 @@ bool drift_watch_live(struct drift_table *table, const struct kube_resource *res
 
 /*
  * What a list of the owner's objects shows of one of them counts for this run, for DRIFT_LISTED_MS, as what a live watch would show: `object` as for drift_update, empty:
- * it was not in the list. Only of what is verified; wakes nobody.
+ * it was not in the list. Only of what is verified; what drifted is reported as found by a run.
  */
 #define DRIFT_LISTED_MS 10000
 void drift_listed(struct drift_table *table, const struct drift_key *key, struct view object, int64_t now_ms);

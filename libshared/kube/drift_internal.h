@@ -80,7 +80,7 @@ struct drift_table {
 struct drift_owned_report {
         char *owner_namespace, *owner_name, *namespace, *name, *manager, *fields;
         const struct kube_resource *resource;
-        bool deleted;
+        bool deleted, by_run;
 };
 
 /* The kind of a resource, whatever the version; made if it is not known. */

@@ -35,6 +35,7 @@ void drift_report_send(struct drift_table *table, struct drift_owned_report *rep
                         .namespace = report->namespace,
                         .name = report->name,
                         .deleted = report->deleted,
+                        .by_run = report->by_run,
                         .manager = report->manager,
                         .fields = report->fields,
                 };
@@ -179,6 +180,7 @@ void drift_update(struct drift_table *table, const struct drift_key *key, enum d
 
 void drift_listed(struct drift_table *table, const struct drift_key *key, struct view object, int64_t now_ms)
 {
+        struct drift_owned_report *report = NULL;
         struct drift_entry *entry;
 
         pthread_mutex_lock(&table->lock);
@@ -190,8 +192,13 @@ void drift_listed(struct drift_table *table, const struct drift_key *key, struct
                         see_gone(entry, object);
                 entry->by_list = true;
                 entry->listed_ms = now_ms;
+                if (drift_touched(entry))
+                        report = report_new(table, entry, key, object);
+                if (report)
+                        report->by_run = true;
         }
         pthread_mutex_unlock(&table->lock);
+        drift_report_send(table, report);
 }
 
 bool drift_fresh(const struct drift_entry *entry, int64_t now_ms)

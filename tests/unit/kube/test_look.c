@@ -5,6 +5,8 @@
 #include "fake_resources.h"
 #include "fake_server.h"
 
+#include <stdio.h>
+
 /*
  * The server of these tests lists ConfigMaps and Deployments of two namespaces; what is in its lists is the test's own.
  */
@@ -39,16 +41,30 @@ static int serve(const struct kube_request *request, const char *body, struct js
         return 0;
 }
 
+static char told[512]; /* what was found, as it is said in the event */
+
+static void tell(void *data, const char *owner_namespace, const char *owner_name, const struct drift_report *report)
+{
+        size_t length = strlen(told);
+
+        (void)data;
+        assert_true(report->by_run);
+        snprintf(told + length, sizeof(told) - length, "%s/%s: %s %s %s\n", owner_namespace, owner_name, report->name,
+                 report->deleted ? "deleted" : report->manager, report->fields);
+}
+
 static int setup(void **state)
 {
         const struct drift_settings settings = { .field_manager = "kustomize-controller",
-                                                 .label_group = "kustomize.toolkit.fluxcd.io" };
+                                                 .label_group = "kustomize.toolkit.fluxcd.io",
+                                                 .wake = tell };
 
         (void)state;
         fake_reset();
         fake.answer = serve;
         memset(&server, 0, sizeof(server));
         server.items = "";
+        told[0] = '\0';
         arena = arena_new();
         table = drift_table_new(&settings);
         context_open(&context, NULL, CLOCK_NEVER);
@@ -187,6 +203,25 @@ static void a_list_is_no_watch(void **state)
         assert_string_not_equal(verdict(maps, "ns", "same"), "none");
 }
 
+/* Who did what is said as if there were a watch. */
+static void a_list_names_who_did_it(void **state)
+{
+#define EDITED                                                                                                                     \
+        "{\"metadata\":{\"name\":\"edited\",\"namespace\":\"ns\",\"uid\":\"u-edited\",\"resourceVersion\":\"12\","                 \
+        "\"labels\":{\"kustomize.toolkit.fluxcd.io/name\":\"app\",\"kustomize.toolkit.fluxcd.io/"                                  \
+        "namespace\":\"flux\",\"mine\":\"1\"},"                                                                                    \
+        "\"managedFields\":[{\"manager\":\"kubectl-edit\",\"operation\":\"Update\",\"time\":\"2026-01-01T00:00:00Z\","             \
+        "\"fieldsV1\":{\"f:data\":{\"f:k\":{}}}}]}}"
+        (void)state;
+        verify(maps, "ns", "same", "10");
+        verify(maps, "ns", "edited", "10");
+        verify(maps, "ns", "gone", "10");
+        server.items = OBJECT("same", "10") "," EDITED;
+        look();
+        assert_string_equal(told, "flux/app: edited kubectl-edit .data.k\nflux/app: gone deleted \n");
+#undef EDITED
+}
+
 static void an_owner_is_quiet_by_lists_alone(void **state)
 {
         size_t count = 0;
@@ -209,6 +244,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(namespaces_are_listed_apart, setup, teardown),
                 cmocka_unit_test_setup_teardown(what_cannot_be_listed_is_not_known, setup, teardown),
                 cmocka_unit_test_setup_teardown(a_list_is_no_watch, setup, teardown),
+                cmocka_unit_test_setup_teardown(a_list_names_who_did_it, setup, teardown),
                 cmocka_unit_test_setup_teardown(an_owner_is_quiet_by_lists_alone, setup, teardown),
         };
 
