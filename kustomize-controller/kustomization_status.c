@@ -19,9 +19,36 @@ const char *run_duration(struct run *run)
         return arena_string(run->arena, duration_print(clock_now_ns() - run->started_ns, text));
 }
 
+static bool repeats(const struct run *run)
+{
+        return run->ready.length && run->revision && run->status.last_applied_revision &&
+               strcmp(run->status.last_applied_revision, run->revision) == 0 &&
+               strcmp(condition_reason(run->object, CONDITION_READY), REASON_PROGRESSING) == 0;
+}
+
+static void set_ready(struct run *run, const struct json *condition)
+{
+        struct json *ready = condition_get(run->object, CONDITION_READY);
+
+        JSON_EACH(condition, member)
+                json_set(ready, member.key, json_copy(member.value));
+}
+
+static int write_repeating(struct context *ctx, struct run *run, struct error *error)
+{
+        cleanup(json_free) struct json *was = NULL, *is = json_copy(condition_get(run->object, CONDITION_READY));
+        int r;
+
+        TRY(json_parse(run->ready, &was, error));
+        set_ready(run, was);
+        r = object_patch_write(ctx, &run->patch, run->object, error);
+        set_ready(run, is);
+        return r;
+}
+
 int run_write(struct context *ctx, struct run *run, struct error *error)
 {
-        if (object_patch_write(ctx, &run->patch, run->object, error) < 0)
+        if ((repeats(run) ? write_repeating(ctx, run, error) : object_patch_write(ctx, &run->patch, run->object, error)) < 0)
                 return error_wrap(error, "failed to update status");
         owners_wrote(kustomize.owners, run->namespace, run->name,
                      json_string(json_path(run->object, "metadata", "resourceVersion", NULL), ""));

@@ -83,6 +83,7 @@ struct run {
         struct kustomization_spec spec;
         struct kustomization_status status; /* as it was at the beginning */
         bool was_ready;
+        struct view ready; /* the condition, if it was Ready in this generation: JSON; empty: it was not */
         struct object_patch patch;
         struct kube_client *client;           /* of what is applied: impersonating if need be; owned */
         const struct kube_resource *resource; /* of Kustomizations */
@@ -113,7 +114,10 @@ struct run {
 /* Ready Unknown, Reconciling with this message; written at once only if the run has lasted for long enough to be looked at. */
 int run_progress(struct context *ctx, struct run *run, struct error *error, const char *format, ...)
         __attribute__((__format__(__printf__, 4, 5)));
-/* Sends what differs. */
+/*
+ * Sends what differs. As long as a run does again what is Ready at this generation and revision, and has not failed, Ready stays as it was for others: those
+ * who depend on it need not wait.
+ */
 int run_write(struct context *ctx, struct run *run, struct error *error);
 /* Ready False with the error's message. */
 void run_not_ready(struct run *run, const char *reason, const char *message);

@@ -1,4 +1,6 @@
 """wait and healthChecks: Ready means that what was applied works."""
+import json
+
 from cluster.kube import find_condition
 
 
@@ -90,3 +92,29 @@ def test_checks_that_cannot_be_made(space):
     o = space.not_ready("Kustomization", "namespace", reason="HealthCheckFailed")
     assert find_condition(o)["message"].endswith(": resource ConfigMap x is namespace scoped, but namespace is not set")
     assert find_condition(space.ready("Kustomization", "self"), "Healthy")["status"] == "True"
+
+
+def test_what_is_ready_stays_so_while_it_is_done_again(space):
+    """Its health is waited for again, at the same revision: until that fails it is Ready for those who depend on it."""
+    group = f"{space.name.rpartition('-')[2]}.example.com"
+    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    crd = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": f"lamps.{group}"},
+           "spec": {"group": group, "scope": "Namespaced", "names": {"kind": "Lamp", "plural": "lamps"},
+                    "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": anything}}]}}
+    lamp = {"apiVersion": f"{group}/v1", "kind": "Lamp", "metadata": {"name": "lamp"}}
+    space.deploy({"lamp/crd.yaml": json.dumps(crd), "lamp/lamp.yaml": json.dumps(lamp), "dependent/web.yaml": deployment()}, path="./lamp", targetNamespace=space.name,
+                 wait=True, timeout="5m")
+    space.kustomization("dependent", path="./dependent", targetNamespace=space.name, dependsOn=[{"name": "app"}])
+    space.ready("Kustomization", "dependent")
+
+    def glows(status):
+        path = f"/apis/{group}/v1/namespaces/{space.name}/lamps/lamp?fieldManager=other"
+        space.kube.request("PATCH", path, {"status": {"conditions": [{"type": "Ready", "status": status}]}}, "application/merge-patch+json")
+    glows("False")
+    token = space.reconcile("Kustomization")
+    o = space.kube.wait_condition("Kustomization", "app", space.name, "Unknown", type="Healthy", current=False)
+    assert find_condition(o)["status"] == "True" and find_condition(o, "Reconciling")["reason"] == "Progressing", o["status"]
+    space.ready("Kustomization", "dependent", handled=space.reconcile("Kustomization", "dependent"))
+    assert not space.events("Kustomization", "dependent", "DependencyNotReady")
+    glows("True")
+    space.ready("Kustomization", handled=token)
