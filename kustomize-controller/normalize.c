@@ -471,6 +471,17 @@ static void complete_claims(struct arena *arena, struct node *claims)
         }
 }
 
+/* Not among the zeros: a claim and a Pod's volume can tell them from absence. */
+static void drop_volume_zeros(struct node *spec)
+{
+        struct node *csi = node_get_of(spec, "csi");
+
+        if (is_zero(node_get_of(spec, "storageClassName")))
+                node_remove_of(spec, "storageClassName");
+        if (node_is_map(csi) && is_zero(node_get_of(csi, "readOnly")))
+                node_remove_of(csi, "readOnly");
+}
+
 static void complete_endpoints(struct arena *arena, struct node *slice)
 {
         struct node *endpoints = node_get_of(slice, "endpoints");
@@ -524,7 +535,12 @@ static void complete_builtin(struct arena *arena, struct node *object, struct vi
                 } else if (view_is(kind, "Namespace") || view_is(kind, "ResourceQuota") || view_is(kind, "PersistentVolume") ||
                            view_is(kind, "LimitRange")) {
                         make_map(arena, object, "spec");
+                        if (view_is(kind, "PersistentVolume"))
+                                drop_volume_zeros(node_get_of(object, "spec"));
                 }
+        } else if (view_is(group, "scheduling.k8s.io") && view_is(kind, "PriorityClass")) {
+                if (!node_get_of(object, "value"))
+                        node_set_of(arena, object, "value", node_integer(arena, 0));
         } else if (view_is(group, "apps") && !view_is(kind, "ControllerRevision")) {
                 make_map(arena, object, "spec");
                 spec = node_get_of(object, "spec");

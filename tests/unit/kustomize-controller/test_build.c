@@ -229,6 +229,26 @@ static const struct {
           "{\"apiVersion\":\"apps/v1\",\"kind\":\"StatefulSet\",\"metadata\":{" LABELS
           ",\"name\":\"e\"},\"spec\":{\"selector\":{},\"serviceName\":\"\",\"template\":{\"metadata\":{},"
           "\"spec\":{}},\"updateStrategy\":{}}}\n" },
+        { "zeros of a volume and of a class of priority",
+          { { "v.yaml", "apiVersion: v1\nkind: PersistentVolume\nmetadata: {name: v}\n"
+                        "spec: {storageClassName: '', csi: {driver: d, readOnly: false, volumeHandle: h}}\n" },
+            { "w.yaml", "apiVersion: v1\nkind: PersistentVolume\nmetadata: {name: w}\n"
+                        "spec: {storageClassName: s, csi: {driver: d, readOnly: true, volumeHandle: h}}\n" },
+            { "x.yaml", "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: x}\nspec: {storageClassName: ''}\n" },
+            { "y.yaml", "apiVersion: scheduling.k8s.io/v1\nkind: PriorityClass\nmetadata: {name: y}\n" },
+            { "z.yaml", "apiVersion: scheduling.k8s.io/v1\nkind: PriorityClass\nmetadata: {name: z}\nvalue: 7\n" } },
+          "{}",
+          "{\"apiVersion\":\"v1\",\"kind\":\"PersistentVolume\",\"metadata\":{" LABELS
+          ",\"name\":\"v\"},\"spec\":{\"csi\":{\"driver\":\"d\",\"volumeHandle\":\"h\"}}}\n"
+          "{\"apiVersion\":\"v1\",\"kind\":\"PersistentVolume\",\"metadata\":{" LABELS
+          ",\"name\":\"w\"},\"spec\":{\"csi\":{\"driver\":\"d\",\"readOnly\":true,\"volumeHandle\":\"h\"},\"storageClassName\":"
+          "\"s\"}}\n"
+          "{\"apiVersion\":\"v1\",\"kind\":\"PersistentVolumeClaim\",\"metadata\":{" LABELS
+          ",\"name\":\"x\"},\"spec\":{\"resources\":{},\"storageClassName\":\"\"}}\n"
+          "{\"apiVersion\":\"scheduling.k8s.io/v1\",\"kind\":\"PriorityClass\",\"metadata\":{" LABELS
+          ",\"name\":\"y\"},\"value\":0}\n"
+          "{\"apiVersion\":\"scheduling.k8s.io/v1\",\"kind\":\"PriorityClass\",\"metadata\":{" LABELS
+          ",\"name\":\"z\"},\"value\":7}\n" },
         { "a path below the root, whatever it says",
           { { "etc/a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {x: y}\n" } },
           "{\"path\":\"../../etc\"}",
