@@ -130,6 +130,19 @@ def test_annotation_that_switches_it_off(space):
     assert space.get("ConfigMap", "a")["data"]["k"] == "one"
 
 
+def test_object_that_is_switched_off_is_nobodys(space):
+    """It is neither waited for nor pruned, and the log says that it was skipped."""
+    annotation = {"kustomize.toolkit.fluxcd.io/reconcile": "Disabled"}
+    repository = deploy(space)
+    space.patch("Deployment", "web", {"metadata": {"annotations": annotation}, "spec": {"replicas": 1}}, manager="kubectl-edit")
+    space.spec("Kustomization", wait=True)   # for a Deployment that never has its replica
+    space.ready("Kustomization")
+    id = f"Deployment/{space.name}/web"
+    assert [r for r in space.stack.kustomize.log() if r["msg"] == "server-side apply completed" and r["output"].get(id) == "skipped"]
+    space.ready("Kustomization", revision=space.push(repository, delete=["web.yaml"]))
+    assert space.get("Deployment", "web")["spec"]["replicas"] == 1
+
+
 def test_object_made_once_is_made_again(space):
     """ssa: IfNotPresent: what is left alone while it is there comes back when it is gone."""
     files = {"a.yaml": FILES["a.yaml"].replace("  name: a\n", "  name: a\n  annotations:\n    kustomize.toolkit.fluxcd.io/ssa: IfNotPresent\n")}

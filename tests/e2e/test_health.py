@@ -59,6 +59,8 @@ def test_fix_pushed_while_the_check_waits(space):
     space.kube.wait_condition("Kustomization", "app", space.name, "Unknown", type="Healthy", current=False)
     revision = space.push(repository, {"web.yaml": deployment(replicas=0)})
     space.ready("Kustomization", revision=revision, seconds=20)
+    said = space.wait_event("Kustomization", "HealthCheckCanceled")
+    assert said["message"] == f"Health checks canceled due to new reconciliation triggered by GitRepository/{space.name}/app" and said["type"] == "Normal"
 
 
 def test_missing_named_object_times_out_by_name(space):

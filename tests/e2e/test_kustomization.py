@@ -5,6 +5,7 @@ import pytest
 import yaml
 
 from cluster.kube import APPLY, ApiError, find_condition
+from cluster.process import until
 
 OWNER = "kustomize.toolkit.fluxcd.io"
 
@@ -61,8 +62,10 @@ def test_suspended(space):
     space.spec("Kustomization", suspend=True)
     revision = space.push(repository, {"a.yaml": config("a", "2")})
     space.ready("GitRepository", revision=revision)
+    said = [e["message"] for e in space.events("Kustomization")]
     token = space.reconcile("Kustomization")
     o = space.wait("Kustomization", "app", lambda o: o["status"].get("lastHandledReconcileAt") == token, 15)
+    assert [e["message"] for e in space.events("Kustomization")] == said
     assert revision not in o["status"]["lastAppliedRevision"] and space.get("ConfigMap", "a")["data"] == {"k": "1"}
     assert o["status"]["observedGeneration"] == o["metadata"]["generation"]
     space.spec("Kustomization", suspend=None)
@@ -71,9 +74,15 @@ def test_suspended(space):
 
 
 def test_source_that_comes_later(space):
-    space.kustomization(targetNamespace=space.name)
+    """It is looked for at the retry interval; and when it comes the Kustomization runs at once, whatever the interval."""
+    space.kustomization(targetNamespace=space.name, retryInterval="1s")
     o = space.not_ready("Kustomization", reason="ArtifactFailed", current=False)
-    assert "not found" in message(o)
+    assert message(o) == 'GitRepository.source.toolkit.fluxcd.io "app" not found'
+    looked = lambda: [r for r in space.stack.kustomize.log() if r["msg"] == "Source 'GitRepository/app' not found" and r["namespace"] == space.name]
+    until(lambda: len(looked()) > 2, 20, "looked for again", 0.2)
+    assert not space.events("Kustomization")
+    space.spec("Kustomization", retryInterval=None)
+    space.wait("Kustomization", "app", lambda o: o["metadata"]["generation"] == 2, 5)
     repository = space.repository({"a.yaml": config("a")})
     space.source(repository)
     space.ready("Kustomization", revision=repository.head(), seconds=15)
@@ -104,6 +113,34 @@ def test_path_stays_inside(space, path):
     space.ready("GitRepository")
     space.kustomization(path=path)
     assert "kustomization path not found: stat " in message(space.not_ready("Kustomization", reason="ArtifactFailed"))
+
+
+def test_artifact_that_is_not_what_its_source_says(space):
+    """Other bytes than the digest says are not used; an artifact that is not there (yet) is waited for."""
+    repository = space.deploy({"a.yaml": config("a")}, targetNamespace=space.name, retryInterval="1s")
+    space.spec("GitRepository", suspend=True)
+    good = space.get("GitRepository")["status"]["artifact"]
+
+    def says(**artifact):
+        space.patch("GitRepository", "app", {"status": {"artifact": {**good, **artifact}}}, subresource="status")
+    wrong = "sha256:" + "0" * 64
+    says(digest=wrong)
+    o = space.not_ready("Kustomization", reason="ArtifactFailed")
+    assert message(o) == f"failed to verify archive: computed digest doesn't match provided '{wrong}' (check whether file size exceeds max download size)"
+    says(url=good["url"].replace(".tar.gz", "0.tar.gz"), digest="sha256:" + "1" * 64)
+    space.wait("Kustomization", "app", lambda o: message(o) == "Source is not ready, artifact not found, retrying in 2s", 20)
+    assert space.get("ConfigMap", "a")["data"] == {"k": "1"}
+    says()
+    space.ready("Kustomization", revision=repository.head(), seconds=15)
+
+
+def test_path_of_the_artifact(space):
+    """However a path is written, it begins at the artifact's root."""
+    space.source(space.repository({"deep/app/a.yaml": config("a"), "other/b.yaml": config("b")}))
+    for n, path in enumerate(("/deep/app", "../../deep/app", "deep//./app/", "./other/../deep/app")):
+        space.kustomization(f"app-{n}", path=path, targetNamespace=space.name, nameSuffix=f"-{n}")
+    for n in range(4):
+        assert inventory(space.ready("Kustomization", f"app-{n}")) == {f"{space.name}_a-{n}__ConfigMap"}
 
 
 def test_plain_files_beside_a_folder_with_a_kustomization(space):
@@ -172,21 +209,24 @@ def test_all_in_one_in_any_order(space):
 
 def test_bogus_namespace_of_a_cluster_scoped_object(space):
     unique = space.name.rpartition("-")[2]
-    space.deploy({"sc.yaml": f"apiVersion: storage.k8s.io/v1\nkind: StorageClass\nmetadata:\n  name: fast-{unique}\n  namespace: bogus\nprovisioner: example.com/x\n"})
-    assert inventory(space.get("Kustomization")) == {f"_fast-{unique}_storage.k8s.io_StorageClass"}
-    space.ready("Kustomization", handled=space.reconcile("Kustomization"))
-    assert inventory(space.get("Kustomization")) == {f"_fast-{unique}_storage.k8s.io_StorageClass"}
+    text = "apiVersion: storage.k8s.io/v1\nkind: StorageClass\nmetadata:\n  name: {}-" + unique + "\n  namespace: bogus\n{}provisioner: example.com/x\n"
+    space.deploy({"fast.yaml": text.format("fast", ""), "once.yaml": text.format("once", "  annotations: {kustomize.toolkit.fluxcd.io/ssa: IfNotPresent}\n")})
+    expected = {f"_{name}-{unique}_storage.k8s.io_StorageClass" for name in ("fast", "once")}
+    assert inventory(space.get("Kustomization")) == expected
+    assert inventory(space.ready("Kustomization", handled=space.reconcile("Kustomization"))) == expected
 
 
 def test_substitution(space):
     space.apply(config("vars", extra="  labels: {reconcile.fluxcd.io/watch: Enabled}\n").replace("k: \"1\"", "region: eu\n  size: small"))
     space.secret("secret-vars", size="large")
     text = config("a", "${region}-${size}-${inline}-${unset:=default}-$${kept}") + "---\n" + config("b", "${region}", "  annotations: {kustomize.toolkit.fluxcd.io/substitute: disabled}\n")
+    text += "---\n" + config("c", "X").replace('"X"', "${quote}${id}${quote}")
     space.deploy({"a.yaml": text}, targetNamespace=space.name,
-                 postBuild={"substitute": {"inline": "yes"}, "substituteFrom": [{"kind": "ConfigMap", "name": "vars"}, {"kind": "Secret", "name": "secret-vars"},
+                 postBuild={"substitute": {"inline": "yes", "quote": '"', "id": "123"}, "substituteFrom": [{"kind": "ConfigMap", "name": "vars"}, {"kind": "Secret", "name": "secret-vars"},
                                                                               {"kind": "ConfigMap", "name": "absent", "optional": True}]})
     assert space.get("ConfigMap", "a")["data"] == {"k": "eu-large-yes-default-${kept}"}
     assert space.get("ConfigMap", "b")["data"] == {"k": "${region}"}
+    assert space.get("ConfigMap", "c")["data"] == {"k": "123"}
     space.patch("ConfigMap", "vars", {"data": {"region": "us"}})
     space.data("a", {"k": "us-large-yes-default-${kept}"}, seconds=15)
 
@@ -214,6 +254,12 @@ def test_prune_follows_the_repository(space):
     assert space.get("ConfigMap", "c") is not None
     assert inventory(o) == {f"{space.name}_a__ConfigMap"}
     assert "ConfigMap/%s/b deleted" % space.name in space.wait_event("Kustomization", "Progressing", "deleted")["message"]
+    revision = space.push(repository, {"d.yaml": config("d", extra="  labels: {kustomize.toolkit.fluxcd.io/prune: Disabled}\n")})
+    space.ready("Kustomization", revision=revision)
+    space.delete("Kustomization")
+    space.gone("Kustomization")
+    space.gone("ConfigMap", "a")
+    assert space.get("ConfigMap", "d") is not None
 
 
 def test_no_prune_leaves_behind(space):
@@ -325,13 +371,16 @@ def test_apply_policies(space):
     """IfNotPresent is made once and left alone; Ignore is never touched; Merge keeps what others add."""
     note = "  annotations: {kustomize.toolkit.fluxcd.io/ssa: %s}\n"
     space.apply(config("ignored", "theirs", note % "Ignore"))
-    repository = space.deploy({"once.yaml": config("once", "1", note % "IfNotPresent"), "merged.yaml": config("merged", "1", note % "Merge"), "ignored.yaml": config("ignored", "ours")},
+    repository = space.deploy({"once.yaml": config("once", "1", note % "IfNotPresent"), "merged.yaml": config("merged", "1", note % "Merge"), "ignored.yaml": config("ignored", "ours"),
+                               "plain.yaml": config("plain")},
                               targetNamespace=space.name)
     space.patch("ConfigMap", "once", {"data": {"k": "edited"}}, manager="kubectl-edit")
     space.patch("ConfigMap", "merged", {"data": {"extra": "added"}}, manager="kubectl-edit")
+    space.patch("ConfigMap", "plain", {"data": {"k": "edited", "extra": "added"}}, manager="flux-client-side-apply")
     space.ready("Kustomization", handled=space.reconcile("Kustomization"))
     assert space.get("ConfigMap", "once")["data"] == {"k": "edited"}
     assert space.get("ConfigMap", "merged")["data"] == {"k": "1", "extra": "added"}
+    assert space.get("ConfigMap", "plain")["data"] == {"k": "1", "extra": "added"}   # that manager is not taken over
     assert space.get("ConfigMap", "ignored")["data"] == {"k": "theirs"}
     revision = space.push(repository, {"a.yaml": config("a")}, delete=["once.yaml", "ignored.yaml"])
     space.ready("Kustomization", revision=revision)
@@ -362,6 +411,32 @@ def test_depends_on(space):
     space.ready("Kustomization", "one")
     space.ready("Kustomization", "two", seconds=10)
     assert space.get("ConfigMap", "b") is not None
+    # The same source: not before the other is at our revision.
+    space.spec("Kustomization", "one", suspend=True)
+    revision = space.push(repository, {"two/b.yaml": config("b", "2")})
+    o = space.not_ready("Kustomization", "two", reason="DependencyNotReady", current=False)
+    assert message(o) == f"dependency '{space.name}/one' revision is not up to date" and space.get("ConfigMap", "b")["data"] == {"k": "1"}
+    assert space.wait_event("Kustomization", "DependencyNotReady", name="two")["message"] == "Dependencies do not meet ready condition, retrying in 2s"
+    space.spec("Kustomization", "one", suspend=None)
+    space.ready("Kustomization", "two", revision=revision, seconds=15)
+
+
+def test_dependencies_in_a_circle(space):
+    """They wait for each other and say so; everybody else goes on, also at the next revision."""
+    repository = space.repository({"a.yaml": config("a")})
+    space.source(repository)
+    for name, needs in (("one", "two"), ("two", "one"), ("self", "self"), ("app", None)):
+        space.kustomization(name, targetNamespace=space.name, nameSuffix=f"-{name}", dependsOn=needs and [{"name": needs}])
+    revision = repository.head()
+    for value in ("2", "3"):
+        space.ready("Kustomization", revision=revision)
+        for name, needs in (("one", "two"), ("two", "one"), ("self", "self")):
+            o = space.not_ready("Kustomization", name, reason="DependencyNotReady", current=False)
+            assert message(o) == f"dependency '{space.name}/{needs}' is not ready"
+        revision = space.push(repository, {"a.yaml": config("a", value)})
+    space.ready("Kustomization", revision=revision)
+    space.data("a-app", {"k": "3"})
+    assert [c["metadata"]["name"] for c in space.kube.list("ConfigMap", space.name) if c["metadata"]["name"].startswith("a-")] == ["a-app"]
 
 
 def test_cross_namespace_source(space, space_in):
@@ -381,6 +456,10 @@ def test_history_counts(space):
     history = space.get("Kustomization")["status"]["history"]
     assert [h["totalReconciliations"] for h in history] == [3, 2]
     assert len({h["digest"] for h in history}) == 2
+    for value in ("3", "4", "5", "6"):
+        space.ready("Kustomization", revision=space.push(repository, {"a.yaml": config("a", value)}))
+    history = space.get("Kustomization")["status"]["history"]
+    assert [h["totalReconciliations"] for h in history] == [1, 1, 1, 1, 3]
 
 
 def test_ignored_drift(space):

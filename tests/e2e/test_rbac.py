@@ -48,10 +48,32 @@ def test_normal_work_needs_no_more_rights(space):
         assert not forbidden
 
 
+ROLE = """\
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: reader}
+rules: [{apiGroups: [""], resources: [configmaps], verbs: [get]}]
+"""
+BINDING = """\
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: reader}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: reader}
+subjects: [{kind: ServiceAccount, name: tenant, namespace: "${NS}"}]
+"""
+
+
 def test_rights_lost_and_given_back(own_stack, space_in):
     """RBAC lost in the middle of a run: said on the objects, and when it is back all goes on without a restart."""
-    stack = own_stack(flags={"kustomize-controller": ["--min-retry-delay=200ms", "--max-retry-delay=2s"], "source-controller": ["--min-retry-delay=200ms", "--max-retry-delay=2s"]})
+    retry = ["--min-retry-delay=200ms", "--max-retry-delay=2s"]
+    stack = own_stack(flags={"kustomize-controller": [*retry, "--custom-apply-stage-kinds=rbac.authorization.k8s.io/Role,v1/Nope"], "source-controller": retry})
     space = space_in(stack)
+    # Before all that: whoever is no administrator may bind a Role only if it is there, which the stage of its own sees to.
+    space.apply("apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: tenant}\n---\n" +
+                BINDING.replace("reader", "tenant", 1).replace("kind: Role, name: reader", "kind: ClusterRole, name: admin"))
+    space.source(space.repository({"role.yaml": ROLE, "binding.yaml": BINDING.replace("${NS}", space.name)}), "roles")
+    space.kustomization("roles", sourceRef={"kind": "GitRepository", "name": "roles"}, targetNamespace=space.name, serviceAccountName="tenant")
+    space.ready("Kustomization", "roles")
     service = "apiVersion: v1\nkind: Service\nmetadata:\n  name: a\nspec:\n  ports: [{port: %d}]\n"
     repository = space.deploy({"a.yaml": service % 80}, targetNamespace=space.name, retryInterval="1s")
     bindings = [b for b in stack.kube.list("ClusterRoleBinding") if any(s.get("name") == "kustomize-controller" for s in b.get("subjects") or []) and "admin" in b["roleRef"]["name"]]

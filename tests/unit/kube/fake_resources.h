@@ -17,6 +17,7 @@ static const struct kube_resource fake_resources[] = {
         { "", "v1", "Event", "events", "v1", true },
         { "events.k8s.io", "v1", "Event", "events", "events.k8s.io/v1", true },
         { "rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles", "rbac.authorization.k8s.io/v1", false },
+        { "storage.k8s.io", "v1", "StorageClass", "storageclasses", "storage.k8s.io/v1", false },
         { "authorization.k8s.io", "v1", "SelfSubjectRulesReview", "selfsubjectrulesreviews", "authorization.k8s.io/v1", false },
         { "example.org", "v2", "Tenant", "tenants", "example.org/v2", true },
         { "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", "apiextensions.k8s.io/v1", false },

@@ -665,7 +665,8 @@ static void ignored_paths_keep_what_is_there(void **state)
 {
         static const char *const paths[] = { "/data/a", NULL };
         static const struct object_selector maps = { .kind = "Config.*", .name = "a" };
-        const struct apply_ignore ignore[] = { { paths, &maps } };
+        static const char *const others[] = { "/data/b", NULL };
+        const struct apply_ignore ignore[] = { { paths, &maps } }, both[] = { { paths, NULL }, { others, NULL } };
         struct apply_settings settings = settings_with_table();
 
         (void)state;
@@ -676,6 +677,9 @@ static void ignored_paths_keep_what_is_there(void **state)
         assert_non_null(strstr(run_one(&settings, MAP("a", "", "{\"a\":\"ours\",\"b\":\"new\"}"), true), "configured"));
         assert_string_equal(json_string(JSON_PATH(stored("a"), "data", "a"), ""), "theirs");
         assert_string_equal(json_string(JSON_PATH(stored("a"), "data", "b"), ""), "new");
+        settings.ignore = both;
+        settings.ignore_count = COUNT(both);
+        assert_non_null(strstr(run_one(&settings, MAP("a", "", "{\"a\":\"ours\",\"b\":\"ours\"}"), true), "unchanged"));
 }
 
 static int rights_come_later(const struct kube_request *request, const char *body, struct json **ret_json, struct error *error)

@@ -1,4 +1,4 @@
-/* What is applied is in the list of whoever keeps one before it is in the cluster. */
+/* The stages of an apply: what is tried and written when, and that it is in the list of whoever keeps one before it is in the cluster. */
 #include "kube/apply.h"
 
 #include "fake_resources.h"
@@ -101,6 +101,8 @@ static const char *apply(const char *words)
                                                  .annotation_group = "kustomize.toolkit.fluxcd.io",
                                                  .owner_name = "app",
                                                  .owner_namespace = "flux",
+                                                 .stage_kinds = &(const struct apply_kind){ "events.k8s.io", "Event" },
+                                                 .stage_kind_count = 1,
                                                  .record = keep_list,
                                                  .data = &list };
         struct apply_object objects[8];
@@ -115,16 +117,17 @@ static const char *apply(const char *words)
                 ptrdiff_t slash = view_find(word, '/', 0);
                 struct view kind = view_slice(word, 0, (size_t)slash);
                 struct view name = view_slice(word, (size_t)slash + 1, word.length - (size_t)slash - 1 - (known ? 1 : 0));
-                bool place = view_is(kind, "Namespace");
+                bool class = view_is(kind, "StorageClass"), place = class || view_is(kind, "Namespace");
+                const char *version = class ? "storage.k8s.io/v1" : view_is(kind, "Event") ? "events.k8s.io/v1" : "v1";
 
                 objects[count++] = (struct apply_object){
-                        .api_version = VIEW("v1"),
+                        .api_version = view_of(version),
                         .kind = kind,
                         .namespace = view_of(place ? "bogus" : "ns"),
                         .name = name,
-                        .text = view_of(arena_printf(arena,
-                                                     "{\"apiVersion\":\"v1\",\"kind\":\"%.*s\",\"metadata\":{\"name\":\"%.*s\"%s}}",
-                                                     VIEW_ARGS(kind), VIEW_ARGS(name), place ? "" : ",\"namespace\":\"ns\"")),
+                        .text = view_of(
+                                arena_printf(arena, "{\"apiVersion\":\"%s\",\"kind\":\"%.*s\",\"metadata\":{\"name\":\"%.*s\"%s}}",
+                                             version, VIEW_ARGS(kind), VIEW_ARGS(name), place ? "" : ",\"namespace\":\"ns\"")),
                         .known = known,
                 };
         }
@@ -182,9 +185,38 @@ static void what_is_made_is_in_the_list_before(void **state)
         setup(state);
 }
 
+/* A stage is tried as a whole before anything of it is written, and written before the next one is tried. */
+static void each_stage_after_the_other(void **state)
+{
+        static const struct {
+                const char *name, *objects, *requests;
+        } cases[] = {
+                { "all", "ConfigMap/a Event/e StorageClass/c Namespace/n",
+                  "APPLY namespaces/n dry\nAPPLY namespaces/n\nAPPLY storageclasses/c dry\nAPPLY storageclasses/c\n"
+                  "APPLY events/ns/e dry\nAPPLY events/ns/e\nAPPLY configmaps/ns/a dry\nAPPLY configmaps/ns/a\n" },
+                { "one that is refused", "ConfigMap/a Event/invalid Event/e StorageClass/c",
+                  "APPLY storageclasses/c dry\nAPPLY storageclasses/c\nAPPLY events/ns/e dry\nAPPLY events/ns/invalid dry\n"
+                  "GET events/ns/invalid\n" },
+        };
+        size_t i;
+
+        for (i = 0; i < COUNT(cases); i++) {
+                cleanup(free_string) char *lines = NULL;
+
+                setup(state);
+                apply(cases[i].objects);
+                lines = fake_lines();
+                if (strcmp(lines, cases[i].requests))
+                        fail_msg("%s: %s", cases[i].name, lines);
+                teardown(state);
+        }
+        setup(state);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
+                cmocka_unit_test_teardown(each_stage_after_the_other, teardown),
                 cmocka_unit_test_teardown(what_is_made_is_in_the_list_before, teardown),
         };
 
