@@ -166,6 +166,24 @@ void drift_current(struct drift_table *table, const struct drift_key *key, const
         pthread_mutex_unlock(&table->lock);
 }
 
+struct drift_versions drift_versions(struct drift_table *table, const struct drift_key *key, int64_t now_ms)
+{
+        struct drift_versions versions = { 0 };
+        const struct drift_entry *entry;
+
+        pthread_mutex_lock(&table->lock);
+        entry = drift_entry_find(table, key);
+        if (entry && entry->verified)
+                versions.verified = entry->at.resource_version;
+        if (entry && drift_place_live(entry->place, now_ms)) {
+                versions.seen = versions.verified;
+                if (entry->seen && entry->live.resource_version > versions.seen)
+                        versions.seen = entry->live.resource_version;
+        }
+        pthread_mutex_unlock(&table->lock);
+        return versions;
+}
+
 static bool is_current(const struct drift_entry *entry, int64_t now_ms)
 {
         uint64_t latest = entry->at.resource_version;

@@ -146,6 +146,11 @@ void drift_verified(struct drift_table *table, const struct drift_key *key, cons
                     const uint8_t wanted[DRIFT_HASH], struct view answer, bool current, int64_t now_ms);
 /* Was seen Current with that resourceVersion. */
 void drift_current(struct drift_table *table, const struct drift_key *key, const char *resource_version);
+/* Versions of an object: as it was verified, 0: it is not; the newest that a live watch has shown or that was verified under one, 0: none tells of it. */
+struct drift_versions {
+        uint64_t verified, seen;
+};
+struct drift_versions drift_versions(struct drift_table *table, const struct drift_key *key, int64_t now_ms);
 /* A live watch or a list says that nothing moved since it was seen Current. */
 bool drift_is_current(struct drift_table *table, const struct drift_key *key, int64_t now_ms);
 /*

@@ -9,19 +9,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CONCURRENCY    4
-#define PAUSE_FIRST_MS 100
-#define PAUSE_LAST_MS  5000
-#define PAUSE_GROWTH   4 /* the watch tells sooner; a server that is slow is not asked the more */
-#define LASTING_MS     1000
-#define SETTLE_MS      30
-#define MESSAGE_LIMIT  512
+#define CONCURRENCY      4
+#define PAUSE_FIRST_MS   100
+#define PAUSE_WATCHED_MS 1000 /* a watch tells sooner */
+#define PAUSE_LAST_MS    5000
+#define PAUSE_GROWTH     4 /* a server that is slow is not asked the more */
+#define LASTING_MS       1000
+#define SETTLE_MS        30 /* what moves once moves again soon */
+#define SETTLE_LAST_MS   500
+#define SETTLE_READS     4 /* and on a server that is busy later: so many times what the last look took */
+#define MESSAGE_LIMIT    512
 
 struct pending {
         const struct health_object *wanted;
         const struct kube_resource *resource;
         struct object_id id; /* without a namespace that the kind has no use for */
         enum kstatus status;
+        uint64_t version; /* the resourceVersion of which that is the status; 0: not known */
         struct buffer message;
         bool found; /* by the list of this round */
 };
@@ -41,7 +45,21 @@ struct wait {
         struct pending **order; /* those of this round */
         struct group *groups;
         size_t group_count;
+        enum {
+                LOOK_AT_NONE,
+                LOOK_AT_MOVED, /* what the watch says has moved, and what it does not tell of */
+                LOOK_AT_ALL,
+        } look;
+        int64_t read_ms;              /* what the last look took */
+        int64_t until_ms, lasting_ms; /* lasting_ms: when to say that it lasts; CLOCK_NEVER: it is said */
+        int64_t pause_ms;
+        uint64_t sequence;
 };
+
+static struct drift_key key_of(const struct pending *item)
+{
+        return (struct drift_key){ item->resource, item->id.namespace, item->id.name };
+}
 
 /* ---- one object ---- */
 
@@ -58,6 +76,7 @@ static int unreadable(struct pending *item, struct error *error)
         if (error->kind == ERROR_CANCELLED)
                 return -1;
         item->status = KSTATUS_UNKNOWN;
+        item->version = 0;
         set_message(item, error_message(error));
         if (error->kind == ERROR_NOT_FOUND && strcmp(error->reason, "NoKindMatch")) {
                 item->status = item->wanted->finishes ? KSTATUS_CURRENT : KSTATUS_NOT_FOUND;
@@ -101,18 +120,21 @@ static int look_at_pods(const struct wait *wait, struct pending *item, const str
 static int judge(const struct wait *wait, struct pending *item, const struct json *object, struct error *error)
 {
         const struct health_settings *settings = wait->settings;
+        const char *version = json_string(JSON_PATH(object, "metadata", "resourceVersion"), "");
+        const struct drift_key key = key_of(item);
 
         buffer_clear(&item->message);
         item->message.full = false;
         item->found = true;
+        if (view_to_uint64(view_of(version), &item->version) < 0)
+                item->version = 0;
         if (!settings->evaluate || !settings->evaluate(settings->data, object, &item->status, &item->message)) {
                 item->status = kstatus_compute(object, clock_wall_us(), &item->message);
                 if (kstatus_needs_pods(object, item->status))
                         TRY(look_at_pods(wait, item, object, error));
         }
         if (item->status == KSTATUS_CURRENT && settings->drift)
-                drift_current(settings->drift, &(struct drift_key){ item->resource, item->id.namespace, item->id.name },
-                              json_string(JSON_PATH(object, "metadata", "resourceVersion"), ""));
+                drift_current(settings->drift, &key, version);
         return 0;
 }
 
@@ -186,6 +208,74 @@ static void read_one_group(void *argument, size_t index)
         read_group(wait, &wait->groups[index], &wait->groups[index].error);
 }
 
+/* ---- what a watch says ---- */
+
+static bool is_pending(const struct pending *item)
+{
+        return item->status != KSTATUS_CURRENT && item->resource;
+}
+
+/* The newest of it that a live watch has shown; 0: no watch tells. */
+static uint64_t seen_version(const struct wait *wait, const struct pending *item)
+{
+        const struct drift_key key = key_of(item);
+
+        return wait->settings->drift ? drift_versions(wait->settings->drift, &key, clock_now_ms()).seen : 0;
+}
+
+/* Whether there is anything to read of it, when something of the owner moved. What no watch tells of may have. */
+static bool may_have_moved(const struct wait *wait, const struct pending *item)
+{
+        uint64_t seen = seen_version(wait, item);
+
+        return !seen || !item->version || seen > item->version;
+}
+
+static bool any_watched_moved(const struct wait *wait)
+{
+        size_t i;
+
+        for (i = 0; i < wait->count; i++)
+                if (is_pending(&wait->items[i]) && wait->items[i].version &&
+                    seen_version(wait, &wait->items[i]) > wait->items[i].version)
+                        return true;
+        return false;
+}
+
+static bool any_may_have_moved(const struct wait *wait)
+{
+        size_t i;
+
+        for (i = 0; i < wait->count; i++)
+                if (is_pending(&wait->items[i]) && may_have_moved(wait, &wait->items[i]))
+                        return true;
+        return false;
+}
+
+static bool all_watched(const struct wait *wait)
+{
+        size_t i;
+
+        for (i = 0; i < wait->count; i++)
+                if (wait->items[i].status != KSTATUS_CURRENT && (!wait->items[i].resource || !seen_version(wait, &wait->items[i])))
+                        return false;
+        return true;
+}
+
+/* A status that was handed in is that of the object as it was verified. */
+static void note_versions(struct wait *wait)
+{
+        size_t i;
+
+        for (i = 0; i < wait->count; i++) {
+                struct pending *item = &wait->items[i];
+                const struct drift_key key = key_of(item);
+
+                if (is_pending(item) && item->status != KSTATUS_UNKNOWN && wait->settings->drift)
+                        item->version = drift_versions(wait->settings->drift, &key, clock_now_ms()).verified;
+        }
+}
+
 /* ---- a round ---- */
 
 static int by_place(const void *a, const void *b)
@@ -205,11 +295,12 @@ static bool same_group(const struct wait *wait, const struct pending *a, const s
 static int read_pending(struct wait *wait, struct error *error)
 {
         unsigned limit = wait->settings->concurrency ? wait->settings->concurrency : CONCURRENCY;
+        int64_t started = clock_now_ms();
         size_t i, count = 0;
         int r = 0;
 
         for (i = 0; i < wait->count; i++)
-                if (wait->items[i].status != KSTATUS_CURRENT && wait->items[i].resource)
+                if (is_pending(&wait->items[i]) && (wait->look == LOOK_AT_ALL || may_have_moved(wait, &wait->items[i])))
                         wait->order[count++] = &wait->items[i];
         if (!count)
                 return 0;
@@ -226,6 +317,7 @@ static int read_pending(struct wait *wait, struct error *error)
                         r = error_move(error, &wait->groups[i].error);
                 error_release(&wait->groups[i].error);
         }
+        wait->read_ms = clock_now_ms() - started;
         return r;
 }
 
@@ -313,53 +405,77 @@ static struct tally count_up(const struct wait *wait)
         return tally;
 }
 
-/* Until something of the owner moves, or for a while that grows; what moves several times at once is looked at once. */
-static int pause_for(const struct wait *wait, uint64_t *sequence, int64_t *pause_ms, int64_t until, struct error *error)
+/* What moves several times at once is looked at once. */
+static int settle(struct wait *wait, struct error *error)
 {
         const struct health_settings *settings = wait->settings;
-        int64_t left = until - clock_now_ms();
-        int64_t length = *pause_ms < left ? *pause_ms : left;
+        int64_t left = wait->until_ms - clock_now_ms(), length = wait->read_ms * SETTLE_READS;
 
-        *pause_ms = *pause_ms * PAUSE_GROWTH < PAUSE_LAST_MS ? *pause_ms * PAUSE_GROWTH : PAUSE_LAST_MS;
-        if (length <= 0)
-                return context_check(wait->context, error);
+        length = length < SETTLE_MS ? SETTLE_MS : length > SETTLE_LAST_MS ? SETTLE_LAST_MS : length;
+        TRY(context_sleep(wait->context, left < length ? left : length, error));
+        drift_wait(wait->context, settings->drift, settings->owner_namespace, settings->owner_name, &wait->sequence, 0);
+        wait->look = LOOK_AT_MOVED;
+        return context_check(wait->context, error);
+}
+
+/* Until the watch tells of something newer than was looked at; for a while that grows where it tells nothing. */
+static int pause_for(struct wait *wait, struct error *error)
+{
+        const struct health_settings *settings = wait->settings;
+        int64_t now = clock_now_ms(), end = wait->until_ms < wait->lasting_ms ? wait->until_ms : wait->lasting_ms;
+        int64_t length = wait->pause_ms < PAUSE_WATCHED_MS && all_watched(wait) ? PAUSE_WATCHED_MS : wait->pause_ms;
+
+        wait->look = LOOK_AT_ALL;
+        if (now + length <= end)
+                end = now + length;
+        else if (end == wait->lasting_ms)
+                wait->look = LOOK_AT_NONE;
         if (!settings->drift)
-                return context_sleep(wait->context, length, error);
-        if (drift_wait(wait->context, settings->drift, settings->owner_namespace, settings->owner_name, sequence, length)) {
-                TRY(context_sleep(wait->context, left < SETTLE_MS ? left : SETTLE_MS, error));
-                drift_wait(wait->context, settings->drift, settings->owner_namespace, settings->owner_name, sequence, 0);
+                return end > now ? context_sleep(wait->context, end - now, error) : context_check(wait->context, error);
+        /* From here on nothing is missed; before, what it tells says enough. */
+        drift_wait(wait->context, settings->drift, settings->owner_namespace, settings->owner_name, &wait->sequence, 0);
+        if (any_watched_moved(wait))
+                return settle(wait, error);
+        while (now < end) {
+                bool changed = drift_wait(wait->context, settings->drift, settings->owner_namespace, settings->owner_name,
+                                          &wait->sequence, end - now);
+
+                if (changed && any_may_have_moved(wait))
+                        return settle(wait, error);
+                TRY(context_check(wait->context, error));
+                now = clock_now_ms();
         }
+        if (wait->look == LOOK_AT_ALL)
+                wait->pause_ms = length * PAUSE_GROWTH < PAUSE_LAST_MS ? length * PAUSE_GROWTH : PAUSE_LAST_MS;
         return context_check(wait->context, error);
 }
 
 static int wait_for(struct wait *wait, struct error *error)
 {
-        int64_t started = clock_now_ms(), until = started + wait->settings->timeout_ms, pause_ms = PAUSE_FIRST_MS;
-        int64_t lasting = started + LASTING_MS;
-        bool told = !wait->settings->lasting;
-        uint64_t sequence = 0;
-        /* What was seen in progress a moment ago is given a moment. */
-        bool look = count_up(wait).unseen > 0;
+        const struct health_settings *settings = wait->settings;
 
+        TRY(find_resources(wait, error));
+        note_versions(wait);
+        /* What was seen in progress a moment ago is given a moment. */
+        wait->look = count_up(wait).unseen > 0 ? LOOK_AT_ALL : LOOK_AT_NONE;
         for (;;) {
                 struct tally tally;
 
                 TRY(find_resources(wait, error));
-                if (look)
+                if (wait->look != LOOK_AT_NONE)
                         TRY(read_pending(wait, error));
-                look = true;
                 tally = count_up(wait);
                 if (tally.current == wait->count)
                         return 0;
-                if (tally.failed && (wait->settings->fail_fast || tally.current + tally.failed == wait->count))
+                if (tally.failed && (settings->fail_fast || tally.current + tally.failed == wait->count))
                         return give_up(wait, true, error);
-                if (clock_now_ms() >= until)
+                if (clock_now_ms() >= wait->until_ms)
                         return give_up(wait, false, error);
-                if (!told && clock_now_ms() >= lasting) {
-                        told = true;
-                        TRY(wait->settings->lasting(wait->settings->data, error));
+                if (clock_now_ms() >= wait->lasting_ms) {
+                        wait->lasting_ms = CLOCK_NEVER;
+                        TRY(settings->lasting(settings->data, error));
                 }
-                TRY(pause_for(wait, &sequence, &pause_ms, told || until < lasting ? until : lasting, error));
+                TRY(pause_for(wait, error));
         }
 }
 
@@ -367,6 +483,7 @@ int health_wait(struct context *context, const struct health_settings *settings,
                 struct error *error)
 {
         cleanup(arena_free) struct arena *arena = arena_new();
+        int64_t now_ms = clock_now_ms();
         struct wait wait = {
                 .context = context,
                 .settings = settings,
@@ -374,6 +491,9 @@ int health_wait(struct context *context, const struct health_settings *settings,
                 .count = count,
                 .order = arena_array(arena, count, sizeof(*wait.order)),
                 .groups = arena_array(arena, count, sizeof(*wait.groups)),
+                .until_ms = now_ms + settings->timeout_ms,
+                .lasting_ms = settings->lasting ? now_ms + LASTING_MS : CLOCK_NEVER,
+                .pause_ms = PAUSE_FIRST_MS,
         };
         size_t i;
         int r;

@@ -1,8 +1,8 @@
 /*
  * health: wait until objects are Current.
  *
- * What was seen Current while it was applied is not read again. What is pending is read when the drift table's watch says that something of the owner
- * moved, and otherwise after pauses that grow up to five seconds; many objects of one kind are read by one list.
+ * What was seen Current while it was applied is not read again. What is pending is read when the drift table's watch shows a version of it
+ * that was not looked at, and otherwise after pauses that grow up to five seconds; many objects of one kind are read by one list.
  */
 #pragma once
 

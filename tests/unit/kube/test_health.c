@@ -49,6 +49,14 @@ static int serve(const struct kube_request *request, const char *body, struct js
         return 0;
 }
 
+static int serve_progress(const struct kube_request *request, const char *body, struct json **ret_json, struct error *error)
+{
+        (void)body;
+        (void)error;
+        *ret_json = deployment(request->name, 0);
+        return 0;
+}
+
 static struct context context;
 
 static int setup(void **state)
@@ -237,6 +245,75 @@ static void a_wait_that_lasts_is_said_once(void **state)
         }
 }
 
+static void show(struct drift_table *table, int version)
+{
+        static const struct kube_resource resource = { "apps", "v1", "Deployment", "deployments", "apps/v1", true };
+        const struct drift_key key = { &resource, "ns", "after-1" };
+        const uint8_t wanted[DRIFT_HASH] = "what is wanted";
+        char text[512];
+
+        snprintf(text, sizeof(text),
+                 "{\"metadata\":{\"name\":\"after-1\",\"namespace\":\"ns\",\"uid\":\"u\",\"resourceVersion\":\"%d\",\"labels\":{"
+                 "\"kustomize.toolkit.fluxcd.io/name\":\"app\",\"kustomize.toolkit.fluxcd.io/namespace\":\"flux\"}}}",
+                 version);
+        if (version == 7)
+                drift_verified(table, &key, "flux", "app", wanted, view_of(text), false, clock_now_ms());
+        drift_watch_synced(table, &resource, true);
+        drift_update(table, &key, DRIFT_SEEN, view_of(text));
+}
+
+static void *show_later(void *argument)
+{
+        show(argument, 8);
+        return NULL;
+}
+
+/* The event of our own apply tells nothing new; the next one does, be it there before the wait or come in it. */
+static void a_watched_object_is_read_when_it_moved(void **state)
+{
+        static const struct {
+                const char *name;
+                bool before, during;
+                int64_t timeout_ms;
+                int result;
+        } cases[] = {
+                { "only what was applied", false, false, 300, -1 },
+                { "moved before", true, false, 600000, 0 },
+                { "moves meanwhile", false, true, 600000, 0 },
+        };
+        /* A wait that ends looks once more. */
+        const struct health_object objects[] = {
+                { { "apps", "v1", "Deployment", "ns", "after-1" }, KSTATUS_IN_PROGRESS, false },
+        };
+
+        for (size_t i = 0; i < COUNT(cases); i++) {
+                const struct drift_settings settings = { .field_manager = "kustomize-controller",
+                                                         .label_group = "kustomize.toolkit.fluxcd.io" };
+                cleanup(drift_table_free) struct drift_table *table = drift_table_new(&settings);
+                const struct health_settings health = { .drift = table,
+                                                        .owner_name = "app",
+                                                        .owner_namespace = "flux",
+                                                        .timeout_ms = cases[i].timeout_ms,
+                                                        .fail_fast = true };
+                cleanup(error_release) struct error error = ERROR_NULL;
+                pthread_t thread;
+
+                setup(state);
+                fake.answer = cases[i].result == 0 ? serve : serve_progress;
+                show(table, 7);
+                if (cases[i].before)
+                        show(table, 8);
+                if (cases[i].during)
+                        pthread_create(&thread, NULL, show_later, table);
+                if (health_wait(&context, &health, objects, 1, &error) != cases[i].result || fake_count() != 1)
+                        fail_msg("%s: %zu reads, %s", cases[i].name, fake_count(), error_message(&error));
+                if (cases[i].during)
+                        pthread_join(thread, NULL);
+                teardown(state);
+        }
+        setup(state);
+}
+
 static void *cancel(void *argument)
 {
         while (fake_count() == 0)
@@ -269,6 +346,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(many_of_one_kind_are_one_list, setup, teardown),
                 cmocka_unit_test_setup_teardown(rules_of_the_caller_come_first, setup, teardown),
                 cmocka_unit_test_setup_teardown(a_wait_that_lasts_is_said_once, setup, teardown),
+                cmocka_unit_test_setup_teardown(a_watched_object_is_read_when_it_moved, setup, teardown),
                 cmocka_unit_test_setup_teardown(cancellation_ends_the_wait, setup, teardown),
         };
 
