@@ -1,5 +1,6 @@
 #include "engine/kustomize/kustomization.h"
 
+#include "base/cleanup.h"
 #include "engine/kustomize/scalar.h"
 
 #include <string.h>
@@ -318,6 +319,14 @@ static const char *field_path(struct check *c, const char *path, const struct sh
         return arena_printf(c->build->arena, "%s%s%s%s%s", path, *path ? "." : "", inside, *inside ? "." : "", field->name);
 }
 
+static int unknown_field(struct check *c, struct view name)
+{
+        cleanup(buffer_release) struct buffer quoted = BUFFER_NULL;
+
+        emit_json_string(&quoted, name, 0);
+        return error_set(c->build->error, ERROR_INVALID, "%s: json: unknown field %s", c->what, buffer_string(&quoted));
+}
+
 static int check_object(struct check *c, const struct shape *shape, struct node *object, const char *path)
 {
         struct node *canonical = node_map(c->build->arena);
@@ -332,8 +341,7 @@ static int check_object(struct check *c, const struct shape *shape, struct node 
                 const struct shape_field *field = find_field(c, shape, key);
 
                 if (!field && c->strict)
-                        return error_set(c->build->error, ERROR_INVALID, "%s: json: unknown field \"%.*s\"", c->what,
-                                         VIEW_ARGS(node_text(key)));
+                        return unknown_field(c, node_text(key));
                 if (!field || node_is_null(value))
                         continue;
                 TRY(check_value(c, field, value, field_path(c, path, field)));

@@ -36,17 +36,23 @@ static void release_event(yaml_event_t *event)
         yaml_event_delete(event);
 }
 
-/* go-yaml names the line of the context if there is one, and counts from 0 but for what the scanner finds. */
-static int parser_error(const yaml_parser_t *parser, struct error *error)
+/*
+ * go-yaml counts lines from 0 but for what the scanner finds. Version 3, for resources, names that of the context if there is one; version 2
+ * that of the problem.
+ */
+static int parser_error(const struct parse *p, struct error *error)
 {
-        size_t line = parser->context_mark.line ? parser->context_mark.line : parser->problem_mark.line;
+        const yaml_parser_t *parser = &p->parser;
+        size_t context = parser->context_mark.line, found = parser->problem_mark.line;
+        bool by_problem = p->rules == SCALAR_CONFIGURATION ? found != 0 : context == 0;
+        size_t line = by_problem ? found : context;
         const char *problem = parser->problem ? parser->problem : "unknown problem parsing YAML content";
 
         if (parser->error == YAML_MEMORY_ERROR)
                 return error_set(error, ERROR_INTERNAL, "out of memory");
         if (parser->error == YAML_READER_ERROR || line == 0)
                 return error_set(error, ERROR_INVALID, "yaml: %s", problem);
-        if (parser->error == YAML_SCANNER_ERROR)
+        if (parser->error == YAML_SCANNER_ERROR && (by_problem || p->rules != SCALAR_CONFIGURATION))
                 line++;
         return error_set(error, ERROR_INVALID, "yaml: line %zu: %s", line, problem);
 }
@@ -54,7 +60,7 @@ static int parser_error(const yaml_parser_t *parser, struct error *error)
 static int next_event(struct parse *p, yaml_event_t *event, struct error *error)
 {
         if (!yaml_parser_parse(&p->parser, event))
-                return parser_error(&p->parser, error);
+                return parser_error(p, error);
         return 0;
 }
 
