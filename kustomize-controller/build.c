@@ -92,17 +92,16 @@ static int check_names(const struct variables *variables, struct error *error)
         return 0;
 }
 
-/* Without a dollar the text stays as it is. */
-static int substitute_text(struct work *work, struct node **object, struct error *error)
+/* Without a dollar the object stays as it is. */
+static int substitute_text(struct work *work, struct view text, struct node **object, struct error *error)
 {
-        cleanup(buffer_release) struct buffer text = BUFFER_NULL, result = BUFFER_NULL;
+        cleanup(buffer_release) struct buffer result = BUFFER_NULL;
         struct reader reader = { .arena = work->arena };
 
         TRY(check_names(&work->variables, error));
-        TRY(emit_yaml(&text, work->arena, *object, EMIT_UNFOLDED, error));
-        if (view_find(buffer_view(&text), '$', 0) < 0)
+        if (view_find(text, '$', 0) < 0)
                 return 0;
-        if (substitute(&work->variables, buffer_view(&text), &result, error) < 0)
+        if (substitute(&work->variables, text, &result, error) < 0)
                 return error_wrap(error, "variable substitution failed");
         if (reader_document(&reader, SCALAR_CONFIGURATION, arena_view(work->arena, buffer_view(&result)), object, error) < 0)
                 return error_wrap(error, "YAMLToJSON");
@@ -111,20 +110,34 @@ static int substitute_text(struct work *work, struct node **object, struct error
         return 0;
 }
 
+/* With spec.postBuild an object is printed for the substitution first, whether it wants any or not. */
+static int print_object(struct work *work, const struct node *object, struct buffer *text, struct error *error)
+{
+        if (!(work->flags & FLAG_SUBSTITUTE))
+                return kustomize_emit_object(text, work->arena, object, error) < 0 ? error_wrap(error, "kustomize build failed")
+                                                                                   : 0;
+        if (emit_yaml(text, work->arena, object, 0, error) < 0)
+                return error_wrap(error, "post build failed for '%s'", printed_id(work->arena, object));
+        return 0;
+}
+
 /* Names the object as it is before anything is substituted in it. */
 static int substitute_object(struct work *work, struct node **object, struct error *error)
 {
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
         const struct node *before = *object;
+        int r;
 
         if (!(work->flags & FLAG_SUBSTITUTE) || substitution_disabled(before))
                 return 0;
-        if (work->unreadable.length)
-                error_set(error, ERROR_INVALID, "%.*s", VIEW_ARGS(work->unreadable));
-        else if (!work->variables.count && !(work->flags & FLAG_ALWAYS))
+        if (!work->unreadable.length && !work->variables.count && !(work->flags & FLAG_ALWAYS))
                 return 0;
-        else if (substitute_text(work, object, error) < 0)
-                error_wrap(error, "envsubst error");
-        else
+        r = emit_yaml(&text, work->arena, before, EMIT_UNFOLDED, error);
+        if (r == 0 && work->unreadable.length)
+                r = error_set(error, ERROR_INVALID, "%.*s", VIEW_ARGS(work->unreadable));
+        else if (r == 0 && substitute_text(work, buffer_view(&text), object, error) < 0)
+                r = error_wrap(error, "envsubst error");
+        if (r == 0)
                 return 0;
         return error_wrap(error, "post build failed for '%s'", printed_id(work->arena, before));
 }
@@ -246,7 +259,7 @@ static int build_job(struct job *job, struct error *error)
                 TRY(substitute_object(&work, &built.resources[i].node, error));
                 if (i)
                         buffer_add_string(&text, "---\n");
-                TRY(emit_yaml(&text, work.arena, built.resources[i].node, 0, error));
+                TRY(print_object(&work, built.resources[i].node, &text, error));
         }
         for (size_t i = 0; i < built.count; i++)
                 TRY(write_objects(&work, built.resources[i].node, &objects, &count, error));

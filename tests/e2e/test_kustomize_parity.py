@@ -39,7 +39,7 @@ def write(folder, files):
 
 
 MANY = object()  # for `error`: there may be several faults
-GO_VALUE = r"map\[string\]interface \{\}(?:\(nil\)|\{.*?\}+): (?=yaml|json)"
+GO_VALUE = r"map\[string\]interface \{\}\{.*?\}+: (?=yaml|json)"
 
 
 def normalize(text, several):
@@ -47,6 +47,7 @@ def normalize(text, several):
     text = re.sub(r"^# Warning: (strategic merge into|.* is longer than) .*\n", "", text, flags=re.M)
     text = re.sub(r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d ", "", text, flags=re.M)
     # A resource where the reference shows its values; lines of the file instead of a text that nobody sees.
+    text = re.sub(r"(?<=^Error: )(map\[string\]interface \{\}\(nil\): .*) \(.*/.*\)$", r"\1", text, flags=re.M | re.S)
     text = re.sub(f"^Error: (?:{GO_VALUE}|[^ ]*/[^ ]*: (?=yaml: |json: ))", "Error: ", text, flags=re.M | re.S)
     text = re.sub(r"(unsupported type: map\[interface \{\}\]interface \{\}): the key '.*' is not a string, put it in quotes", r"\1", text)
     text = re.sub(r"^  line \d+: (mapping key .* already defined at line )\d+", r"  line N: \1N", text, flags=re.M)
@@ -56,9 +57,8 @@ def normalize(text, several):
     text = re.sub(r"^(well-defined vars that were never replaced: )(.*)", lambda match: match[1] + ",".join(sorted(match[2].split(","))), text, flags=re.M)
     text = re.sub(r"^Error: .*(found multiple possible referrals).*", r"Error: \1", text, flags=re.M | re.S)
     text = re.sub(r"(node contents:\n).*", r"\1", text, flags=re.S)
-    text = re.sub(r"merging vars \[.*\]: ", "merging vars: ", text)
     # Of several bad values in one resource each names another one first.
-    return re.sub(r"^Error: (yaml: cannot decode|json: unsupported value: |yaml: unmarshal errors:\n  line N: mapping key|json: unsupported type: ).*", "Error: bad value", text, flags=re.M | re.S) if several else text
+    return re.sub(r"^Error: (?:map\[string\]interface \{\}\(nil\): )?(yaml: cannot decode|json: unsupported value: |yaml: unmarshal errors:\n  line N: mapping key|json: unsupported type: ).*", "Error: bad value", text, flags=re.M | re.S) if several else text
 
 
 def compare_texts(reference, ours, own):

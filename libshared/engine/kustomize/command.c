@@ -166,7 +166,7 @@ static int add_files(struct buffer *records, struct arena *arena, const struct k
                 add_part(&name, resource->kind);
                 add_part(&name, resource->name);
                 buffer_add_string(&name, ".yaml");
-                TRY(emit_yaml(&text, arena, resource->node, 0, error));
+                TRY(kustomize_emit_object(&text, arena, resource->node, error));
                 add_record_head(records, buffer_view(&name), text.length);
                 buffer_add_view(records, buffer_view(&text));
         }

@@ -222,15 +222,27 @@ int kustomize_build(struct arena *arena, const struct kustomize_tree *tree, cons
         return 0;
 }
 
+/* Where the object cannot even be decoded the reference shows an empty value in front, else all of its values. */
+int kustomize_emit_object(struct buffer *buffer, struct arena *arena, const struct node *object, struct error *error)
+{
+        struct view kind = node_get_text(object, "kind"), name = node_get_text(node_get_of(object, "metadata"), "name");
+        const char *text;
+
+        if (emit_yaml(buffer, arena, object, 0, error) == 0)
+                return 0;
+        text = arena_string(arena, error_message(error));
+        if (strncmp(text, "yaml: ", 6) != 0 || strcmp(text, "yaml: control characters are not allowed") == 0)
+                return error_wrap(error, "%.*s/%.*s", VIEW_ARGS(kind), VIEW_ARGS(name));
+        return error_set(error, error->kind, "map[string]interface {}(nil): %s (%.*s/%.*s)", text, VIEW_ARGS(kind),
+                         VIEW_ARGS(name));
+}
+
 int kustomize_emit(struct buffer *buffer, struct arena *arena, const struct kustomize_output *output, struct error *error)
 {
         for (size_t i = 0; i < output->count; i++) {
-                const struct kustomize_resource *resource = &output->resources[i];
-
                 if (i > 0)
                         buffer_add_string(buffer, "---\n");
-                if (emit_yaml(buffer, arena, resource->node, 0, error) < 0)
-                        return error_wrap(error, "%.*s/%.*s", VIEW_ARGS(resource->kind), VIEW_ARGS(resource->name));
+                TRY(kustomize_emit_object(buffer, arena, output->resources[i].node, error));
         }
         return 0;
 }

@@ -100,6 +100,8 @@ struct kustomize_output {
 int kustomize_build(struct arena *arena, const struct kustomize_tree *tree, const char *directory,
                     const struct kustomize_options *options, struct kustomize_output *ret_output, struct error *error);
 
+/* One object as YAML. -1: it cannot be printed; the text names it. */
+int kustomize_emit_object(struct buffer *buffer, struct arena *arena, const struct node *object, struct error *error);
 /* All resources as one YAML text, joined by "---\n": what `kustomize build` prints. */
 int kustomize_emit(struct buffer *buffer, struct arena *arena, const struct kustomize_output *output, struct error *error);
 

@@ -1,5 +1,6 @@
 #include "engine/kustomize/variable.h"
 
+#include "base/cleanup.h"
 #include "engine/kustomize/scalar.h"
 
 #include <inttypes.h>
@@ -90,19 +91,50 @@ static int tie(struct build *build, struct accumulator *accumulator, const struc
         return 0;
 }
 
-int variable_register(struct build *build, struct accumulator *accumulator, const struct node *variables)
+static struct variable variable_of(const struct node *entry)
 {
-        for (uint32_t i = 0; variables && i < variables->count; i++) {
-                const struct node *entry = variables->items[i];
-                const char *path = node_get_string(node_get_of(entry, "fieldref"), "fieldPath");
-                struct variable variable = { node_get_string(entry, "name"), node_get_of(entry, "objref"),
-                                             *path ? path : "metadata.name" };
+        return (struct variable){ node_get_string(entry, "name"), node_get_of(entry, "objref"),
+                                  node_get_string(node_get_of(entry, "fieldref"), "fieldPath") };
+}
+
+static int register_all(struct build *build, struct accumulator *accumulator, const struct node *variables)
+{
+        for (uint32_t i = 0; i < variables->count; i++) {
+                struct variable variable = variable_of(variables->items[i]);
 
                 TRY(tie(build, accumulator, &variable));
-                if (add(build, accumulator, &variable) < 0)
-                        return error_wrap(build->error, "merging vars");
+        }
+        for (uint32_t i = 0; i < variables->count; i++) {
+                struct variable variable = variable_of(variables->items[i]);
+
+                if (!*variable.field_path)
+                        variable.field_path = "metadata.name";
+                TRY(add(build, accumulator, &variable));
         }
         return 0;
+}
+
+/* "merging vars [{V Kind.version.group {path}}]: ...": the fields as they are written, apiVersion not among them. */
+static int merging_error(struct build *build, const struct node *variables)
+{
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+
+        for (uint32_t i = 0; i < variables->count; i++) {
+                struct variable variable = variable_of(variables->items[i]);
+                struct gvk gvk = { node_get_text(variable.reference, "group"), node_get_text(variable.reference, "version"),
+                                   node_get_text(variable.reference, "kind") };
+
+                buffer_printf(&text, "%s{%s %s {%s}}", i ? " " : "", variable.name, gvk_text(build->arena, &gvk),
+                              variable.field_path);
+        }
+        return error_wrap(build->error, "merging vars [%s]", buffer_string(&text));
+}
+
+int variable_register(struct build *build, struct accumulator *accumulator, const struct node *variables)
+{
+        if (!variables || register_all(build, accumulator, variables) == 0)
+                return 0;
+        return merging_error(build, variables);
 }
 
 struct resolved {

@@ -88,7 +88,8 @@ static void resources(void **state)
                 { .name = "duplicate key",
                   .files = { { "kustomization.yaml", "resources: [a.yaml]\n" },
                              { "a.yaml", THING "---\nkind: B\nmetadata: {name: b}\nd:\n  x: 1\n  x: 2\n" } },
-                  .error = "B/b: yaml: unmarshal errors:\n  line 8: mapping key \"x\" already defined at line 7" },
+                  .error = "map[string]interface {}(nil): yaml: unmarshal errors:\n  line 8: mapping key \"x\" already defined at "
+                           "line 7 (B/b)" },
                 { .name = "twice",
                   .files = { { "kustomization.yaml", "resources: [a.yaml, b.yaml]\n" }, { "a.yaml", THING }, { "b.yaml", THING } },
                   .error = "may not add resource with an already registered id: A.[noVer].[noGrp]/a.[noNs]" },

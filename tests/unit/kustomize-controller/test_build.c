@@ -261,6 +261,17 @@ static const struct {
           { { "a.yaml", "kind: ConfigMap\nmetadata: {name: a}\n" }, { "x/.sops.yaml", "creation_rules: []\n" } },
           "{}",
           "BuildFailed: failed to decode Kubernetes YAML from TREE/x/.sops.yaml: missing Resource metadata" },
+        { "a key twice",
+          { { "a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata:\n  x: y\n  x: z\n" } },
+          "{}",
+          "BuildFailed: kustomize build failed: map[string]interface {}(nil): yaml: unmarshal errors:\n  line 6: mapping key \"x\" "
+          "already defined at line 5 (ConfigMap/a)" },
+        { "a key that is no text",
+          { { "a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {1: y}\n" } },
+          "{}",
+          "BuildFailed: kustomize build failed: ConfigMap/a: json: unsupported type: map[interface {}]interface {}: the key '1' is "
+          "not "
+          "a string, put it in quotes" },
         { "an encrypted Secret is not applied",
           { { "s.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: n}\ndata: {a: ZA==}\nsops: {mac: x}\n" } },
           "{}",
@@ -348,6 +359,17 @@ static void unreadable_variables(void **state)
                   "BuildFailed: kustomize build failed: accumulating resources: accumulation err='accumulating resources from "
                   "'nope.yaml': open TREE/nope.yaml: no such file or directory': must build at directory: not a valid directory: "
                   "evalsymlink failure on 'TREE/nope.yaml' : lstat TREE/nope.yaml: no such file or directory" },
+                { "an object that cannot be printed",
+                  { { "a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata:\n  x: y\n  x: z\n" } },
+                  "substitute from 'Secret/x' error: secrets \"x\" not found",
+                  "BuildFailed: post build failed for 'ConfigMap.v1.[noGrp]/a': yaml: unmarshal errors:\n  line 6: mapping key "
+                  "\"x\" already defined at line 5" },
+                { "an object that cannot be printed and wants no substitution",
+                  { { "a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, labels: "
+                                "{kustomize.toolkit.fluxcd.io/substitute: disabled}}\ndata:\n  x: y\n  x: z\n" } },
+                  NULL,
+                  "BuildFailed: post build failed for 'ConfigMap.v1.[noGrp]/a': yaml: unmarshal errors:\n  line 6: mapping key "
+                  "\"x\" already defined at line 5" },
                 { "a bad name",
                   { { "a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {x: y}\n" } },
                   NULL,
