@@ -208,7 +208,7 @@ static void fail(struct run *run, struct error *error)
         run->reconcile->requeue_after_ms = run->retry_ns / NANOSECONDS_MS;
 }
 
-/* A newer trigger while it waited for health: begin again at once. */
+/* A newer trigger while it waited for health: begin again at once. Without one something drifted, and who saw it has enqueued the object. */
 static void superseded(struct run *run)
 {
         struct trigger trigger;

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DRIFT_PAUSE_MS  100
 #define FIGHT_PAUSE_MS  5000
 #define FIGHT_WINDOW_MS 60000
 #define FIGHT_PATIENCE  10 /* corrections in a window that are made at once */
@@ -354,7 +353,7 @@ int64_t owners_drifted(struct owners *owners, const char *namespace, const char 
                 owner->window_start_ms = now;
                 owner->corrections = 0;
         }
-        pause = owner->corrections < FIGHT_PATIENCE ? DRIFT_PAUSE_MS : FIGHT_PAUSE_MS;
+        pause = owner->corrections < FIGHT_PATIENCE ? OWNER_DRIFT_PAUSE_MS : FIGHT_PAUSE_MS;
         pthread_mutex_unlock(&owners->lock);
         return pause;
 }

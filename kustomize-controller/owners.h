@@ -16,9 +16,10 @@ struct kube_resource;
 struct owners;
 struct watch_pool;
 
-#define OWNER_INPUTS      32
-#define OWNER_DRIFT_LIMIT 4096 /* bytes of text kept about drift */
-#define OWNER_KINDS_LIMIT 256
+#define OWNER_INPUTS         32
+#define OWNER_DRIFT_LIMIT    4096 /* bytes of text kept about drift */
+#define OWNER_DRIFT_PAUSE_MS 30
+#define OWNER_KINDS_LIMIT    256
 
 /* `pool` may be NULL: no watches. */
 struct owners *owners_new(struct watch_pool *pool);
@@ -57,7 +58,7 @@ void owners_each_kind(struct owners *owners, const char *namespace, const char *
                       void (*fn)(void *data, const struct kube_resource *resource), void *data);
 
 /*
- * Notes a line about drift, and returns how long to wait before the owner runs (milliseconds): a moment, in which further edits of the same hand are
+ * Notes a line about drift, and returns how long to wait before the owner runs (milliseconds): OWNER_DRIFT_PAUSE_MS, in which further edits of the same hand are
  * collected, and longer when somebody keeps fighting over a field. `gone`: the line is the id of an object that left the watch; whether it was deleted or
  * only lost the owner's labels is seen by the run.
  */

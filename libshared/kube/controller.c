@@ -78,6 +78,18 @@ static void supersede(struct controller_state *state, const char *namespace, con
         pthread_mutex_unlock(&state->lock);
 }
 
+void controller_interrupt(struct controller *controller, const char *namespace, const char *name)
+{
+        struct controller_state *state = controller->state;
+        struct worker *worker;
+
+        pthread_mutex_lock(&state->lock);
+        worker = running_worker(state, namespace, name);
+        if (worker && worker->run->waiting)
+                context_cancel(worker->context, CONTEXT_SUPERSEDED);
+        pthread_mutex_unlock(&state->lock);
+}
+
 void controller_enqueue_after(struct controller *controller, const char *namespace, const char *name, int priority,
                               int64_t delay_ms)
 {
@@ -426,6 +438,7 @@ void reconcile_wait_begin(struct reconcile *run)
         struct controller_state *state = run->controller->state;
 
         pthread_mutex_lock(&state->lock);
+        run->waiting = true;
         state->places++;
         if (!state->lining_up && !state->stopping)
                 start_standin(run->controller);
@@ -438,6 +451,7 @@ void reconcile_wait_end(struct reconcile *run)
         struct controller_state *state = run->controller->state;
 
         pthread_mutex_lock(&state->lock);
+        run->waiting = false;
         state->places--;
         pthread_mutex_unlock(&state->lock);
 }

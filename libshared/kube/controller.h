@@ -129,6 +129,7 @@ struct reconcile {
         char id[37];           /* reconcileID */
         int priority;
         bool retry;             /* the last run failed and nothing has happened since */
+        bool waiting;           /* between reconcile_wait_begin and _end */
         struct trigger trigger; /* once context_cause is CONTEXT_SUPERSEDED: by what. Read it with reconcile_trigger */
         /* The outcome of a run that returns 0; none set = done until something happens. */
         int64_t requeue_after_ms; /* > 0 */
@@ -144,6 +145,11 @@ void controller_enqueue_after(struct controller *controller, const char *namespa
 /* The same, saying which object's event it was: reaches a run that this supersedes. `kind` is of the object. */
 void controller_enqueue_for(struct controller *controller, const char *namespace, const char *name, int priority, const char *kind,
                             const struct cache_object *trigger);
+/*
+ * Cancels the run of that object with CONTEXT_SUPERSEDED if it waits (reconcile_wait_begin) and so does not see what has just happened. There is no
+ * trigger; enqueue the object afterwards.
+ */
+void controller_interrupt(struct controller *controller, const char *namespace, const char *name);
 /* The default predicate: generation differs, or requestedAt is there and differs. */
 bool controller_changed(const struct cache_object *old, const struct cache_object *new);
 /* The cache of its own kind. */

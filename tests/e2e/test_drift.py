@@ -53,6 +53,16 @@ def test_deleted_object_comes_back(space):
     space.wait("ConfigMap", "a", lambda o: o is not None and o["metadata"]["uid"] != uid, 10, "made anew")
 
 
+def test_edit_is_undone_while_health_is_awaited(space):
+    """A Deployment that never has its replica is waited for; that holds up nothing."""
+    space.source(space.repository({**FILES, "web.yaml": DEPLOYMENT.replace("replicas: 0", "replicas: 1")}))
+    space.kustomization(targetNamespace=space.name, wait=True, timeout="10m")
+    space.wait("Kustomization", "app", lambda o: "Running health checks" in json.dumps(o.get("status", {})), 15, "it waits")
+    space.patch("ConfigMap", "a", {"data": {"k": "changed"}}, manager="kubectl-edit")
+    space.data("a", {"k": "one", "l": "two"}, 10)
+    said_who(space, "kubectl-edit", "Drift corrected", "a")
+
+
 def test_added_key_of_an_edit_is_removed(space):
     deploy(space)
     space.patch("ConfigMap", "a", {"data": {"k": "changed", "extra": "x"}}, manager="kubectl-edit")
