@@ -5,6 +5,7 @@
  * transfer is paused, so a fast server cannot fill the memory.
  */
 #include "net/git_internal.h"
+#include "net/proxy.h"
 #include "net/roots.h"
 
 #include "base/cleanup.h"
@@ -107,6 +108,7 @@ static int set_proxy(CURL *easy, struct git_session *session, struct error *err)
         const char *proxy = arena_view(session->arena, request->proxy).data;
 
         curl_easy_setopt(easy, CURLOPT_NOPROXY, "");
+        curl_easy_setopt(easy, CURLOPT_PROXYPORT, proxy_default_port(proxy));
         /* The proxy resolves the name, as in Go. */
         if (strncmp(proxy, "socks5://", 9) == 0)
                 proxy = arena_printf(session->arena, "socks5h://%s", proxy + 9);

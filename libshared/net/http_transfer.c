@@ -280,6 +280,7 @@ static int set_proxy(CURL *easy, const struct http_settings *settings, const cha
                 return -1;
         if (strncasecmp(proxy, "socks5://", 9) == 0)
                 resolving = memory_printf("socks5h://%s", proxy + 9);
+        curl_easy_setopt(easy, CURLOPT_PROXYPORT, proxy_default_port(proxy));
         curl_easy_setopt(easy, CURLOPT_PROXY, resolving ? resolving : proxy);
         curl_easy_setopt(easy, CURLOPT_NOPROXY, "");
         curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);

@@ -185,6 +185,11 @@ int proxy_check(const char *proxy, struct error *err)
         return r;
 }
 
+long proxy_default_port(const char *proxy)
+{
+        return strncasecmp(proxy, "http://", 7) == 0 ? 80 : strncasecmp(proxy, "https://", 8) == 0 ? 443 : 1080;
+}
+
 int proxy_choose(const struct proxy_environment *environment, const char *url, char **ret_proxy, struct error *err)
 {
         cleanup(target_release) struct target target = { NULL };

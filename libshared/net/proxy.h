@@ -24,5 +24,7 @@ struct proxy_environment {
 int proxy_choose(const struct proxy_environment *environment, const char *url, char **ret_proxy, struct error *err);
 /* An explicit proxy: http, https and socks5 URLs; else -1, ERROR_INVALID, without the URL's user and password. */
 int proxy_check(const char *proxy, struct error *err);
+/* The port of a proxy whose URL names none: 80, 443 or 1080 by its scheme. libcurl would take 1080 for http too. */
+long proxy_default_port(const char *proxy);
 /* True if the environment names a proxy with the http scheme (or none) for plain or for TLS requests: --insecure-allow-http=false forbids it. */
 bool proxy_environment_is_plain(void);

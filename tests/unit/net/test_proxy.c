@@ -6,6 +6,10 @@
 #include "net/http.h"
 #include "net/proxy.h"
 
+#include <arpa/inet.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 static void choices(void **state)
 {
         static const struct {
@@ -67,6 +71,62 @@ static void explicit_proxies_are_checked(void **state)
                 assert_int_equal(proxy_check(cases[i].proxy, &err), cases[i].good ? 0 : -1);
                 assert_null(strstr(error_message(&err), "secret"));
         }
+}
+
+static void ports_follow_the_scheme(void **state)
+{
+        static const struct {
+                const char *proxy;
+                long port;
+        } cases[] = { { "http://p", 80 }, { "HTTP://p", 80 }, { "https://p", 443 }, { "socks5://p", 1080 } };
+
+        (void)state;
+        for (size_t i = 0; i < COUNT(cases); i++)
+                assert_int_equal(proxy_default_port(cases[i].proxy), cases[i].port);
+}
+
+static bool somebody_listens(unsigned port)
+{
+        const struct sockaddr_in address = { .sin_family = AF_INET,
+                                             .sin_port = htons((uint16_t)port),
+                                             .sin_addr = { htonl(0x7f090807) } };
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        bool there = connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0;
+
+        close(fd);
+        return there;
+}
+
+/* A proxy without a port is where Go would look for it, and not where libcurl would: the refusal names the port. */
+static void the_default_port_is_asked(void **state)
+{
+        static const struct {
+                const char *proxy;
+                unsigned port;
+        } cases[] = { { "http://127.9.8.7", 80 }, { "https://127.9.8.7", 443 }, { "socks5://127.9.8.7", 1080 } };
+        struct io *io = NULL;
+        cleanup(error_release) struct error err = ERROR_NULL;
+
+        (void)state;
+        assert_int_equal(io_start(&io, &err), 0);
+        for (size_t i = 0; i < COUNT(cases); i++) {
+                struct http_settings_options options = { .proxy = cases[i].proxy };
+                cleanup(http_settings_release) struct http_settings *settings = http_settings_new(&options);
+                cleanup(http_response_release) struct http_response response = HTTP_RESPONSE_NULL;
+                cleanup(error_release) struct error refused = ERROR_NULL;
+                cleanup(context_close) struct context ctx;
+                struct http_request request = { .url = "http://weir.invalid/a", .settings = settings };
+                char port[32];
+
+                if (somebody_listens(cases[i].port))
+                        continue;
+                snprintf(port, sizeof(port), "port %u ", cases[i].port);
+                context_open(&ctx, NULL, clock_now_ms() + 10000);
+                assert_int_equal(http_call(&ctx, io, &request, &response, &refused), -1);
+                if (!strstr(error_message(&refused), port))
+                        fail_msg("%s: %s", cases[i].proxy, error_message(&refused));
+        }
+        io_stop(&io);
 }
 
 /* ---- on the wire ---- */
@@ -140,6 +200,8 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(choices),
                 cmocka_unit_test(explicit_proxies_are_checked),
+                cmocka_unit_test(ports_follow_the_scheme),
+                cmocka_unit_test(the_default_port_is_asked),
                 cmocka_unit_test(requests_go_where_they_must),
         };
 
