@@ -86,6 +86,9 @@ static int fill_http(const struct json *secret, struct arena *arena, bool url_ha
         request->authorities = value_or(secret, "ca.crt", arena, value_or(secret, "caFile", arena, VIEW_NULL));
         request->certificate = value_or(secret, "tls.crt", arena, VIEW_NULL);
         request->key = value_or(secret, "tls.key", arena, VIEW_NULL);
+        /* As in Flux, one without the other is none: the server may not ask for it. */
+        if (request->certificate.length == 0 || request->key.length == 0)
+                request->certificate = request->key = VIEW_NULL;
         if (secret_value(secret, "bearerToken", arena, &token)) {
                 request->bearer_token = token;
                 return 0;
