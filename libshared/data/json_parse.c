@@ -1,6 +1,7 @@
 /*
  * json-c reads the grammar. What it is lax about is lexical, and is checked here in one pass before: control characters, NaN and Infinity,
- * leading zeros, numbers that it would saturate, names with a NUL that it would cut, overlong UTF-8, and the depth.
+ * quotes, commas before an end, leading zeros, numbers that it would saturate, names with a NUL that it would cut, overlong UTF-8, and the
+ * depth. Its strict mode, which knows some of these, is not for use: that of 0.18 takes every byte above 0x7f for a control character.
  */
 #include "data/json_backend.h"
 
@@ -15,6 +16,7 @@ struct scan {
         struct view text;
         size_t at;
         unsigned depth;
+        char last; /* the first byte of the last token */
 };
 
 static int invalid(size_t at, const char *what, struct error *error)
@@ -153,8 +155,10 @@ static int scan_word(struct scan *s, struct error *error)
 static int scan_all(struct scan *s, struct error *error)
 {
         while (s->at < s->text.length) {
-                char c = s->text.data[s->at];
+                char c = s->text.data[s->at], before = s->last;
 
+                if (!is_blank(c))
+                        s->last = c;
                 if (c == '"') {
                         TRY(scan_string(s, error));
                 } else if (c == '-' || is_digit(c)) {
@@ -165,6 +169,8 @@ static int scan_all(struct scan *s, struct error *error)
                                                  JSON_DEPTH_LIMIT);
                         s->at++;
                 } else if (c == ']' || c == '}') {
+                        if (before == ',')
+                                return invalid(s->at, "nothing after a comma", error);
                         s->depth -= s->depth > 0;
                         s->at++;
                 } else if (is_blank(c) || c == ',' || c == ':') {
@@ -199,7 +205,6 @@ static int parse_tree(struct view text, struct json **ret_json, struct error *er
 
         if (!tokener)
                 memory_exhausted();
-        json_tokener_set_flags(tokener, JSON_TOKENER_STRICT);
         object = json_tokener_parse_ex(tokener, text.data, (int)text.length);
         problem = json_tokener_get_error(tokener);
         end = json_tokener_get_parse_end(tokener);
