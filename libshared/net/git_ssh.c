@@ -235,10 +235,13 @@ static int on_read(git_smart_subtransport_stream *stream, char *data, size_t siz
         int64_t left;
         int length;
 
-        if (git_remaining(ssh->session, &left, err) < 0)
-                return -1;
-        length = ssh_channel_read_timeout(ssh->channel, data, size > INT32_MAX ? INT32_MAX : (uint32_t)size, 0,
-                                          left > INT32_MAX ? INT32_MAX : (int)left);
+        do {
+                if (git_remaining(ssh->session, &left, err) < 0)
+                        return -1;
+                length = ssh_channel_read_timeout(ssh->channel, data, size > INT32_MAX ? INT32_MAX : (uint32_t)size, 0,
+                                                  left > INT32_MAX ? INT32_MAX : (int)left);
+        } while (length == SSH_AGAIN);
+        /* A time that is over is SSH_AGAIN for libssh 0.11, and for 0.10 what the end is too. */
         if (length == 0 && git_remaining(ssh->session, &left, err) < 0)
                 return -1;
         if (length == SSH_ERROR)
