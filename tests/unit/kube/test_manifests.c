@@ -112,7 +112,6 @@ static void pods_are_confined(void **state)
         for (i = 0; i < COUNT(names); i++) {
                 cleanup(json_free) struct json *deployment = load("Deployment", names[i]);
 
-                expect(deployment, "/metadata/namespace", "\"flux-system\"");
                 expect(deployment, "/spec/replicas", "1");
                 expect(deployment, "/spec/template/spec/containers/0/name", "\"manager\"");
                 expect(deployment, "/spec/template/spec/containers/0/securityContext",
@@ -121,6 +120,8 @@ static void pods_are_confined(void **state)
                        "\"RuntimeDefault\"}}");
                 expect(deployment, "/spec/template/spec/securityContext", "{\"fsGroup\":1337}");
                 expect(deployment, "/spec/template/spec/containers/1", "");
+                expect(deployment, "/spec/template/spec/containers/0/env",
+                       "[{\"name\":\"RUNTIME_NAMESPACE\",\"valueFrom\":{\"fieldRef\":{\"fieldPath\":\"metadata.namespace\"}}}]");
                 crd_same_text(names[i], "service account",
                               json_string(JSON_PATH(deployment, "spec", "template", "spec", "serviceAccountName"), NULL), names[i]);
         }
@@ -147,7 +148,22 @@ static void check_labels(const struct json *object, const char *component)
                 crd_same_text(where, "component", json_string(json_get(labels, "app.kubernetes.io/component"), NULL), component);
 }
 
-static void everything_is_labelled(void **state)
+/* What has a namespace is in flux-system, and the rest has none. */
+static void check_namespace(const struct json *object)
+{
+        static const char *const global[] = { "Namespace", "CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding" };
+        const char *kind = json_string(json_get(object, "kind"), ""), *expected = "\"flux-system\"";
+        size_t i;
+
+        for (i = 0; i < COUNT(global); i++)
+                if (strcmp(kind, global[i]) == 0)
+                        expected = "";
+        expect(object, "/metadata/namespace", expected);
+        if (strcmp(kind, "Namespace") == 0)
+                expect(object, "/metadata/name", "\"flux-system\"");
+}
+
+static void everything_is_labelled_and_in_its_namespace(void **state)
 {
         static const char *const names[] = { "source-controller", "kustomize-controller" };
         cleanup(free_string) char *text = crd_read_file("manifests/install.yaml");
@@ -159,6 +175,7 @@ static void everything_is_labelled(void **state)
         (void)state;
         for (; yaml_next(reader, &object, &error) == 0; count++) {
                 check_labels(object, NULL);
+                check_namespace(object);
                 json_free(&object);
         }
         assert_string_equal(error_message(&error), "");
@@ -170,6 +187,9 @@ static void everything_is_labelled(void **state)
                 check_labels(JSON_PATH(deployment, "spec", "template"), names[i]);
                 crd_same_text(names[i], "app",
                               json_string(JSON_PATH(deployment, "spec", "template", "metadata", "labels", "app"), NULL), names[i]);
+                /* A selector cannot be changed: with another one these could not be applied over Flux's. */
+                crd_same_text(names[i], "selector",
+                              json_string(JSON_PATH(deployment, "spec", "selector", "matchLabels", "app"), NULL), names[i]);
         }
 }
 
@@ -195,7 +215,7 @@ int main(void)
                 cmocka_unit_test(deployments_keep_the_contract),
                 cmocka_unit_test(pods_are_confined),
                 cmocka_unit_test(service_leads_to_the_artifacts),
-                cmocka_unit_test(everything_is_labelled),
+                cmocka_unit_test(everything_is_labelled_and_in_its_namespace),
                 cmocka_unit_test(only_the_kustomize_controller_is_admin),
         };
 
