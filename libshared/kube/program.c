@@ -17,6 +17,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -27,6 +28,7 @@
 #define SYNC_MS            120000
 #define LOST_GRACE_MS      10000
 #define EXIT_USAGE         2
+#define DESCRIPTORS        128 /* what a controller with little to do may have open at once, and as much again */
 #define REPORT_MISSING_CRD "if kind is a CRD, it should be installed before calling Start"
 
 static void setup_error(const struct error *error, const char *message)
@@ -623,6 +625,20 @@ static void tune_memory(void)
         mallopt(M_TRIM_THRESHOLD, 256 << 10);
 }
 
+/* As many as we may have, as Go takes them: connections and jobs are limited by themselves. With too few nothing works and nothing says why. */
+static int take_descriptors(struct error *error)
+{
+        struct rlimit limit = { 0 };
+
+        getrlimit(RLIMIT_NOFILE, &limit);
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+        if (limit.rlim_max >= DESCRIPTORS)
+                return 0;
+        return error_set(error, ERROR_INVALID, "at most %llu files may be open at once (ulimit -n), and %d are needed",
+                         (unsigned long long)limit.rlim_max, DESCRIPTORS);
+}
+
 int program_main(int argc, char **argv, const struct program *program)
 {
         cleanup(error_release) struct error error = ERROR_NULL;
@@ -643,7 +659,8 @@ int program_main(int argc, char **argv, const struct program *program)
         if (log_level_parse(state.flags.log_level, &level) < 0)
                 level = LOG_INFO; /* to say so: the check below ends it */
         log_setup(level, strcmp(state.flags.log_encoding, "console") == 0);
-        if (program_flags_check(program, &state.flags, &error) < 0 || job_server_start(program->prepare_jobs, &error) < 0) {
+        if (program_flags_check(program, &state.flags, &error) < 0 || take_descriptors(&error) < 0 ||
+            job_server_start(program->prepare_jobs, &error) < 0) {
                 setup_error(&error, "unable to start manager");
                 return 1;
         }

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from cluster.cluster import http_get
-from cluster.controllers import CONTROLLERS, NAMESPACE, ROOT
+from cluster.controllers import CONTROLLERS, NAMESPACE, ROOT, Controller
 from cluster.kube import metric
 from cluster.process import until
 from peers.sink import Sink
@@ -40,6 +40,20 @@ def test_storage_that_is_no_folder(stack, tmp_path):
     done = subprocess.run([binary("source-controller"), f"--storage-path={tmp_path}/absent", "--storage-addr=127.0.0.1:0", "--metrics-addr=127.0.0.1:0", "--health-addr=127.0.0.1:0"],
                           env=env, capture_output=True, text=True, timeout=20)
     assert done.returncode == 1 and f"{tmp_path}/absent" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", CONTROLLERS)
+def test_few_descriptors(stack, name):
+    """Too few to do anything are said to be, at once; of those that it may have it takes as many as it can."""
+    def limited(files):
+        return Controller(stack.plane.workspace, name, stack.controllers[name].process.env["KUBECONFIG"], os.environ.get("WEIR_BINARIES"),
+                          ["--watch-label-selector=nobody=has"], wrapper=["prlimit", f"--nofile={files}"], label=f"{name}-{files}")
+    none = limited("24").start(wait=False)
+    assert none.process.popen.wait(20) == 1
+    assert "at most 24 files may be open at once (ulimit -n), and 128 are needed" in none.process.output()
+    few = limited("24:512").start()
+    assert sum(value for metric, _, value in few.metrics() if metric == "process_max_fds") == 512
+    assert few.process.stop() == 0
 
 
 # -- what it answers and writes
