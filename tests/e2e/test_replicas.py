@@ -1,10 +1,15 @@
 """Several controllers of a kind: leader election, shards by label, and those that look after their own namespace only."""
+import datetime
 import hashlib
 import os
+import struct
+import subprocess
+import time
 
 from artifact import artifact_of
 from cluster.cluster import http_get
 from cluster.controllers import CONTROLLERS, NAMESPACE, Controller
+from cluster.kube import find_condition
 from cluster.process import until
 
 CONFIG = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: c\n"
@@ -47,6 +52,107 @@ def test_lease_is_given_back_at_the_end(own_stack):
         until(lambda: (stack.kube.get("Lease", lease, NAMESPACE) or {}).get("spec", {}).get("holderIdentity"), 20, "a leader")
         assert controller.process.stop() == 0
         assert not stack.kube.get("Lease", lease, NAMESPACE)["spec"].get("holderIdentity")
+
+
+# What the processes of a test read as the time of day: the real one and as many seconds more as a file says.
+WALL_CLOCK = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/time.h>
+#include <time.h>
+
+static volatile const long *ahead;
+
+__attribute__((constructor)) static void find(void)
+{
+        ahead = mmap(NULL, sizeof(*ahead), PROT_READ, MAP_SHARED, open(getenv("WALL_CLOCK_AHEAD"), O_RDONLY | O_CLOEXEC), 0);
+}
+
+int clock_gettime(clockid_t id, struct timespec *now)
+{
+        static int (*real)(clockid_t, struct timespec *);
+
+        if (!real)
+                real = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
+        int r = real(id, now);
+        if (r == 0 && (id == CLOCK_REALTIME || id == CLOCK_REALTIME_COARSE) && ahead)
+                now->tv_sec += *ahead;
+        return r;
+}
+
+int gettimeofday(struct timeval *restrict now, void *restrict zone)
+{
+        struct timespec exact;
+
+        (void)zone;
+        clock_gettime(CLOCK_REALTIME, &exact);
+        *now = (struct timeval){ exact.tv_sec, exact.tv_nsec / 1000 };
+        return 0;
+}
+
+time_t time(time_t *ret)
+{
+        struct timespec exact;
+
+        clock_gettime(CLOCK_REALTIME, &exact);
+        if (ret)
+                *ret = exact.tv_sec;
+        return exact.tv_sec;
+}
+"""
+
+
+class WallClock:
+    """Compiles it; environment makes a controller read it."""
+
+    def __init__(self, folder):
+        self.path = f"{folder}/ahead"
+        self.set(0)
+        library = f"{folder}/wall_clock.so"
+        subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, "-x", "c", "-"], input=WALL_CLOCK, text=True, check=True)
+        self.environment = {"LD_PRELOAD": library, "WALL_CLOCK_AHEAD": self.path}
+
+    def set(self, seconds):
+        with open(os.open(self.path, os.O_RDWR | os.O_CREAT), "r+b") as f:
+            f.write(struct.pack("l", seconds))
+
+
+def test_wall_clock_that_jumps(own_stack, space_in, tmp_path):
+    """Hours ahead, back again, and behind what was: the leader leads on, work goes on, and nothing runs that had nothing to do."""
+    clock = WallClock(tmp_path)
+    stack = own_stack(start=False, flags={name: ELECTION for name in CONTROLLERS})
+    for controller in stack.controllers.values():
+        controller.process.env.update(clock.environment)
+    space = space_in(stack.start())
+    repository = space.deploy({"c.yaml": CONFIG}, targetNamespace=space.name)
+
+    def leases():
+        return {name: [stack.kube.get("Lease", f"{name}-leader-election", NAMESPACE)["spec"][key] for key in ("holderIdentity", "leaseTransitions")] for name in CONTROLLERS}
+
+    def runs():
+        return {name: sum(v for m, _, v in c.metrics() if m == "controller_runtime_reconcile_total") for name, c in stack.controllers.items()}
+    held = leases()
+    for i, hours in enumerate((5, 0, -5)):
+        before, busy = runs(), {name: c.cpu_seconds() for name, c in stack.controllers.items()}
+        clock.set(hours * 3600)
+        # A lease of four seconds is renewed many times in this one.
+        end = time.monotonic() + 2.5
+        until(lambda: time.monotonic() > end, 10, "some renewals", 0.2)
+        assert runs() == before, "something ran because the clock moved"
+        for name, controller in stack.controllers.items():
+            assert controller.cpu_seconds() - busy[name] < 0.5, f"{name} was busy"
+        space.push(repository, {"c.yaml": CONFIG + f"data: {{k: v{i}}}\n"})
+        space.data("c", {"k": f"v{i}"})
+        transition = find_condition(space.ready("Kustomization", revision=repository.head()))["lastTransitionTime"]
+        shown = datetime.datetime.fromisoformat(transition.replace("Z", "+00:00")).timestamp() - time.time()
+        assert abs(shown - hours * 3600) < 60, "the clock did not move for it"
+    assert leases() == held
+    for controller in stack.controllers.values():
+        assert controller.process.running
+        assert not [r for r in controller.log() if "lease" in r["msg"].lower() and r["level"] == "error"]
 
 
 def test_shards(own_stack, space_in):
