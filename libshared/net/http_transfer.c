@@ -46,18 +46,22 @@ static int origin_of(const struct http_request *request, char **ret_origin, stru
 
 /*
  * With a server name of its own the URL names that server, which is then what SNI says and what is verified; the connection goes to the
- * host of the original URL, whose name stays in the Host header.
+ * host of the original URL, whose name stays in the Host header. What is no name of a server is refused: without it another one would be verified.
  */
-static void rename_server(struct http_transfer *transfer, const char *name, const char *original, char **ret_url)
+static int rename_server(struct http_transfer *transfer, const char *given, const char *original, char **ret_url, struct error *err)
 {
         cleanup(url_release) CURLU *url = curl_url();
         cleanup(part_release) char *host = NULL;
         cleanup(part_release) char *port = NULL;
         cleanup(part_release) char *shown_port = NULL;
         cleanup(part_release) char *renamed = NULL;
+        cleanup(free_string) char *name = NULL;
         cleanup(free_string) char *route = NULL;
         cleanup(free_string) char *header = NULL;
 
+        /* An address of IPv6 comes bare, a name of the root's with its dot. */
+        name = strchr(given, ':') && *given != '[' ? memory_printf("[%s]", given)
+                                                   : memory_string_n(given, strlen(given) - view_ends(view_of(given), VIEW(".")));
         curl_url_set(url, CURLUPART_URL, original, 0);
         curl_url_get(url, CURLUPART_HOST, &host, 0);
         curl_url_get(url, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT);
@@ -66,9 +70,10 @@ static void rename_server(struct http_transfer *transfer, const char *name, cons
         header = memory_printf("Host: %s%s%s", host, shown_port ? ":" : "", shown_port ? shown_port : "");
         transfer->connect_to = curl_slist_append(transfer->connect_to, route);
         transfer->headers = curl_slist_append(transfer->headers, header);
-        curl_url_set(url, CURLUPART_HOST, name, 0);
-        curl_url_get(url, CURLUPART_URL, &renamed, 0);
-        *ret_url = memory_string(renamed ? renamed : original);
+        if (curl_url_set(url, CURLUPART_HOST, name, 0) != CURLUE_OK || curl_url_get(url, CURLUPART_URL, &renamed, 0) != CURLUE_OK)
+                return error_set(err, ERROR_INVALID, "%s: \"%s\" is not the name of a server", transfer->origin, given);
+        *ret_url = memory_string(renamed);
+        return 0;
 }
 
 static int add_headers(struct http_transfer *transfer, const struct http_request *request, struct error *err)
@@ -352,12 +357,12 @@ int http_transfer_prepare(struct http_engine *engine, struct http_transfer *tran
         if (request->ping_url)
                 transfer->ping_url = memory_string(request->ping_url);
 
-        if (add_headers(transfer, request, err) < 0 || set_proxy(easy, request->settings, request->url, err) < 0) {
+        if (add_headers(transfer, request, err) < 0 || set_proxy(easy, request->settings, request->url, err) < 0 ||
+            (request->settings && request->settings->server_name &&
+             rename_server(transfer, request->settings->server_name, request->url, &renamed, err) < 0)) {
                 http_transfer_release(transfer);
                 return -1;
         }
-        if (request->settings && request->settings->server_name)
-                rename_server(transfer, request->settings->server_name, request->url, &renamed);
         curl_easy_setopt(easy, CURLOPT_URL, renamed ? renamed : request->url);
         curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
         curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, WIRE_BUFFER);

@@ -287,6 +287,12 @@ static void servers_are_verified(void **state)
         } cases[] = {
                 { "name", "foo", &ca, &client, false, "foo ip", NULL },
                 { "address", NULL, &ca, &client, false, NULL, HTTP_UNVERIFIED },
+                { "name of the root's", "foo.", &ca, &client, false, "foo ip", NULL },
+                { "in capitals", "FOO", &ca, &client, false, "foo ip", NULL },
+                { "no name", "foo bar", &ca, &client, false, NULL, "" },
+                { "a name and a port", "foo:443", &ca, &client, false, NULL, "" },
+                { "a name and a path", "foo/x", &ca, &client, false, NULL, "" },
+                { "another's address", "::2", &ca, &client, false, NULL, HTTP_UNVERIFIED },
                 { "other name", "bar", &ca, &client, false, NULL, HTTP_UNVERIFIED },
                 { "other ca", "foo", &other, &client, false, NULL, HTTP_UNVERIFIED },
                 { "system roots", "foo", NULL, &client, false, NULL, HTTP_UNVERIFIED },
@@ -313,7 +319,7 @@ static void servers_are_verified(void **state)
                 request.settings = settings = http_settings_new(&options);
                 context_open(&ctx, NULL, CLOCK_NEVER);
                 if (http_call(&ctx, io, &request, &response, &err) == 0)
-                        assert_string_equal(buffer_string(&response.body), cases[i].body);
+                        assert_string_equal(buffer_string(&response.body), cases[i].body ? cases[i].body : "nothing");
                 else if (cases[i].body)
                         fail_msg("%s: %s", cases[i].name, error_message(&err));
                 else if (cases[i].reason)
