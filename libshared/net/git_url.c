@@ -41,12 +41,16 @@ int git_url_parse(struct arena *arena, struct view text, struct git_url *ret_url
 {
         cleanup(release_url) CURLU *parsed = curl_url();
         struct git_url url = { .query = NULL };
+        ptrdiff_t colon = view_find(text, ':', 0);
         const char *port;
         uint64_t number;
         CURLUcode code;
 
         if (memchr(text.data, '\0', text.length))
                 return error_set(err, ERROR_INVALID, "it holds a NUL byte");
+        /* libcurl would take the first piece of the path for the host. */
+        if (colon >= 0 && view_starts(view_slice(text, (size_t)colon, text.length), VIEW(":///")))
+                return error_set(err, ERROR_INVALID, "no host");
         code = curl_url_set(parsed, CURLUPART_URL, arena_view(arena, text).data, CURLU_NON_SUPPORT_SCHEME);
         if (code != CURLUE_OK)
                 return error_set(err, ERROR_INVALID, "%s", curl_url_strerror(code));

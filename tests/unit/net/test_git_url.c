@@ -23,6 +23,9 @@ static void urls_are_taken_apart(void **state)
                 { .text = "file:///etc/passwd", .bad = true },
                 { .text = "git@h:r.git", .bad = true },
                 { .text = "http://", .bad = true },
+                { .text = "http:///x.git", .bad = true },
+                { .text = "ssh:///x.git", .bad = true },
+                { "http://h/r?a=b:///c", "h", "/r", NULL, NULL, "http://h/r", 80, false },
                 { .text = "http://h:99999/", .bad = true },
                 { .text = "http://h h/", .bad = true },
         };
