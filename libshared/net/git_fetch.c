@@ -254,9 +254,16 @@ static const char *shown_url(struct arena *arena, struct view text)
 static int list_failed(struct run *run, const char *url, struct error *err)
 {
         const struct git_request *request = run->request;
-        bool listing = request->name.length > 0 || (request->known_revision.length > 0 && !request->semver.length);
+        bool listing = !request->commit.length &&
+                       (request->name.length > 0 || (request->known_revision.length > 0 && !request->semver.length));
+        cleanup(error_release) struct error cause = ERROR_NULL;
 
-        return error_wrap(err, listing && !request->commit.length ? "unable to list remote for '%s'" : "unable to clone '%s'", url);
+        if (listing || err->kind != ERROR_NOT_FOUND || strcmp(run->session->url.scheme, "ssh") != 0)
+                return error_wrap(err, listing ? "unable to list remote for '%s'" : "unable to clone '%s'", url);
+        /* Over ssh there is no answer that Flux could quote; what the server's program said comes after its words. */
+        error_move(&cause, err);
+        return error_set(err, ERROR_NOT_FOUND, "unable to clone: repository not found: git repository: '%s'%s", url,
+                         error_message(&cause) + strlen("repository not found"));
 }
 
 /* What the server said is there decides; texts are those of the reference. */
@@ -345,6 +352,8 @@ static int fetch_job(struct job *job, struct error *err)
         if (git_url_parse(arena, request.url, &session.url, err) < 0)
                 return error_wrap(err, "failed to parse url");
         TRY(check_credentials(&session, err));
+        if (strcmp(session.url.scheme, "ssh") == 0 && git_ssh_prepare(&session, err) < 0)
+                return error_wrap(err, "unable to construct auth method with options");
         outcome = open_repository(&run, job->input.data, err);
         if (outcome == 0)
                 outcome = run_fetch(&run, job->descriptors[0], &result, err);

@@ -293,25 +293,50 @@ static int pump(struct http *http, struct error *err)
         return 0;
 }
 
-/* The same words for the same trouble: libcurl's own hold how many milliseconds it took, and a condition would never stay as it is. */
-const char *git_curl_problem(CURL *easy, int code, const char *problem, struct arena *arena)
+/* host:port of the request's proxy. */
+static const char *proxy_address(const struct git_session *session)
 {
+        struct view proxy = session->request->proxy, host = proxy;
+        ptrdiff_t scheme = view_search(proxy, VIEW("://"), 0), slash, bracket;
+
+        if (scheme >= 0)
+                host = view_slice(proxy, (size_t)scheme + 3, proxy.length);
+        slash = view_find(host, '/', 0);
+        if (slash >= 0)
+                host = view_slice(host, 0, (size_t)slash);
+        bracket = view_find(host, ']', 0);
+        if (view_find(host, ':', bracket < 0 ? 0 : (size_t)bracket) >= 0)
+                return arena_view(session->arena, host).data;
+        return arena_printf(session->arena, "%.*s:%ld", VIEW_ARGS(host),
+                            proxy_default_port(arena_view(session->arena, proxy).data));
+}
+
+/* The same words for the same trouble: libcurl's own hold how many milliseconds it took, and a condition would never stay as it is. */
+const char *git_curl_problem(CURL *easy, int code, const char *problem, const struct git_session *session)
+{
+        const struct git_url *url = &session->url;
+        bool proxied = session->request->proxy.length > 0;
         long number = 0;
 
         if (code == CURLE_OPERATION_TIMEDOUT)
                 return "connect: connection timed out";
         if (code == CURLE_COULDNT_CONNECT && curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &number) == CURLE_OK && number != 0) {
-                char *text = arena_printf(arena, "connect: %s", strerror((int)number));
+                char *reason = arena_string(session->arena, strerror((int)number));
 
-                text[9] = (char)tolower((unsigned char)text[9]);
-                return text;
+                reason[0] = (char)tolower((unsigned char)reason[0]);
+                if (proxied)
+                        return arena_printf(session->arena, "proxyconnect tcp: dial tcp %s: connect: %s", proxy_address(session),
+                                            reason);
+                return arena_printf(session->arena,
+                                    strchr(url->host, ':') ? "dial tcp [%s]:%u: connect: %s" : "dial tcp %s:%u: connect: %s",
+                                    url->host, url->port, reason);
         }
         return problem[0] ? problem : curl_easy_strerror((CURLcode)code);
 }
 
 static int transfer_failed(struct http *http, const char *method, const char *url, struct error *err)
 {
-        const char *problem = git_curl_problem(http->easy, http->result, http->problem, http->session->arena);
+        const char *problem = git_curl_problem(http->easy, http->result, http->problem, http->session);
 
         switch (http->result) {
         case CURLE_OPERATION_TIMEDOUT: {
@@ -336,23 +361,30 @@ static bool ends_in_line_break(const struct git_request *request)
         return view_ends(request->username, VIEW("\n")) || view_ends(request->password, VIEW("\n"));
 }
 
-/* The body of a refusal is part of its message, as go-git does it. */
-static int refused(struct http *http, long status, const char *url, struct error *err)
+/* What was said with a refusal, as far as it comes in time. */
+static void read_reason(struct http *http, struct buffer *reason)
 {
-        cleanup(buffer_release) struct buffer reason = BUFFER_LIMIT(REASON_LIMIT);
+        cleanup(error_release) struct error ignored = ERROR_NULL;
 
         do {
                 struct view more = view_slice(buffer_view(&http->received), http->consumed, http->received.length);
 
-                if (more.length > REASON_LIMIT - reason.length)
-                        more.length = REASON_LIMIT - reason.length;
-                buffer_add_view(&reason, more);
+                if (more.length > REASON_LIMIT - reason->length)
+                        more.length = REASON_LIMIT - reason->length;
+                buffer_add_view(reason, more);
                 http->consumed = http->received.length;
-                if (reason.length >= REASON_LIMIT - 1 || pump(http, err) < 0)
+                if (reason->length >= REASON_LIMIT - 1 || pump(http, &ignored) < 0)
                         break;
         } while (http->consumed < http->received.length);
-        error_release(err);
+}
 
+/* The body is part of the message where go-git has it there. */
+static int refused(struct http *http, long status, const char *url, struct error *err)
+{
+        cleanup(buffer_release) struct buffer reason = BUFFER_LIMIT(REASON_LIMIT);
+
+        if (status == 401 || status == 403 || status == 404)
+                read_reason(http, &reason);
         if (status == 401)
                 error_set(err, ERROR_FORBIDDEN, "authentication required: %s%s", buffer_string(&reason),
                           ends_in_line_break(http->session->request) ? "(what the secret holds ends in a line break)" : "");
@@ -361,8 +393,8 @@ static int refused(struct http *http, long status, const char *url, struct error
         else if (status == 404)
                 error_set(err, ERROR_NOT_FOUND, "repository not found: %s", buffer_string(&reason));
         else
-                error_set(err, ERROR_UNAVAILABLE, "unexpected client error: unexpected requesting \"%s\" status code: %ld%s%s", url,
-                          status, reason.length ? ": " : "", buffer_string(&reason));
+                error_set(err, ERROR_UNAVAILABLE, "unexpected client error: unexpected requesting \"%s\" status code: %ld", url,
+                          status);
         err->http_status = (int)status;
         return -1;
 }

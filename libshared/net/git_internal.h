@@ -55,6 +55,7 @@ struct git_session {
         int64_t deadline_ms;
         bool without_credentials; /* a redirect led to another host */
         struct git_packets packets;
+        void *identity;       /* for ssh: git_ssh_prepare's */
         struct error failure; /* the transport's; libgit2 only knows that it failed */
 };
 
@@ -65,12 +66,14 @@ int git_deadline_exceeded(struct error *err);
 /* The transports, as git_smart_subtransport_cb; the parameter is the session. */
 int git_http_subtransport(git_smart_subtransport **out, git_transport *owner, void *session);
 int git_ssh_subtransport(git_smart_subtransport **out, git_transport *owner, void *session);
+/* Reads the private key before anybody is called. ERROR_FORBIDDEN: it cannot be read. The key lives as long as the job. */
+int git_ssh_prepare(struct git_session *session, struct error *err);
 
 /* libcurl's proxy options for the request; both transports connect through it. */
 typedef void CURL;
 int git_curl_connection(CURL *curl, struct git_session *session, struct error *err);
-/* Why a transfer failed: `problem` is its error buffer, `code` its CURLcode. */
-const char *git_curl_problem(CURL *curl, int code, const char *problem, struct arena *arena);
+/* Why a transfer failed, with the address where nobody answered: `problem` is its error buffer, `code` its CURLcode. */
+const char *git_curl_problem(CURL *curl, int code, const char *problem, const struct git_session *session);
 
 /* What an ls-remote answered, in the server's order. Peeled tags are entries "refs/tags/v1^{}". */
 struct git_advertised {

@@ -34,6 +34,7 @@ static int connect_socket(struct ssh *ssh, struct error *err)
         struct git_session *session = ssh->session;
         char problem[CURL_ERROR_SIZE] = "";
         bool ipv6 = strchr(session->url.host, ':') != NULL;
+        const char *text;
         CURLcode code;
         int64_t left;
 
@@ -52,8 +53,10 @@ static int connect_socket(struct ssh *ssh, struct error *err)
                 return 0;
         if (code == CURLE_OPERATION_TIMEDOUT && (git_remaining(session, &left, err) < 0 || left < 100))
                 return git_deadline_exceeded(err);
-        return error_set(err, ERROR_UNAVAILABLE, "dial tcp %s:%u: %s", session->url.host, session->url.port,
-                         git_curl_problem(ssh->socket, (int)code, problem, session->arena));
+        text = git_curl_problem(ssh->socket, (int)code, problem, session);
+        if (code == CURLE_COULDNT_CONNECT)
+                return error_set(err, ERROR_UNAVAILABLE, "%s", text);
+        return error_set(err, ERROR_UNAVAILABLE, "dial tcp %s:%u: %s", session->url.host, session->url.port, text);
 }
 
 static int handshake_failed(struct ssh *ssh, struct error *err)
@@ -155,18 +158,24 @@ static int check_host(struct ssh *ssh, struct error *err)
                          known_hosts_fingerprint(buffer_view(&blob), fingerprint), buffer_string(&name));
 }
 
-static int authenticate(struct ssh *ssh, struct error *err)
+int git_ssh_prepare(struct git_session *session, struct error *err)
 {
-        const struct git_request *request = ssh->session->request;
-        cleanup(release_key) ssh_key key = NULL;
-        const char *identity = arena_view(ssh->session->arena, request->identity).data;
-        const char *passphrase = request->passphrase.length > 0 ? arena_view(ssh->session->arena, request->passphrase).data : NULL;
-        int verdict;
+        const struct git_request *request = session->request;
+        const char *identity = arena_view(session->arena, request->identity).data;
+        const char *passphrase = request->passphrase.length > 0 ? arena_view(session->arena, request->passphrase).data : NULL;
+        ssh_key key = NULL;
 
         if (ssh_pki_import_privkey_base64(identity, passphrase, NULL, NULL, &key) != SSH_OK)
-                return error_set(err, ERROR_FORBIDDEN, "the private key in 'identity' cannot be read: it is damaged, %s",
+                return error_set(err, ERROR_FORBIDDEN, "ssh: the private key in 'identity' cannot be read: it is damaged, %s",
                                  passphrase ? "or 'password' is not its passphrase" : "or of a type that is not supported");
-        verdict = ssh_userauth_publickey(ssh->connection, NULL, key);
+        session->identity = key;
+        return 0;
+}
+
+static int authenticate(struct ssh *ssh, struct error *err)
+{
+        int verdict = ssh_userauth_publickey(ssh->connection, NULL, ssh->session->identity);
+
         if (verdict == SSH_AUTH_SUCCESS)
                 return 0;
         /* A server that went away, or says nothing, did not refuse the key. */

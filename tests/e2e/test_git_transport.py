@@ -288,7 +288,8 @@ def test_ssh_wrong_passphrase(space, sshd, tmp_path):
     sshd.authorize(public)
     space.secret("ssh", identity=private, known_hosts=sshd.known_hosts(), password="closed sesame")
     space.source(sshd.url(space.repository(FILES).name), secretRef={"name": "ssh"})
-    assert "'password' is not its passphrase" in message(space.not_ready("GitRepository", reason="GitOperationFailed"))
+    text = message(space.not_ready("GitRepository", reason="GitOperationFailed"))
+    assert "unable to construct auth method with options: ssh: the private key in 'identity' cannot be read" in text and "'password' is not its passphrase" in text
     no_secret_shown(space, "closed sesame")
 
 
@@ -297,7 +298,8 @@ def test_ssh_repository_that_is_not_there(space, sshd, tmp_path):
     sshd.authorize(public)
     space.secret("ssh", identity=private, known_hosts=sshd.known_hosts())
     space.source(sshd.url("no-such-repository"), secretRef={"name": "ssh"})
-    assert "repository not found" in message(space.not_ready("GitRepository", reason="GitOperationFailed"))
+    url = sshd.url("no-such-repository")
+    assert f"unable to clone: repository not found: git repository: '{url}': " in message(space.not_ready("GitRepository", reason="GitOperationFailed"))
 
 
 def trickle(connection):
@@ -425,5 +427,10 @@ def test_status_of_the_server(space, git_server, status):
 
 
 def test_nobody_listens(space):
-    space.source(f"http://127.0.0.1:{free_port()}/x.git")
-    assert "refused" in message(space.not_ready("GitRepository", reason="GitOperationFailed")).lower()
+    """The address that refused is named, and whether it is the proxy's."""
+    port = free_port()
+    space.source(f"http://127.0.0.1:{port}/x.git")
+    assert f"info/refs?service=git-upload-pack\": dial tcp 127.0.0.1:{port}: connect: connection refused" in message(space.not_ready("GitRepository"))
+    space.secret("proxy", address=f"http://127.0.0.1:{port}")
+    space.source("http://git.example.com/x.git", "proxied", proxySecretRef={"name": "proxy"})
+    assert f": proxyconnect tcp: dial tcp 127.0.0.1:{port}: connect: connection refused" in message(space.not_ready("GitRepository", "proxied"))

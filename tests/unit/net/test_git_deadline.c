@@ -87,8 +87,8 @@ static const struct talk talks[] = {
                     "chunked\r\n\r\n5" } },
         { .name = "refusal",
           .scheme = "http",
-          .says = { "HTTP/1.1 500 no\r\nContent-Length: 1000\r\n\r\nbecause" },
-          .says_client = "status code: 500: because" },
+          .says = { "HTTP/1.1 404 no\r\nContent-Length: 1000\r\n\r\nbecause" },
+          .says_client = "repository not found: because" },
         { .name = "answer to the wants", .scheme = "http", .says = { LISTING, "" } },
         { .name = "pack", .scheme = "http", .says = { LISTING, ANSWER } },
         { .name = "CONNECT", .scheme = "https", .proxy = "http", .says = { "" } },
@@ -323,7 +323,7 @@ static void silence_ends_with_the_deadline(void **state)
                 pthread_join(peer->client, NULL);
                 shutdown(peer->listener, SHUT_RDWR);
                 pthread_join(peer->server, NULL);
-                if (peer->result != -1 || peer->err.kind != (expected ? ERROR_UNAVAILABLE : ERROR_TIMEOUT) ||
+                if (peer->result != -1 || peer->err.kind != (expected ? ERROR_NOT_FOUND : ERROR_TIMEOUT) ||
                     peer->elapsed_ms < TIMEOUT_MS || peer->elapsed_ms > LIMIT_MS || !peer->reached ||
                     view_search(view_of(error_message(&peer->err)), view_of(expected ? expected : "context deadline exceeded"), 0) <
                             0) {
