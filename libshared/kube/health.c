@@ -27,7 +27,8 @@ struct pending {
         enum kstatus status;
         uint64_t version; /* the resourceVersion of which that is the status; 0: not known */
         struct buffer message;
-        bool found; /* by the list of this round */
+        bool found;     /* by the list of this round */
+        unsigned round; /* in which its status was seen; 0: before the wait */
 };
 
 /* Objects that are read by one request. */
@@ -54,6 +55,9 @@ struct wait {
         int64_t until_ms, lasting_ms; /* lasting_ms: when to say that it lasts; CLOCK_NEVER: it is said */
         int64_t pause_ms;
         uint64_t sequence;
+        unsigned round;
+        unsigned before_pause; /* the round after which it paused last */
+        bool paused;
 };
 
 static struct drift_key key_of(const struct pending *item)
@@ -126,6 +130,7 @@ static int judge(const struct wait *wait, struct pending *item, const struct jso
         buffer_clear(&item->message);
         item->message.full = false;
         item->found = true;
+        item->round = wait->round;
         if (view_to_uint64(view_of(version), &item->version) < 0)
                 item->version = 0;
         if (!settings->evaluate || !settings->evaluate(settings->data, object, &item->status, &item->message)) {
@@ -142,6 +147,7 @@ static int read_one(const struct wait *wait, struct pending *item, struct error 
 {
         cleanup(json_free) struct json *object = NULL;
 
+        item->round = wait->round;
         if (kube_get(wait->context, wait->settings->client, item->resource, item->id.namespace, item->id.name, &object, error) != 0)
                 return unreadable(item, error);
         return judge(wait, item, object, error);
@@ -302,6 +308,7 @@ static int read_pending(struct wait *wait, struct error *error)
         for (i = 0; i < wait->count; i++)
                 if (is_pending(&wait->items[i]) && (wait->look == LOOK_AT_ALL || may_have_moved(wait, &wait->items[i])))
                         wait->order[count++] = &wait->items[i];
+        wait->round++;
         if (!count)
                 return 0;
         qsort(wait->order, count, sizeof(struct pending *), by_place);
@@ -450,6 +457,41 @@ static int pause_for(struct wait *wait, struct error *error)
         return context_check(wait->context, error);
 }
 
+/* Nothing was heard of it since it was Current. */
+static bool still_current(const struct wait *wait, const struct pending *item)
+{
+        const struct health_settings *settings = wait->settings;
+        const struct object_id *id = &item->wanted->object;
+        const struct kube_resource *resource = item->resource;
+        cleanup(error_release) struct error ignored = ERROR_NULL;
+        struct drift_key key;
+
+        if (!settings->drift ||
+            (!resource && kube_resource_find(wait->context, settings->client, id->group, NULL, id->kind, &resource, &ignored) != 0))
+                return false;
+        key = (struct drift_key){ resource, resource->namespaced ? id->namespace : "", id->name };
+        return drift_is_current(settings->drift, &key, clock_now_ms());
+}
+
+/* While the last of them became Current the first may have broken: what was seen before the last pause is looked at again. True if there is any. */
+static bool doubt_the_first(struct wait *wait)
+{
+        bool any = false;
+        size_t i;
+
+        for (i = 0; wait->paused && i < wait->count; i++) {
+                struct pending *item = &wait->items[i];
+
+                if (item->round > wait->before_pause || still_current(wait, item))
+                        continue;
+                item->status = KSTATUS_UNKNOWN;
+                any = true;
+        }
+        if (any)
+                wait->look = LOOK_AT_ALL;
+        return any;
+}
+
 static int wait_for(struct wait *wait, struct error *error)
 {
         const struct health_settings *settings = wait->settings;
@@ -465,8 +507,11 @@ static int wait_for(struct wait *wait, struct error *error)
                 if (wait->look != LOOK_AT_NONE)
                         TRY(read_pending(wait, error));
                 tally = count_up(wait);
-                if (tally.current == wait->count)
-                        return 0;
+                if (tally.current == wait->count) {
+                        if (!doubt_the_first(wait))
+                                return 0;
+                        continue;
+                }
                 if (tally.failed && (settings->fail_fast || tally.current + tally.failed == wait->count))
                         return give_up(wait, true, error);
                 if (clock_now_ms() >= wait->until_ms)
@@ -476,6 +521,8 @@ static int wait_for(struct wait *wait, struct error *error)
                         TRY(settings->lasting(settings->data, error));
                 }
                 TRY(pause_for(wait, error));
+                wait->before_pause = wait->round;
+                wait->paused = true;
         }
 }
 

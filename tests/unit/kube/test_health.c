@@ -5,10 +5,13 @@
 #include "fake_resources.h"
 #include "fake_server.h"
 
+#include <limits.h>
 #include <sched.h>
 #include <stdio.h>
 
-/* Deployments are available from the request on that their name says: "after-3". Names with "missing", "stuck" speak for themselves. */
+/*
+ * Deployments are available from the request on that their name says: "after-3"; or but for some: "breaks-2-5" is not from the second to the fourth. Names with "missing", "stuck" speak for themselves.
+ */
 static struct json *deployment(const char *name, size_t requests)
 {
         static const char ready[] = "{\"replicas\":1,\"updatedReplicas\":1,\"availableReplicas\":1,\"readyReplicas\":1,"
@@ -16,17 +19,18 @@ static struct json *deployment(const char *name, size_t requests)
                                     "\"status\":\"True\"}]}";
         static const char stuck[] =
                 "{\"conditions\":[{\"type\":\"Progressing\",\"status\":\"False\",\"reason\":\"ProgressDeadlineExceeded\"}]}";
-        unsigned after = 0;
+        unsigned after = 0, from = UINT_MAX, to = 0;
         struct json *object = json_new_object();
 
         sscanf(name, "after-%u", &after);
+        sscanf(name, "breaks-%u-%u", &from, &to);
         json_set_string(object, "apiVersion", "apps/v1");
         json_set_string(object, "kind", "Deployment");
         json_set_string(json_object_at(object, "metadata"), "name", name);
         json_set_string(json_object_at(object, "metadata"), "resourceVersion", "7");
         if (strstr(name, "stuck"))
                 json_set(object, "status", json_of(stuck));
-        else if (requests >= after)
+        else if (requests >= after && (requests < from || requests >= to))
                 json_set(object, "status", json_of(ready));
         return object;
 }
@@ -174,6 +178,21 @@ static void what_was_seen_current_is_not_read(void **state)
         (void)state;
         assert_int_equal(health_wait(&context, &settings, objects, 1, &error), 0);
         assert_int_equal(fake_count(), 0);
+}
+
+/* The first breaks while the second is waited for: they are healthy when both are. */
+static void what_breaks_meanwhile_is_waited_for(void **state)
+{
+        const struct health_object objects[] = { DEPLOYMENT("breaks-2-5"), DEPLOYMENT("after-3") };
+        const struct health_settings settings = { .timeout_ms = 60000, .fail_fast = true };
+        cleanup(error_release) struct error error = ERROR_NULL;
+        cleanup(free_string) char *lines = NULL;
+
+        (void)state;
+        assert_int_equal(health_wait(&context, &settings, objects, 2, &error), 0);
+        lines = fake_lines();
+        assert_string_equal(lines, "GET deployments/ns/breaks-2-5\nGET deployments/ns/after-3\nGET deployments/ns/after-3\n"
+                                   "GET deployments/ns/breaks-2-5\nGET deployments/ns/breaks-2-5\nGET deployments/ns/after-3\n");
 }
 
 static void many_of_one_kind_are_one_list(void **state)
@@ -343,6 +362,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_teardown(what_is_waited_for_and_what_is_said, teardown),
                 cmocka_unit_test_setup_teardown(what_was_seen_current_is_not_read, setup, teardown),
+                cmocka_unit_test_setup_teardown(what_breaks_meanwhile_is_waited_for, setup, teardown),
                 cmocka_unit_test_setup_teardown(many_of_one_kind_are_one_list, setup, teardown),
                 cmocka_unit_test_setup_teardown(rules_of_the_caller_come_first, setup, teardown),
                 cmocka_unit_test_setup_teardown(a_wait_that_lasts_is_said_once, setup, teardown),
