@@ -16,9 +16,10 @@ test:
 swap: all
 	@$(PYTHON) -m pytest -q -p no:cacheprovider tests/e2e/long_swap.py
 
-# The long run: the swap, and ten minutes each of random kills and of connections that break.
+# The long run: the swap, ten minutes each of random kills and of connections that break, and what takes long (see tests/e2e/long_runtime.py).
 soak: swap
-	@WEIR_CHAOS_SECONDS=600 WEIR_SOAK_SECONDS=600 $(PYTHON) -m pytest -q -p no:cacheprovider -k "random_kills or soak" tests/e2e/test_faults.py tests/e2e/test_connection.py
+	@$(PYTHON) -m pytest -q -s -p no:cacheprovider tests/e2e/long_runtime.py
+	@WEIR_CHAOS_SECONDS=600 WEIR_SOAK_SECONDS=600 $(PYTHON) -m pytest -q -s -p no:cacheprovider -k "random_kills or soak" tests/e2e/test_faults.py tests/e2e/test_connection.py
 
 # The visitor sees the tour, not the compiler.
 demo:

@@ -74,12 +74,13 @@ def stack(sink):
 def own_stack(sink):
     """
     Makes stacks of a test's own: own_stack(flags={...}) and what else Stack takes. linked: its controllers reach the API server through stack.link, which can
-    freeze and be cut.
+    freeze and be cut. apiserver: further flags of the API server.
     """
     ends = []
 
-    def make(start=True, flags=None, linked=False, **options):
+    def make(start=True, flags=None, linked=False, apiserver=(), **options):
         plane = ControlPlane()
+        plane.apiserver.command += apiserver
         ends.append(plane.stop)
         plane.start()
         link = Link(plane.port) if linked else None

@@ -147,8 +147,8 @@ def with_token_file(stack, name):
 
 
 def test_soak(own_stack, space_in):
-    """Resets, expired watches and new tokens, while there is work: it is done in the end, and memory, descriptors and threads are what they were."""
-    stack = own_stack(start=False, linked=True)
+    """Resets, GOAWAYs, expired watches and new tokens, while there is work: it is done in the end, and memory, descriptors and threads are what they were."""
+    stack = own_stack(start=False, linked=True, apiserver=["--goaway-chance=0.02"])
     rotations = [with_token_file(stack, name) for name in stack.controllers]
     stack.start()
     space = space_in(stack)
@@ -174,8 +174,10 @@ def test_soak(own_stack, space_in):
         threading.Event().wait(dice.random() * 0.5)
         if not warm and passed > SOAK_SECONDS / 3:
             warm = state()
+            print(f"after {passed:.0f} s: {warm}")
     revision = space.push(repository, {"a.yaml": config("a", "last")})
     space.ready("Kustomization", revision=revision, seconds=60)
     space.data("a", {"k": "last"})
+    print(f"after {time.monotonic() - begun:.0f} s: {state()}")
     until(lambda: all(now[0] < then[0] + (2 << 20) and now[1] <= then[1] + 4 and now[2] <= then[2] + 1 for now, then in zip(state().values(), warm.values())), 60,
           lambda: f"as it was: {state()}, not {warm}", 1)
