@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 static const char resource[] = "kind: A\nmetadata: {name: a}\n";
@@ -322,6 +323,63 @@ static void refused_by_name(void **state)
                 run_case(&cases[i]);
 }
 
+/* What one overlay over `count` Deployments, Services and ConfigMaps costs: CPU time and the bytes of the arena. */
+static void build_many(size_t count, int64_t *ret_cpu, uint64_t *ret_bytes)
+{
+        static const char overlay[] = "resources: [base]\nnamePrefix: p-\nnamespace: production\nlabels: [{pairs: {environment: "
+                                      "production}, includeSelectors: true}]\nimages: [{name: nginx, newTag: \"1.20\"}]\n";
+        const struct kustomize_options options = { .order = KUSTOMIZE_ORDER_FIFO };
+        cleanup(buffer_release) struct buffer resources = BUFFER_NULL, text = BUFFER_NULL;
+        cleanup(error_release) struct error error = ERROR_NULL;
+        cleanup(close_descriptor) int root = open("/proc/self/fdinfo", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        cleanup(arena_free) struct arena *arena = arena_new();
+        struct kustomize_file files[] = { { "kustomization.yaml", view_of(overlay) },
+                                          { "base/kustomization.yaml", VIEW("resources: [all.yaml]\n") },
+                                          { "base/all.yaml", VIEW_NULL } };
+        struct kustomize_tree tree = { .root = root, .root_path = "/tree", .files = files, .file_count = 3 };
+        struct kustomize_output output;
+        struct timespec before, after;
+        char last[64];
+
+        for (size_t i = 0; i < count; i++)
+                buffer_printf(
+                        &resources,
+                        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: w-%zu}\nspec:\n  template:\n    spec:\n      "
+                        "containers:\n      - {name: w, image: nginx, envFrom: [{configMapRef: {name: c-%zu}}]}\n---\n"
+                        "apiVersion: v1\nkind: Service\nmetadata: {name: w-%zu}\nspec: {ports: [{port: 80}]}\n---\n"
+                        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c-%zu}\ndata: {number: \"%zu\"}\n---\n",
+                        i, i, i, i, i);
+        files[2].text = buffer_view(&resources);
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
+        assert_int_equal(kustomize_build(arena, &tree, ".", &options, &output, &error), 0);
+        assert_int_equal(kustomize_emit(&text, arena, &output, &error), 0);
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
+        assert_int_equal(output.count, 3 * count);
+        snprintf(last, sizeof(last), "            name: p-c-%zu\n", count - 1);
+        assert_non_null(strstr(buffer_string(&text), last));
+        *ret_cpu = (after.tv_sec - before.tv_sec) * 1000000 + (after.tv_nsec - before.tv_nsec) / 1000;
+        *ret_bytes = arena_used(arena);
+}
+
+/* Three times the resources cost three times as much: not nine times, as where each is compared with all others. */
+static void cost_grows_with_resources(void **state)
+{
+        int64_t small = INT64_MAX, large = INT64_MAX, cpu;
+        uint64_t bytes = 0, few = 0;
+
+        (void)state;
+        for (int i = 0; i < 3; i++) {
+                build_many(500, &cpu, &few);
+                small = cpu < small ? cpu : small;
+                build_many(1500, &cpu, &bytes);
+                large = cpu < large ? cpu : large;
+        }
+        if (large > small * 6)
+                fail_msg("1 500 resources took %lld us, 4 500 %lld", (long long)small, (long long)large);
+        assert_in_range(bytes, 1, few * 4);
+        assert_in_range(bytes, 1, 40 << 20);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -337,6 +395,7 @@ int main(void)
                 cmocka_unit_test(truncated_documents),
                 cmocka_unit_test(files_that_are_none),
                 cmocka_unit_test(refused_by_name),
+                cmocka_unit_test(cost_grows_with_resources),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
