@@ -80,10 +80,12 @@ def test_warnings(tree):
 @pytest.mark.parametrize("words, status, text", [
     (["bild"], 2, 'unknown command "bild"'),
     (["build", "--no-such-flag"], 1, "unknown flag: --no-such-flag"),
-    (["build", "--compat", "6"], 1, "illegal flag value --compat: 6"),
+    (["build", "a", "b"], 1, "specify one path to kustomization.yaml"),
+    (["build", "--reorder=odd"], 1, "illegal flag value --reorder odd; legal values: [legacy none]"),
+    (["build", "--compat", "6"], 1, "illegal flag value --compat 6; legal values: [5.8.1 next]"),
     (["build", "/no/such/folder"], 1, "must build at directory: not a valid directory: evalsymlink failure on '/no/such/folder'"),
     (["--no-such-flag"], 2, "no-such-flag"),
-], ids=["command", "flag", "compat", "folder", "controller"])
+], ids=["command", "flag", "two folders", "reorder", "compat", "folder", "controller"])
 def test_words_that_are_wrong(words, status, text):
     done = run(*words)
     assert done.returncode == status and text in done.stderr

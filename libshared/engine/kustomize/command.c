@@ -24,14 +24,14 @@ static void print_warning(void *user, const char *line)
         dprintf(*(const int *)user, "%s\n", line);
 }
 
-static int usage(const char *problem, const char *word)
+static int usage(const char *problem, const char *word, const char *hint)
 {
         fprintf(stderr,
-                "Error: %s: %s\n"
+                "Error: %s%s%s\n"
                 "usage: build [DIR] [-o FILE|DIR] [--reorder legacy|none] "
                 "[--load-restrictor LoadRestrictionsRootOnly|LoadRestrictionsNone] [--enable-managedby-label] "
                 "[--compat 5.8.1|next]\n",
-                problem, word);
+                problem, word, hint);
         return -1;
 }
 
@@ -56,13 +56,14 @@ static int parse(int count, char **arguments, struct command *command)
 
                 if ((value = option_value("--reorder", arguments, count, &i))) {
                         if (strcmp(value, "legacy") != 0 && strcmp(value, "none") != 0)
-                                return usage("illegal flag value --reorder", value);
+                                return usage("illegal flag value --reorder ", value, "; legal values: [legacy none]");
                         fprintf(stderr, "Flag --reorder has been deprecated, use the new 'sortOptions' field in "
                                         "kustomization.yaml instead.\n");
                         command->options.order = *value == 'l' ? KUSTOMIZE_ORDER_LEGACY : KUSTOMIZE_ORDER_FIFO;
                 } else if ((value = option_value("--load-restrictor", arguments, count, &i))) {
                         if (strcmp(value, "LoadRestrictionsRootOnly") != 0 && strcmp(value, "LoadRestrictionsNone") != 0)
-                                return usage("illegal flag value --load-restrictor", value);
+                                return usage("illegal flag value --load-restrictor ", value,
+                                             "; legal values: [LoadRestrictionsRootOnly LoadRestrictionsNone]");
                         command->options.restriction =
                                 strcmp(value, "LoadRestrictionsNone") == 0 ? KUSTOMIZE_NONE : KUSTOMIZE_ROOT_ONLY;
                 } else if ((value = option_value("-o", arguments, count, &i)) ||
@@ -70,7 +71,7 @@ static int parse(int count, char **arguments, struct command *command)
                         command->output = value;
                 } else if ((value = option_value("--compat", arguments, count, &i))) {
                         if (strcmp(value, "5.8.1") != 0 && strcmp(value, "next") != 0)
-                                return usage("illegal flag value --compat", value);
+                                return usage("illegal flag value --compat ", value, "; legal values: [5.8.1 next]");
                         command->options.compat = *value == 'n' ? KUSTOMIZE_COMPAT_NEXT : KUSTOMIZE_COMPAT_5_8_1;
                 } else if (strcmp(arguments[i], "--enable-managedby-label") == 0) {
                         fprintf(stderr,
@@ -78,9 +79,9 @@ static int parse(int count, char **arguments, struct command *command)
                                 "deprecated. Use the `managedByLabel` option in the `buildMetadata` field instead.\n");
                         command->options.managed_by_label = true;
                 } else if (arguments[i][0] == '-') {
-                        return usage("unknown flag", arguments[i]);
+                        return usage("unknown flag: ", arguments[i], "");
                 } else if (command->directory) {
-                        return usage("specify one path to a directory", arguments[i]);
+                        return usage("specify one path to ", "kustomization.yaml", "");
                 } else {
                         command->directory = arguments[i];
                 }
