@@ -15,7 +15,7 @@
 #define PAUSE_LAST_MS    5000
 #define PAUSE_GROWTH     4 /* a server that is slow is not asked the more */
 #define LASTING_MS       1000
-#define SETTLE_MS        30 /* what moves once moves again soon */
+#define SETTLE_MS        80 /* what moves once moves again soon */
 #define SETTLE_LAST_MS   500
 #define SETTLE_READS     4 /* and on a server that is busy later: so many times what the last look took */
 #define MESSAGE_LIMIT    512
