@@ -202,7 +202,14 @@ class Kube:
                 o = self.get(kind, name, namespace)
                 if condition(o):
                     return o
-                version = o["metadata"]["resourceVersion"] if o else self.request("GET", self.path(kind, namespace) + "?limit=1")["metadata"]["resourceVersion"]
+                if o:
+                    version = o["metadata"]["resourceVersion"]
+                else:
+                    # Read again after the version from which on is watched: what came between the two is in no event.
+                    version = self.request("GET", self.path(kind, namespace) + "?limit=1")["metadata"]["resourceVersion"]
+                    o = self.get(kind, name, namespace)
+                    if condition(o):
+                        return o
                 for event, o in self.watch(kind, namespace, name, version, end - time.monotonic()):
                     if event == "ERROR":
                         break
