@@ -451,7 +451,6 @@ void reconcile_wait_end(struct reconcile *run)
         struct controller_state *state = run->controller->state;
 
         pthread_mutex_lock(&state->lock);
-        run->waiting = false;
         state->places--;
         pthread_mutex_unlock(&state->lock);
 }

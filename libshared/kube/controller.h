@@ -129,7 +129,7 @@ struct reconcile {
         char id[37];           /* reconcileID */
         int priority;
         bool retry;             /* the last run failed and nothing has happened since */
-        bool waiting;           /* between reconcile_wait_begin and _end */
+        bool waiting;           /* since the first reconcile_wait_begin */
         struct trigger trigger; /* once context_cause is CONTEXT_SUPERSEDED: by what. Read it with reconcile_trigger */
         /* The outcome of a run that returns 0; none set = done until something happens. */
         int64_t requeue_after_ms; /* > 0 */
@@ -146,7 +146,7 @@ void controller_enqueue_after(struct controller *controller, const char *namespa
 void controller_enqueue_for(struct controller *controller, const char *namespace, const char *name, int priority, const char *kind,
                             const struct cache_object *trigger);
 /*
- * Cancels the run of that object with CONTEXT_SUPERSEDED if it waits (reconcile_wait_begin) and so does not see what has just happened. There is no
+ * Cancels the run of that object with CONTEXT_SUPERSEDED if it waits (or did: since reconcile_wait_begin) and so does not see what has just happened. There is no
  * trigger; enqueue the object afterwards.
  */
 void controller_interrupt(struct controller *controller, const char *namespace, const char *name);
