@@ -1,5 +1,6 @@
 #include "base/memory.h"
 
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -77,4 +78,16 @@ char *memory_printf(const char *format, ...)
         if (r < 0)
                 memory_exhausted();
         return p;
+}
+
+void memory_tune(void)
+{
+        mallopt(M_ARENA_MAX, 1);
+        mallopt(M_MMAP_THRESHOLD, 32 << 10);
+        mallopt(M_TRIM_THRESHOLD, 256 << 10);
+}
+
+void memory_trim(void)
+{
+        malloc_trim(0);
 }

@@ -19,5 +19,13 @@ char *memory_string_n(const char *data, size_t length) __attribute__((__malloc__
 /* printf into a new string. */
 char *memory_printf(const char *format, ...) __attribute__((__format__(__printf__, 1, 2), __malloc__, __returns_nonnull__));
 
+/*
+ * For a program of many threads; once, before the first of them. They share one arena: of any other arena glibc does not trim the end, so what a run took
+ * stays there for good. Larger pieces go back when they are freed.
+ */
+void memory_tune(void);
+/* What is free goes back to the kernel. */
+void memory_trim(void);
+
 /* Says `message` on standard error, in one line, and ends the process with status 70. */
 void memory_exhausted(void) __attribute__((__noreturn__));

@@ -498,7 +498,7 @@ static void tidy(struct program_state *state)
         state->busy_ticks = working ? state->busy_ticks + 1 : 0;
         if (working && state->busy_ticks % BUSY_TICKS && mallinfo2().fordblks < FREE_LIMIT)
                 return;
-        malloc_trim(0);
+        memory_trim();
 }
 
 static void look_around(struct program_state *state)
@@ -617,14 +617,6 @@ static int run(struct program_state *state)
         return atomic_load(&state->exit_status);
 }
 
-/* Threads share two arenas, and what a run took in larger pieces goes back when it is freed. */
-static void tune_memory(void)
-{
-        mallopt(M_ARENA_MAX, 2);
-        mallopt(M_MMAP_THRESHOLD, 32 << 10);
-        mallopt(M_TRIM_THRESHOLD, 256 << 10);
-}
-
 /* As many as we may have, as Go takes them: connections and jobs are limited by themselves. With too few nothing works and nothing says why. */
 static int take_descriptors(struct error *error)
 {
@@ -647,7 +639,7 @@ int program_main(int argc, char **argv, const struct program *program)
         enum log_level level;
         int r;
 
-        tune_memory();
+        memory_tune();
         state.program = program;
         r = program_flags_parse(program, argc, argv, &state.flags, &error);
         if (r != 0) {

@@ -96,7 +96,7 @@ def test_huge_file(space):
     space.kustomization(targetNamespace=space.name, timeout="30s")
     space.not_ready("Kustomization", seconds=90)
     for c in space.stack.controllers.values():
-        until(lambda: c.pss() < 32 << 20, 60, lambda: f"{c.name} small again: {c.pss() >> 20} MiB; its heap:\n{c.heap()}", 0.5)
+        until(lambda: c.pss() < 32 << 20, 30, lambda: f"{c.name} small again: {c.pss() >> 20} MiB; its heap:\n{c.heap()}", 0.5)
 
 
 def test_texts_that_end_before_their_end(space):

@@ -1,0 +1,82 @@
+/* memory: texts, and what goes back to the kernel. */
+#include "base/memory.h"
+
+#include "../test.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PIECES 200000
+
+static void texts(void **state)
+{
+        char *whole = memory_string("apps/v1"), *part = memory_string_n("apps/v1", 4), *none = memory_string_n(NULL, 0),
+             *printed = memory_printf("%s/%d", "apps", 1);
+
+        (void)state;
+        assert_string_equal(whole, "apps/v1");
+        assert_string_equal(part, "apps");
+        assert_string_equal(none, "");
+        assert_string_equal(printed, "apps/1");
+        free(whole);
+        free(part);
+        free(none);
+        free(printed);
+}
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) /* which have heaps of their own */
+
+static size_t resident_bytes(void)
+{
+        unsigned long size, resident;
+        FILE *file = fopen("/proc/self/statm", "r");
+
+        assert_non_null(file);
+        assert_int_equal(fscanf(file, "%lu %lu", &size, &resident), 2);
+        fclose(file);
+        return resident * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+static void *take_and_free(void *argument)
+{
+        void **pieces = memory_zero(PIECES, sizeof(*pieces));
+
+        (void)argument;
+        for (size_t i = 0; i < PIECES; i++)
+                pieces[i] = memset(memory_allocate(40 + i % 60), 1, 40);
+        for (size_t i = 0; i < PIECES; i++)
+                free(pieces[i]);
+        free(pieces);
+        return NULL;
+}
+
+/* Whichever thread it was, and though nobody asks for memory after it. */
+static void freed_by_a_thread_goes_back(void **state)
+{
+        size_t before = resident_bytes();
+        pthread_t thread;
+
+        (void)state;
+        assert_int_equal(pthread_create(&thread, NULL, take_and_free, NULL), 0);
+        pthread_join(thread, NULL);
+        memory_trim();
+        assert_true(resident_bytes() < before + ((size_t)4 << 20));
+}
+
+#endif
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(texts),
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+                cmocka_unit_test(freed_by_a_thread_goes_back),
+#endif
+        };
+
+        memory_tune();
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
