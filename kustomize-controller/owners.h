@@ -18,7 +18,7 @@ struct watch_pool;
 
 #define OWNER_INPUTS         32
 #define OWNER_DRIFT_LIMIT    4096 /* bytes of text kept about drift */
-#define OWNER_DRIFT_PAUSE_MS 30
+#define OWNER_DRIFT_PAUSE_MS 100
 #define OWNER_KINDS_LIMIT    256
 
 /* `pool` may be NULL: no watches. */
