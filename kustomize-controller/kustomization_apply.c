@@ -289,6 +289,7 @@ void run_watch(struct context *ctx, struct run *run)
                         resources[count++] = resource;
         }
         owners_watch(kustomize.owners, run->namespace, run->name, resources, count);
+        run_report_watches(run); /* those of other Kustomizations may tell of these kinds already */
 }
 
 /* ---- health ---- */
