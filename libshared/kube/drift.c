@@ -17,10 +17,14 @@ bool drift_moved(const struct drift_entry *entry)
         return entry->seen && entry->live.resource_version > entry->at.resource_version;
 }
 
-/* Somebody has touched what the owner applied: worth waking it for. What merely may have changed waits for its next run. */
+bool drift_done(const struct drift_entry *entry)
+{
+        return entry->gone && entry->finishes;
+}
+
 bool drift_touched(const struct drift_entry *entry)
 {
-        if (!entry->verified || !drift_moved(entry))
+        if (!entry->verified || !drift_moved(entry) || drift_done(entry))
                 return false;
         return entry->gone || entry->replaced || !drift_same_applied(&entry->at, &entry->live);
 }
@@ -132,6 +136,12 @@ enum drift_verdict drift_check(struct drift_table *table, const struct drift_key
         return verdict;
 }
 
+static bool finishes(const struct kube_resource *resource, struct view object)
+{
+        return !strcmp(resource->kind, "Job") && !strcmp(resource->group, "batch") &&
+               SCAN_PATH(object, "spec", "ttlSecondsAfterFinished").data;
+}
+
 void drift_verified(struct drift_table *table, const struct drift_key *key, const char *owner_namespace, const char *owner_name,
                     const uint8_t wanted[DRIFT_HASH], struct view answer, bool current, int64_t now_ms)
 {
@@ -145,6 +155,7 @@ void drift_verified(struct drift_table *table, const struct drift_key *key, cons
                 drift_cut(scan_string(SCAN_PATH(answer, "metadata", "uid")), entry->uid, sizeof(entry->uid));
                 entry->replaced = false;
         }
+        entry->finishes = finishes(key->resource, answer);
         memcpy(entry->wanted, wanted, DRIFT_HASH);
         entry->verified = true;
         entry->run = entry->owner->run;

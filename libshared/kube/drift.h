@@ -3,7 +3,8 @@
  *
  * One table for a cluster. For each object it keeps, in some 200 bytes, what was there when it was last verified (resourceVersion, generation, digests
  * of labels and annotations and of our own entry in managedFields, the digest of what was wanted) and what a metadata watch says is there
- * now. Equal: nothing has to be asked. Different in what may be drift: the owner is woken at once.
+ * now. Equal: nothing has to be asked. Different in what may be drift: the owner is woken at once. (Not for a Job with ttlSecondsAfterFinished
+ * that is gone: the cluster deletes it when it is done, and each wake would run it once more.)
  *
  * Owners are found by their labels (`<label_group>/name`, `<label_group>/namespace`). A watch counts only while it is synced and has been heard
  * of within DRIFT_WATCH_STALE_MS; without it every object has to be asked about. From any thread.

@@ -58,6 +58,7 @@ struct drift_entry {
         char uid[40];
         bool verified, seen, gone, replaced; /* seen: `live` is set; replaced: another uid than the verified one */
         bool by_list;                        /* seen by a list only: a watch that begins has not shown it yet */
+        bool finishes;                       /* a Job that the cluster deletes when it has finished */
 };
 
 struct drift_table {
@@ -103,6 +104,8 @@ void drift_report_free(struct drift_owned_report **report);
 
 /* The watch knows something newer than the verification. */
 bool drift_moved(const struct drift_entry *entry);
+/* It has finished and is gone, as it was to: nobody has touched it. The owner's next run makes it anew, and to wake it for that would run it for ever. */
+bool drift_done(const struct drift_entry *entry);
 /* Somebody has touched what the owner applied: worth waking it for. What merely may have changed waits for its next run. */
 bool drift_touched(const struct drift_entry *entry);
 /* What is known of it is of now: by a live watch, or by a list of this moment. */

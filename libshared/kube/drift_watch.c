@@ -166,7 +166,8 @@ void drift_update(struct drift_table *table, const struct drift_key *key, enum d
         else
                 see(table, entry, object);
         wake_waiters(owner);
-        if (drift_touched(entry) || (owner->running && entry->verified && drift_moved(entry) && !drift_as_verified(entry)))
+        if (drift_touched(entry) ||
+            (owner->running && entry->verified && drift_moved(entry) && !drift_done(entry) && !drift_as_verified(entry)))
                 report = report_new(table, entry, key, object);
         if (report && owner->running) {
                 drift_report_free(&owner->pending);

@@ -24,7 +24,7 @@ sys.path.insert(0, os.path.dirname(HERE))
 from cluster.process import Workspace, free_port, until  # noqa: E402
 
 CONTROLLERS = ("deployment replicaset statefulset daemonset job garbage-collector namespace serviceaccount clusterrole-aggregation endpointslice "
-               "root-ca-certificate-publisher").split()
+               "root-ca-certificate-publisher ttl-after-finished").split()
 
 
 def tools(names):

@@ -70,6 +70,23 @@ def test_missing_named_object_times_out_by_name(space):
     assert f"timeout waiting for: [Deployment/{space.name}/absent status: 'NotFound'" in find_condition(o)["message"]
 
 
+def test_job_that_goes_when_it_has_finished(space):
+    """What the cluster removes because it is done counts as done, and is not done again before the next run."""
+    job = ("apiVersion: batch/v1\nkind: Job\nmetadata:\n  name: once\nspec:\n  completions: 0\n  ttlSecondsAfterFinished: 0\n  template:\n    spec:\n"
+           "      restartPolicy: Never\n      containers:\n      - {name: c, image: example.com/c}\n")
+    note = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: note\n"
+    space.source(space.repository({"job.yaml": job, "note.yaml": note}))
+    space.kustomization(targetNamespace=space.name, wait=True, timeout="5m")
+    space.ready("Kustomization", seconds=20)
+    assert healthy(space)["status"] == "True"
+    space.gone("Job", "once")
+    # Later than the Job's deletion: when this is noticed, that was.
+    space.patch("ConfigMap", "note", {"metadata": {"labels": {"kustomize.toolkit.fluxcd.io/name": None}}})
+    space.wait("ConfigMap", "note", lambda o: o["metadata"]["labels"].get("kustomize.toolkit.fluxcd.io/name"), 15)
+    drift = [line["msg"] for line in space.stack.kustomize.log() if line["msg"].startswith("drift detected: ") and space.name in line["msg"]]
+    assert drift == [f"drift detected: ConfigMap/{space.name}/note"]
+
+
 def test_those_who_wait_hold_nobody_up(space):
     """Sixty that wait for what never comes keep no place: the next one is applied at once."""
     space.source(space.repository({"stuck/web.yaml": deployment(replicas=1), "fine/web.yaml": deployment("fine")}))

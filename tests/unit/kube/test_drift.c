@@ -199,6 +199,48 @@ static void deletions_wake_the_owner(void **state)
         assert_int_equal(drift_table_count(table), 0);
 }
 
+/* A Job that the cluster removes when it has finished would run for ever, if each removal had it made again. */
+static void finished_jobs_wake_nobody(void **state)
+{
+        static const struct kube_resource jobs = { "batch", "v1", "Job", "jobs", "batch/v1", true };
+        static const struct {
+                const char *spec;
+                bool during_run;
+                int wakes;
+        } cases[] = {
+                { "{\"ttlSecondsAfterFinished\":0}", false, 0 },
+                { "{\"ttlSecondsAfterFinished\":0}", true, 0 },
+                { "{\"suspend\":false}", false, 1 },
+                { "{\"suspend\":false}", true, 1 },
+        };
+        const struct drift_key once = { &jobs, "ns", "once" };
+
+        for (size_t i = 0; i < COUNT(cases); i++) {
+                struct drift_live live;
+                char text[2048];
+                bool current;
+                size_t count;
+
+                setup(state);
+                object(text, 10, 1, OWN, "", "");
+                sprintf(text + strlen(text) - 1, ",\"spec\":%s}", cases[i].spec);
+                drift_verified(table, &once, "flux", "app", wanted, view_of(text), false, NOW);
+                watch(&once, 10, 1);
+                if (cases[i].during_run)
+                        drift_run_begin(table, "flux", "app");
+                drift_update(table, &once, DRIFT_DELETED, VIEW_NULL);
+                if (cases[i].during_run)
+                        drift_run_end(table, "flux", "app");
+                assert_int_equal(wakes, cases[i].wakes);
+                /* The next run makes it again, as Flux does. */
+                assert_false(drift_owner_quiet(table, "flux", "app", RECHECK, NOW + 1, &count, &current));
+                assert_int_equal(check(&once, wanted, &live), DRIFT_VERIFY);
+                assert_true(live.known && !live.exists);
+                teardown(state);
+        }
+        setup(state);
+}
+
 static void own_writes_wake_nobody(void **state)
 {
         (void)state;
@@ -350,6 +392,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(without_a_live_watch_everything_is_asked_about, setup, teardown),
                 cmocka_unit_test_setup_teardown(object_that_a_new_watch_does_not_show_is_asked_about, setup, teardown),
                 cmocka_unit_test_setup_teardown(deletions_wake_the_owner, setup, teardown),
+                cmocka_unit_test_teardown(finished_jobs_wake_nobody, teardown),
                 cmocka_unit_test_setup_teardown(own_writes_wake_nobody, setup, teardown),
                 cmocka_unit_test_setup_teardown(edit_during_a_run_wakes_at_its_end, setup, teardown),
                 cmocka_unit_test_setup_teardown(quiet_owner_needs_no_run, setup, teardown),
