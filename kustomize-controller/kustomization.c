@@ -272,6 +272,15 @@ static int run_end(struct run *run, struct error *error)
         return run_write(&last, run, error);
 }
 
+/* A terminal error whose status could not be written is none: nobody was told. Returns -1. */
+static int end_with(struct run *run, struct error *failure, struct error *error)
+{
+        if (run_end(run, error) == 0)
+                return error_move(error, failure);
+        run->reconcile->terminal = false;
+        return -1;
+}
+
 static void finished(struct run *run)
 {
         cleanup(log_fields_release) struct log_fields fields = LOG_FIELDS_NULL;
@@ -329,11 +338,10 @@ int kustomization_reconcile(struct context *ctx, struct reconcile *reconcile, st
                 r = 0;
         context_open(&work, reconcile->runtime->context, r < 0 ? CLOCK_NEVER : clock_now_ms() + run.timeout_ns / NANOSECONDS_MS);
         if (r < 0) { /* nothing is applied and nothing deleted by a specification that cannot be read */
-                run_stalled(&run, REASON_INVALID_SPEC, true, "%s", error_message(error));
                 reconcile->terminal = true;
-                if (run_end(&run, &failure) < 0)
-                        error_wrap(error, "%s", error_message(&failure));
-                return -1;
+                run_stalled(&run, REASON_INVALID_SPEC, true, "%s", error_message(error));
+                error_move(&failure, error);
+                return end_with(&run, &failure, error);
         }
         if (deleting)
                 return run_finalize(reconcile->runtime->context, &run, error);
@@ -344,9 +352,9 @@ int kustomization_reconcile(struct context *ctx, struct reconcile *reconcile, st
                 superseded(&run);
         else if (r < 0 && failure.kind == ERROR_CANCELLED)
                 /* The process ends or is no leader any more: nothing failed, but what was applied until now must be in the inventory. */
-                return run_end(&run, error) < 0 ? -1 : error_move(error, &failure);
+                return end_with(&run, &failure, error);
         else if (r < 0 && !run.revision)
-                return run_end(&run, error) < 0 ? -1 : error_move(error, &failure); /* of the API: retried with back-off */
+                return end_with(&run, &failure, error); /* of the API: retried with back-off; or terminal */
         else if (r < 0)
                 fail(&run, &failure);
         TRY(run_end(&run, error));

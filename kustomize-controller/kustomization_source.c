@@ -26,11 +26,15 @@ static const struct source_kind {
 
 /* ---- the source ---- */
 
-static int source_denied(struct run *run, const char *kind, const char *namespace, const char *name, const char *why)
+static int source_denied(struct run *run, const char *namespace, const char *why, struct error *error)
 {
-        run_stalled(run, REASON_ACCESS_DENIED, false, "can't access '%s/%s/%s', %s", kind, namespace, name, why);
+        const struct source_reference *reference = run->spec.source_ref;
+
         run->reconcile->terminal = true;
-        return RUN_ENDED;
+        error_set_reason(error, ERROR_FORBIDDEN, REASON_ACCESS_DENIED, "can't access '%s/%s/%s', %s", reference->kind, namespace,
+                         reference->name, why);
+        run_stalled(run, REASON_ACCESS_DENIED, false, "%s", error_message(error));
+        return -1;
 }
 
 static int source_missing(struct run *run, const char *kind, const char *namespace, const char *name)
@@ -95,10 +99,9 @@ int run_source(struct context *ctx, struct run *run, struct error *error)
                 if (strcmp(reference->kind, source_kinds[i].kind) == 0)
                         kind = &source_kinds[i];
         if (run->reconcile->runtime->flags->no_cross_namespace_refs && strcmp(namespace, run->namespace) != 0)
-                return source_denied(run, reference->kind, namespace, reference->name,
-                                     "cross-namespace references have been blocked");
+                return source_denied(run, namespace, "cross-namespace references have been blocked", error);
         if (strcmp(reference->kind, "ExternalArtifact") == 0 && !runtime_gate(run->reconcile->runtime, "ExternalArtifact"))
-                return source_denied(run, reference->kind, namespace, reference->name, "ExternalArtifact feature gate is disabled");
+                return source_denied(run, namespace, "ExternalArtifact feature gate is disabled", error);
         if (!kind)
                 return error_set_reason(error, ERROR_INVALID, REASON_ARTIFACT_FAILED, "source `%s` kind '%s' not supported",
                                         reference->name, reference->kind);

@@ -95,7 +95,8 @@ void run_stalled(struct run *run, const char *reason, bool observed, const char 
         condition_mark_stalled(run->object, reason, "%s", message);
         if (observed)
                 condition_observed(run->object);
-        log_line(LOG_ERROR, NULL, &run->reconcile->log, NULL, NULL, "%s", message);
+        if (!run->reconcile->terminal)
+                log_line(LOG_ERROR, NULL, &run->reconcile->log, NULL, NULL, "%s", message);
         run_event(run, EVENT_WARNING, NULL, NULL, false, "%s", message);
 }
 

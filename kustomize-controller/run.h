@@ -121,7 +121,10 @@ int run_progress(struct context *ctx, struct run *run, struct error *error, cons
 int run_write(struct context *ctx, struct run *run, struct error *error);
 /* Ready False with the error's message. */
 void run_not_ready(struct run *run, const char *reason, const char *message);
-/* Ready False and Stalled: nothing but a change helps. Records an error event. */
+/*
+ * Ready False and Stalled: nothing but a change helps. Records an error event, and logs it, but for the error of a run that is terminal: that is logged when
+ * the run ends.
+ */
 void run_stalled(struct run *run, const char *reason, bool observed, const char *format, ...)
         __attribute__((__format__(__printf__, 4, 5)));
 /* An event with the revisions as metadata; the reason is that of Ready. */
@@ -134,7 +137,7 @@ const char *run_duration(struct run *run);
 
 /* ---- kustomization_source.c: what it is made from ---- */
 
-/* Sets artifact and revisions. RUN_ENDED: there is none (yet), or it may not be used. */
+/* Sets artifact and revisions. RUN_ENDED: there is none (yet). -1: it may not be used (a terminal error), or cannot be read. */
 int run_source(struct context *ctx, struct run *run, struct error *error);
 /* spec.dependsOn. RUN_ENDED: one is not ready. */
 int run_dependencies(struct context *ctx, struct run *run, struct error *error);

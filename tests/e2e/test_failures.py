@@ -1,7 +1,8 @@
 """What a Kustomization says when its repository is wrong: the reason, the words, and that nothing of the failing stage was applied."""
 import pytest
 
-from cluster.kube import find_condition
+from cluster.kube import find_condition, metric
+from cluster.process import until
 
 CONFIG = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {}\ndata:\n  a: b\n"
 HEAD = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n"
@@ -46,6 +47,19 @@ def test_namespace_that_is_not_there(space):
     space.kustomization()
     text = find_condition(space.not_ready("Kustomization", reason="ReconciliationFailed"))["message"]
     assert f"ConfigMap/nope-{space.name}/x not found: namespaces \"nope-{space.name}\" not found" in text
+
+
+def test_source_that_may_not_be_used(space):
+    """Nothing but a change helps: that is said once, in the status, an event and the log, and counted."""
+    terminal = "controller_runtime_terminal_reconcile_errors_total"
+    before = metric(space.stack.kustomize.metrics(), terminal, controller="kustomization")
+    space.kustomization(sourceRef={"kind": "ExternalArtifact", "name": "x"}, retryInterval="1s")
+    o = space.not_ready("Kustomization", reason="AccessDenied")
+    said = f"can't access 'ExternalArtifact/{space.name}/x', ExternalArtifact feature gate is disabled"
+    assert find_condition(o)["message"] == find_condition(o, "Stalled")["message"] == said and o["status"]["observedGeneration"] == -1
+    assert space.wait_event("Kustomization", "AccessDenied")["message"] == said
+    until(lambda: metric(space.stack.kustomize.metrics(), terminal, controller="kustomization") > before, 10, "a terminal error")
+    assert [r["msg"] for r in space.stack.kustomize.log() if r.get("error") == said or r["msg"] == said] == ["Reconciler error"]
 
 
 def test_fields_that_nobody_knows(space):
