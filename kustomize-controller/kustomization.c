@@ -211,17 +211,20 @@ static void fail(struct run *run, struct error *error)
 /* A newer trigger while it waited for health: begin again at once. Without one something drifted, and who saw it has enqueued the object. */
 static void superseded(struct run *run)
 {
+        cleanup(log_fields_release) struct log_fields fields = LOG_FIELDS_NULL;
         struct trigger trigger;
+        const char *by;
 
         owners_invalidate(kustomize.owners, run->namespace, run->name);
         if (!reconcile_trigger(run->reconcile, &trigger))
                 return;
+        by = arena_printf(run->arena, "%s/%s/%s", trigger.kind, trigger.namespace, trigger.name);
         condition_set(run->object, CONDITION_READY, CONDITION_FALSE, REASON_HEALTH_CHECK_CANCELED,
-                      "New reconciliation triggered by %s/%s/%s", trigger.kind, trigger.namespace, trigger.name);
-        log_info(&run->reconcile->log, "New reconciliation triggered, canceling health checks");
+                      "New reconciliation triggered by %s", by);
+        log_field(&fields, "trigger", by);
+        log_line(LOG_INFO, NULL, &run->reconcile->log, &fields, NULL, "New reconciliation triggered, canceling health checks");
         run_event(run, EVENT_NORMAL, run->revision, run->origin_revision, false,
-                  "Health checks canceled due to new reconciliation triggered by %s/%s/%s", trigger.kind, trigger.namespace,
-                  trigger.name);
+                  "Health checks canceled due to new reconciliation triggered by %s", by);
         run->reconcile->requeue = true;
 }
 

@@ -61,6 +61,8 @@ def test_fix_pushed_while_the_check_waits(space):
     space.ready("Kustomization", revision=revision, seconds=20)
     said = space.wait_event("Kustomization", "HealthCheckCanceled")
     assert said["message"] == f"Health checks canceled due to new reconciliation triggered by GitRepository/{space.name}/app" and said["type"] == "Normal"
+    log = [r for r in space.stack.kustomize.log() if r["msg"] == "New reconciliation triggered, canceling health checks" and r["namespace"] == space.name]
+    assert [r["trigger"] for r in log] == [f"GitRepository/{space.name}/app"]
 
 
 def test_missing_named_object_times_out_by_name(space):
