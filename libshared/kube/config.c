@@ -216,9 +216,12 @@ int kube_config_load(struct kube_config **ret_config, struct error *err)
                 error_release(&outside);
                 if (kube_config_load_in_cluster(NULL, ret_config, &outside) == 0)
                         return 0;
-                return error_set(err, ERROR_INVALID,
-                                 "invalid configuration: no configuration has been provided, try setting KUBERNETES_MASTER "
-                                 "environment variable");
+                error_set(err, ERROR_INVALID,
+                          "invalid configuration: no configuration has been provided, try setting KUBERNETES_MASTER environment "
+                          "variable");
+                if (getenv("KUBERNETES_SERVICE_HOST")) /* in a pod, this is what is wrong */
+                        error_wrap(err, "unable to load in-cluster config: %s", error_message(&outside));
+                return -1;
         }
         *ret_config = steal(&config);
         return 0;
