@@ -60,6 +60,7 @@ struct apply_settings run_settings(struct run *run)
                                         .force = run->spec.force,
                                         .verify_all = !kustomize.drift || object_force_requested(run->object) ||
                                                       owners_rights_suspect(kustomize.owners, run->namespace, run->name),
+                                        .explain = log_enabled(LOG_DEBUG),
                                         .migrate_api_version = runtime_gate(run->reconcile->runtime, "MigrateAPIVersion"),
                                         .override_managers = kustomize.managers,
                                         .stage_kinds = kustomize.kinds,
@@ -139,6 +140,23 @@ static void log_changes(struct run *run)
         log_field_json(&fields, "output", buffer_view(&text));
         log_field(&fields, "revision", run->revision);
         log_line(LOG_INFO, NULL, &run->reconcile->log, &fields, NULL, "server-side apply completed");
+}
+
+/* Who looks closely learns what was not as wanted: where, not what it was. */
+static void log_paths(const struct run *run)
+{
+        for (size_t i = 0; i < run->changes.count; i++) {
+                const struct apply_change *change = &run->changes.items[i];
+                cleanup(log_fields_release) struct log_fields fields = LOG_FIELDS_NULL;
+                cleanup(buffer_release) struct buffer id = BUFFER_NULL;
+
+                if (!change->paths)
+                        continue;
+                object_id_describe(&change->object, &id);
+                log_field(&fields, "paths", change->paths);
+                log_line(LOG_DEBUG, NULL, &run->reconcile->log, &fields, NULL, "%s differs from what is wanted",
+                         buffer_string(&id));
+        }
 }
 
 /* Flux's typed structs lose such fields in silence; here it is said which. */
@@ -223,6 +241,7 @@ int run_apply(struct context *ctx, struct run *run, struct error *error)
                 return -1;
         }
         log_changes(run);
+        log_paths(run);
         apply_changes_print(&run->changes, false, &text);
         run->changed = text.length > 0;
         if (run->changed)

@@ -159,6 +159,9 @@ static void add_change(struct apply_changes *changes, const struct apply_item *i
                 .uid = arena_string(arena, item->uid),
                 .status = item->status,
                 .unknown = item->unknown.length ? arena_string_n(arena, item->unknown.data, item->unknown.length) : NULL,
+                .paths = item->paths.length
+                                 ? arena_printf(arena, "%s%s", buffer_string(&item->paths), item->paths.full ? ", ..." : "")
+                                 : NULL,
                 .finishes = job && SCAN_PATH(item->object->text, "spec", "ttlSecondsAfterFinished").data,
         };
 }

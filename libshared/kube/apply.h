@@ -54,6 +54,7 @@ struct apply_settings {
         bool force;      /* recreate what cannot be changed */
         bool verify_all; /* ask about each object, whatever the table says */
         bool migrate_api_version;
+        bool explain; /* find out which paths an apply changes (apply_change.paths), which costs a read and a dry run of each object */
         const char *const *override_managers; /* ends with NULL; may be NULL */
         const struct apply_kind *stage_kinds; /* of stage 3 */
         size_t stage_kind_count;
@@ -95,7 +96,9 @@ struct apply_change {
         enum kstatus status; /* as last seen; KSTATUS_UNKNOWN: not seen */
         const char
                 *unknown; /* fields that were left out because the schema has none of that name: ".spec.a, .spec.b"; NULL: none */
-        bool finishes;    /* a Job with ttlSecondsAfterFinished: gone is done */
+        /* With settings->explain, of an object that was there: JSON pointers to what was not as wanted, never values: "/spec/replicas, /data/a"; NULL: not known. */
+        const char *paths;
+        bool finishes; /* a Job with ttlSecondsAfterFinished: gone is done */
 };
 
 struct apply_changes {

@@ -3,6 +3,7 @@
 #include "base/cleanup.h"
 #include "base/memory.h"
 #include "data/json.h"
+#include "data/path.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -76,21 +77,61 @@ static void clean_metrics(struct json *object)
         }
 }
 
-bool apply_differs(struct json *live, struct json *tried)
+/* The pointers below `at` to what differs. */
+static void add_paths(const struct json *a, const struct json *b, struct buffer *at, struct buffer *paths)
+{
+        bool objects = json_type(a) == JSON_OBJECT && json_type(b) == JSON_OBJECT;
+        bool arrays = json_type(a) == JSON_ARRAY && json_type(b) == JSON_ARRAY && json_length(a) == json_length(b);
+        size_t length = at->length, i;
+
+        if (paths->full || (a && b ? same(a, b) : json_is_null(a ? a : b)))
+                return;
+        if (!objects && !arrays)
+                buffer_printf(paths, "%s%.*s", paths->length ? ", " : "", VIEW_ARGS(buffer_view(at)));
+        for (i = 0; arrays && i < json_length(a); i++) {
+                buffer_printf(at, "/%zu", i);
+                add_paths(json_at(a, i), json_at(b, i), at, paths);
+                at->length = length;
+        }
+        for (i = 0; objects && i < 2; i++) {
+                JSON_EACH(i ? b : a, member) {
+                        if (i && json_get(a, member.key))
+                                continue;
+                        path_append(at, view_of(member.key));
+                        add_paths(json_get(a, member.key), json_get(b, member.key), at, paths);
+                        at->length = length;
+                }
+        }
+}
+
+bool apply_differs(struct json *live, struct json *tried, struct buffer *paths)
 {
         static const char *const compared[] = { "labels", "annotations", "finalizers", "ownerReferences" };
+        cleanup(buffer_release) struct buffer at = BUFFER_NULL;
+        bool differs = false;
         size_t i;
 
-        for (i = 0; i < sizeof(compared) / sizeof(*compared); i++)
-                if (!same_or_absent(JSON_PATH(live, "metadata", compared[i]), JSON_PATH(tried, "metadata", compared[i])))
-                        return true;
+        for (i = 0; i < sizeof(compared) / sizeof(*compared); i++) {
+                const struct json *a = JSON_PATH(live, "metadata", compared[i]), *b = JSON_PATH(tried, "metadata", compared[i]);
+
+                if (same_or_absent(a, b))
+                        continue;
+                differs = true;
+                buffer_clear(&at);
+                buffer_printf(&at, "/metadata/%s", compared[i]);
+                if (paths)
+                        add_paths(a, b, &at, paths);
+        }
         if (!strcmp(json_string(json_get(tried, "kind"), ""), "HorizontalPodAutoscaler"))
                 clean_metrics(tried);
         json_remove(live, "metadata");
         json_remove(tried, "metadata");
         json_remove(live, "status");
         json_remove(tried, "status");
-        return !same(live, tried);
+        buffer_clear(&at);
+        if (paths)
+                add_paths(live, tried, &at, paths);
+        return differs || !same(live, tried);
 }
 
 /* ---- metadata ---- */
@@ -109,16 +150,11 @@ static void add_removals(struct json *patch, const struct json *map, const char 
 {
         for (; *keys; keys++) {
                 cleanup(buffer_release) struct buffer path = BUFFER_NULL;
-                const char *c;
 
                 if (!json_get(map, *keys))
                         continue;
-                buffer_printf(&path, "/metadata/%s/", where);
-                for (c = *keys; *c; c++)
-                        if (*c == '/')
-                                buffer_add_string(&path, "~1");
-                        else
-                                buffer_add_char(&path, *c);
+                buffer_printf(&path, "/metadata/%s", where);
+                path_append(&path, view_of(*keys));
                 add_operation(patch, "remove", buffer_string(&path), NULL);
         }
 }

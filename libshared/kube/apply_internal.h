@@ -44,6 +44,7 @@ struct apply_item {
         uint8_t wanted[DRIFT_HASH];
         struct buffer payload;       /* what is sent in place of the object's text; empty: the text itself */
         struct buffer unknown;       /* paths that the payload has lost because the schema has no such field */
+        struct buffer paths;         /* with settings->explain: what an apply changes */
         struct json *metadata_patch; /* JSON patch of the live object before it is applied; NULL: none */
         struct drift_digest live;    /* of the live object; resource_version 0: it is not there */
         char uid[40];                /* of the object that is there; "": not known */
@@ -67,8 +68,11 @@ int apply_error(const struct apply_item *item, const char *what, struct error *e
 
 /* ---- apply_compare.c ---- */
 
-/* Whether a dry run would change the live object, in more than its status. Both are changed on the way; give them up afterwards. */
-bool apply_differs(struct json *live, struct json *tried);
+/*
+ * Whether a dry run would change the live object, in more than its status. Both are changed on the way; give them up afterwards. JSON pointers to what it would
+ * change are added to *paths, separated by ", "; NULL: nobody asks.
+ */
+bool apply_differs(struct json *live, struct json *tried, struct buffer *paths);
 /*
  * The JSON patch that removes old metadata and takes fields over; NULL if there is nothing to do. With `api_version` the entries of managedFields move to it.
  */

@@ -26,6 +26,7 @@
 #define RECHECK_MS         ((int64_t)6 * 60 * 60 * 1000)
 #define RECREATE_TRIES     5 /* an object may move between the look and the deletion */
 #define TEMPORARY_NAME     40
+#define PATHS_LIMIT        4096 /* bytes of text about one object */
 
 /* What the server said about one object, and what it had before. */
 struct trial {
@@ -45,6 +46,7 @@ void apply_item_release(struct apply_item *item)
 {
         buffer_release(&item->payload);
         buffer_release(&item->unknown);
+        buffer_release(&item->paths);
         json_free(&item->metadata_patch);
         error_release(&item->error);
 }
@@ -372,14 +374,24 @@ static void keep_ignored(struct apply_item *item, const struct trial *trial)
         buffer_add_view(&item->payload, buffer_view(&text));
 }
 
-static bool differs(const struct apply_item *item, const struct trial *trial)
+static bool differs(const struct apply_item *item, const struct trial *trial, struct buffer *paths)
 {
         cleanup(json_free) struct json *live = json_copy(trial->live);
         cleanup(json_free) struct json *tried = json_copy(trial->tried);
 
         apply_rules_remove(item->run->rules, trial->tried, live);
         apply_rules_remove(item->run->rules, trial->tried, tried);
-        return apply_differs(live, tried);
+        return apply_differs(live, tried, paths);
+}
+
+/* What a dry run does not show: that another's fields become ours, and those of them go that nobody wants. */
+static void explain(struct apply_item *item, const struct trial *trial)
+{
+        buffer_release(&item->paths);
+        item->paths = BUFFER_LIMIT(PATHS_LIMIT);
+        differs(item, trial, &item->paths);
+        if (item->metadata_patch)
+                buffer_printf(&item->paths, "%s/metadata/managedFields", item->paths.length ? ", " : "");
 }
 
 /* It is there: change what must be changed. */
@@ -395,7 +407,9 @@ static int plan_for_live(struct apply_item *item, const struct trial *trial, str
                                  error) != 0)
                 return apply_error(item, "metadata.managedFields cleanup", error);
         note_uid(item, trial->live);
-        if (item->metadata_patch || differs(item, trial)) {
+        if (item->metadata_patch || differs(item, trial, NULL)) {
+                if (settings->explain)
+                        explain(item, trial);
                 keep_ignored(item, trial);
                 item->plan = PLAN_WRITE;
                 item->action = APPLY_CONFIGURED;
@@ -470,7 +484,7 @@ static int try_as_watched(struct apply_item *item, const struct drift_live *live
 
         if (live->digest.skip || item->desired.if_not_present)
                 return skip(item);
-        if (item->run->rules || item->run->settings->migrate_api_version)
+        if (item->run->rules || item->run->settings->migrate_api_version || item->run->settings->explain)
                 return try_by_asking(item, true, error);
         /*
          * What others hold of something that was accepted before is taken over after it is put right: the sooner that is, the better. And where only the

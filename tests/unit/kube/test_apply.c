@@ -235,9 +235,12 @@ static const char *run(const struct apply_settings *settings, const char *const 
                 apply_changes_print(&changes, true, &text);
         else
                 buffer_add_string(&text, error_message(&error));
-        for (i = 0; i < changes.count; i++)
+        for (i = 0; i < changes.count; i++) {
                 if (changes.items[i].unknown)
                         buffer_printf(&text, ", left out: %s", changes.items[i].unknown);
+                if (changes.items[i].paths)
+                        buffer_printf(&text, ", changed: %s", changes.items[i].paths);
+        }
         return arena_string(arena, buffer_string(&text));
 }
 
@@ -647,6 +650,29 @@ static void changes_name_the_uid(void **state)
         }
 }
 
+/* Where, and never what; also of what a live watch would otherwise have applied unread. */
+static void changes_are_explained_by_paths(void **state)
+{
+        struct apply_settings settings = settings_with_table();
+
+        (void)state;
+        settings.explain = true;
+        run_one(&settings, MAP("a", "", "{\"a\":\"b\",\"~/x\":\"y\",\"same\":\"same\"}"), false);
+        watch_shows("a");
+        drift_watch_synced(table, &fake_resources[0], true);
+        store("a", MAP("a", ",\"annotations\":{\"n\":\"1\"}", "{\"a\":\"secret\",\"same\":\"same\"}"));
+        watch_shows("a");
+        assert_string_equal(run_one(&settings,
+                                    MAP("a", ",\"annotations\":{\"n\":\"2\"}", "{\"a\":\"b\",\"~/x\":\"y\",\"same\":\"same\"}"),
+                                    true),
+                            "GET configmaps/ns/a\nAPPLY configmaps/ns/a dry\nAPPLY configmaps/ns/a\n-> ConfigMap/ns/a configured, "
+                            "changed: /metadata/annotations/n, /data/a, /data/~0~1x");
+        assert_string_equal(run_one(&settings,
+                                    MAP("a", ",\"annotations\":{\"n\":\"2\"}", "{\"a\":\"b\",\"~/x\":\"y\",\"same\":\"same\"}"),
+                                    true),
+                            "-> ConfigMap/ns/a unchanged");
+}
+
 static void unknown_fields_of_built_in_kinds_are_left_out(void **state)
 {
         struct apply_settings settings = settings_with_table();
@@ -751,6 +777,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(a_lost_race_deletes_nothing, setup, teardown),
                 cmocka_unit_test_setup_teardown(what_may_have_been_written_is_not_forgotten, setup, teardown),
                 cmocka_unit_test_setup_teardown(changes_name_the_uid, setup, teardown),
+                cmocka_unit_test_setup_teardown(changes_are_explained_by_paths, setup, teardown),
                 cmocka_unit_test_setup_teardown(unknown_fields_of_built_in_kinds_are_left_out, setup, teardown),
                 cmocka_unit_test_setup_teardown(ignored_paths_keep_what_is_there, setup, teardown),
                 cmocka_unit_test_setup_teardown(rights_are_given_a_moment_to_arrive, setup, teardown),
