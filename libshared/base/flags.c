@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,6 +18,17 @@ static int parse_bool(const char *text, bool *ret_value)
                 }
         }
         return -1;
+}
+
+static int parse_number(const char *text, double *ret_value)
+{
+        char *end;
+        double value = strtod(text, &end);
+
+        if (end == text || *end || !isfinite(value))
+                return -1;
+        *ret_value = value;
+        return 0;
 }
 
 static int add_items(struct flag_list *list, const char *text, struct error *error)
@@ -53,6 +65,10 @@ static int set_value(const struct flag *flag, const char *text, struct error *er
                                          (long long)flag->maximum);
                 *(int64_t *)flag->target = number;
                 return 0;
+        case FLAG_NUMBER:
+                if (parse_number(text, flag->target) == 0)
+                        return 0;
+                return error_set(error, ERROR_INVALID, "\"%s\" is not a number", text);
         case FLAG_DURATION:
                 if (duration_parse(view_of(text), flag->target) == 0)
                         return 0;
@@ -138,7 +154,7 @@ int flags_parse(const struct flag *flags, size_t count, int argc, char **argv, i
 
 void flags_usage(const struct flag *flags, size_t count, const char *program, FILE *out)
 {
-        static const char *const types[] = { " string", "", " int", " duration", " strings" };
+        static const char *const types[] = { " string", "", " int", " float", " duration", " strings" };
 
         fprintf(out, "Usage of %s:\n", program);
         for (size_t i = 0; i < count; i++) {
@@ -150,18 +166,15 @@ void flags_usage(const struct flag *flags, size_t count, const char *program, FI
         }
 }
 
-int feature_gates_parse(struct feature_gate *gates, size_t count, const char *text, struct error *error)
+int feature_gates_parse(struct feature_gate *gates, size_t count, const struct flag_list *list, struct error *error)
 {
-        struct view rest = view_of(text), item;
-
-        while (view_split(&rest, ',', &item)) {
+        for (size_t at = 0; at < list->count; at++) {
+                struct view item = list->items[at];
                 ptrdiff_t equals = view_find(item, '=', 0);
                 struct view name = view_trim(equals < 0 ? item : view_slice(item, 0, (size_t)equals));
                 char value[8] = "";
                 size_t i;
 
-                if (!item.length)
-                        continue;
                 if (equals >= 0)
                         snprintf(value, sizeof(value), "%.*s",
                                  VIEW_ARGS(view_trim(view_slice(item, (size_t)equals + 1, SIZE_MAX))));

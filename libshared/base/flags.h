@@ -17,6 +17,7 @@ enum flag_type {
         FLAG_STRING,   /* const char *  */
         FLAG_BOOL,     /* bool          */
         FLAG_INTEGER,  /* int64_t       */
+        FLAG_NUMBER,   /* double        */
         FLAG_DURATION, /* int64_t, ns   */
         FLAG_LIST,     /* struct flag_list: comma separated, may be repeated */
 };
@@ -54,10 +55,10 @@ int flags_parse(const struct flag *flags, size_t count, int argc, char **argv, i
 /* The table as text, one flag a line, sorted as given. */
 void flags_usage(const struct flag *flags, size_t count, const char *program, FILE *out);
 
-/* "a=true,b=false" onto a table of gates. -1: "feature-gate '<k>' not supported", or a value that is no bool. */
+/* The items of "a=true,b=false" onto a table of gates. -1: "feature-gate '<k>' not supported", or a value that is no bool. */
 struct feature_gate {
         const char *name;
         bool enabled;
 };
-int feature_gates_parse(struct feature_gate *gates, size_t count, const char *text, struct error *error);
+int feature_gates_parse(struct feature_gate *gates, size_t count, const struct flag_list *list, struct error *error);
 bool feature_gate(const struct feature_gate *gates, size_t count, const char *name);

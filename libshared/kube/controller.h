@@ -38,10 +38,11 @@ struct watch;
 struct runtime_flags {
         const char *metrics_addr, *health_addr, *events_addr;
         const char *log_level, *log_encoding;
-        const char *feature_gates;
+        struct flag_list feature_gates;
         const char *watch_label_selector, *watch_configs_label_selector;
         const char *default_service_account, *default_kubeconfig_service_account, *default_decryption_service_account;
-        int64_t concurrent, kube_api_qps, kube_api_burst, interval_jitter_percentage, token_cache_max_size;
+        int64_t concurrent, kube_api_burst, interval_jitter_percentage, token_cache_max_size;
+        double kube_api_qps;
         int64_t min_retry_delay, max_retry_delay, requeue_dependency, token_cache_max_duration, graceful_shutdown_timeout;
         int64_t leader_election_lease_duration, leader_election_renew_deadline, leader_election_retry_period;
         bool enable_leader_election, leader_election_release_on_cancel;

@@ -432,7 +432,7 @@ static int new_client(struct program_state *state, struct kube_client **ret_clie
         return kube_client_new(state->io, &config,
                                &(struct kube_client_options){
                                        .user_agent = agent,
-                                       .requests_per_second = (double)state->flags.kube_api_qps,
+                                       .requests_per_second = state->flags.kube_api_qps,
                                        .burst = (unsigned)state->flags.kube_api_burst,
                                        .notice = notice,
                                },

@@ -26,6 +26,14 @@ static char concurrent_initial[16];
         {                                                                                                                          \
                 .name = name_, .type = FLAG_INTEGER, .target = &values.member_, .initial = initial_, .help = help_                 \
         }
+#define NUMBER(name_, member_, initial_, help_)                                                                                    \
+        {                                                                                                                          \
+                .name = name_, .type = FLAG_NUMBER, .target = &values.member_, .initial = initial_, .help = help_                  \
+        }
+#define LIST(name_, member_, help_)                                                                                                \
+        {                                                                                                                          \
+                .name = name_, .type = FLAG_LIST, .target = &values.member_, .help = help_                                         \
+        }
 #define DURATION(name_, member_, initial_, help_)                                                                                  \
         {                                                                                                                          \
                 .name = name_, .type = FLAG_DURATION, .target = &values.member_, .initial = initial_, .help = help_                \
@@ -36,7 +44,7 @@ static const struct flag common[] = {
         STRING("health-addr", health_addr, ":9440", NULL, "The address the health endpoint binds to."),
         STRING("events-addr", events_addr, "", NULL, "The address of the events receiver."),
         INTEGER("concurrent", concurrent, concurrent_initial, "The number of concurrent reconciles per controller."),
-        INTEGER("kube-api-qps", kube_api_qps, "50", "Requests per second to an API server without priority and fairness."),
+        NUMBER("kube-api-qps", kube_api_qps, "50", "Requests per second to an API server without priority and fairness."),
         INTEGER("kube-api-burst", kube_api_burst, "300", "Requests at once to an API server without priority and fairness."),
         STRING("log-level", log_level, "info", NULL, "Log verbosity level: 'trace', 'debug', 'info' or 'error'."),
         STRING("log-encoding", log_encoding, "json", NULL, "Log encoding format: 'json' or 'console'."),
@@ -66,7 +74,7 @@ static const struct flag common[] = {
                "Of kubeconfigs that name none."),
         STRING("default-decryption-service-account", default_decryption_service_account, "", NULL,
                "Of decryption that names none."),
-        STRING("feature-gates", feature_gates, "", NULL, "A list of Gate=true|false."),
+        LIST("feature-gates", feature_gates, "A list of Gate=true|false (may be repeated)."),
 };
 #define COMMON_COUNT (sizeof(common) / sizeof(common[0]))
 
@@ -124,6 +132,9 @@ static void copy_value(const struct flag *from, const struct flag *to)
         case FLAG_INTEGER:
         case FLAG_DURATION:
                 *(int64_t *)to->target = *(int64_t *)from->target;
+                break;
+        case FLAG_NUMBER:
+                *(double *)to->target = *(double *)from->target;
                 break;
         case FLAG_LIST:
                 *(struct flag_list *)to->target = *(struct flag_list *)from->target;
@@ -202,7 +213,7 @@ int program_flags_check(const struct program *program, const struct runtime_flag
                 return error_set(error, ERROR_INVALID, "--concurrent must be between 1 and 1024");
         if (flags->leader_election_renew_deadline >= flags->leader_election_lease_duration)
                 return error_set(error, ERROR_INVALID, "the lease duration must be longer than the renew deadline");
-        TRY(feature_gates_parse(program->gates, program->gate_count, flags->feature_gates, error));
+        TRY(feature_gates_parse(program->gates, program->gate_count, &flags->feature_gates, error));
         TRY(check_selector("watch-label-selector", flags->watch_label_selector, error));
         TRY(check_selector("watch-configs-label-selector", flags->watch_configs_label_selector, error));
         TRY(check_proxy(flags, error));

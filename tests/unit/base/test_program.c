@@ -20,6 +20,7 @@ static struct {
         const char *address;
         bool election;
         int64_t concurrent, delay;
+        double rate;
         struct flag_list managers;
 } options;
 
@@ -28,6 +29,7 @@ static const struct flag table[] = {
         { "enable-leader-election", FLAG_BOOL, &options.election, NULL, NULL, "", 0, 0 },
         { "concurrent", FLAG_INTEGER, &options.concurrent, "4", NULL, "", 1, 1000 },
         { "min-retry-delay", FLAG_DURATION, &options.delay, "750ms", NULL, "", 0, 0 },
+        { "kube-api-qps", FLAG_NUMBER, &options.rate, "50", NULL, "", 0, 0 },
         { "override-manager", FLAG_LIST, &options.managers, "a", NULL, "", 0, 0 },
 };
 
@@ -61,8 +63,10 @@ static void flags_take_both_forms(void **state)
         assert_true(options.delay == 1000000000);
         assert_int_equal(options.managers.count, 3);
         assert_true(view_is(options.managers.items[2], "z"));
-        assert_int_equal(parse(&err, "--enable-leader-election=false", NULL), 0);
+        assert_true(options.rate == 50);
+        assert_int_equal(parse(&err, "--enable-leader-election=false", "--kube-api-qps=20.5", NULL), 0);
         assert_false(options.election);
+        assert_true(options.rate == 20.5);
         assert_true(view_is(options.managers.items[0], "a"));
 }
 
@@ -74,6 +78,8 @@ static void flags_say_what_is_wrong(void **state)
                 { "--nope", "unknown flag: --nope" },
                 { "--concurrent=x", "invalid argument \"x\" for \"--concurrent\" flag: \"x\" is not a number" },
                 { "--concurrent=0", "invalid argument \"0\" for \"--concurrent\" flag: 0 is not between 1 and 1000" },
+                { "--kube-api-qps=5x", "invalid argument \"5x\" for \"--kube-api-qps\" flag: \"5x\" is not a number" },
+                { "--kube-api-qps=inf", "invalid argument \"inf\" for \"--kube-api-qps\" flag: \"inf\" is not a number" },
                 { "--metrics-addr", "flag needs an argument: --metrics-addr" },
                 { "-x", "unknown shorthand flag: 'x' in -x" },
         };
@@ -89,15 +95,20 @@ static void flags_say_what_is_wrong(void **state)
 
 static void gates(void **state)
 {
-        struct feature_gate list[] = { { "A", false }, { "B", true } };
+        struct feature_gate list[] = { { "A", false }, { "B", true }, { "C", false } };
         cleanup(error_release) struct error err = ERROR_NULL;
 
         (void)state;
-        assert_int_equal(feature_gates_parse(list, 2, "A=true,B=false", &err), 0);
-        assert_true(feature_gate(list, 2, "A"));
-        assert_false(feature_gate(list, 2, "B"));
-        assert_int_equal(feature_gates_parse(list, 2, "Nope=true", &err), -1);
+        assert_int_equal(feature_gates_parse(list, COUNT(list),
+                                             &(struct flag_list){ 3, { VIEW("A=true"), VIEW("B = false"), VIEW("C=1") } }, &err),
+                         0);
+        assert_true(feature_gate(list, COUNT(list), "A"));
+        assert_false(feature_gate(list, COUNT(list), "B"));
+        assert_true(feature_gate(list, COUNT(list), "C"));
+        assert_int_equal(feature_gates_parse(list, COUNT(list), &(struct flag_list){ 1, { VIEW("Nope=true") } }, &err), -1);
         assert_string_equal(error_message(&err), "feature-gate 'Nope' not supported");
+        assert_int_equal(feature_gates_parse(list, COUNT(list), &(struct flag_list){ 1, { VIEW("A") } }, &err), -1);
+        assert_string_equal(error_message(&err), "feature-gate 'A': \"\" is not true or false");
 }
 
 static void errors_gain_context(void **state)

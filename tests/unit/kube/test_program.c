@@ -109,12 +109,12 @@ static struct controller things = {
         .kind = &thing_kind, .reconcile = reconcile, .removed = removed, .supersede_gate = "Supersede"
 };
 static struct controller *const controllers[] = { &things };
-static struct feature_gate gates[] = { { "Supersede", false } };
+static struct feature_gate gates[] = { { "Supersede", false }, { "Other", false } };
 static const struct program program = { .name = "test-controller",
                                         .controllers = controllers,
                                         .controller_count = 1,
                                         .gates = gates,
-                                        .gate_count = 1,
+                                        .gate_count = COUNT(gates),
                                         .concurrent = 2,
                                         .started = started,
                                         .stopped = stopped };
@@ -517,7 +517,8 @@ static void a_change_supersedes_the_run_if_the_gate_says_so(void **state)
 
         (void)state;
         set_thing(1, "", "wait");
-        begin(&process, (const char *const[]){ "--feature-gates=Supersede=true", NULL });
+        /* The second one adds to the first. */
+        begin(&process, (const char *const[]){ "--feature-gates=Supersede=true", "--feature-gates=Other=true", NULL });
         assert_true(reaches(&shared->runs, 1));
         set_thing(2, "", "once");
         assert_true(reaches(&shared->superseded, 1));
