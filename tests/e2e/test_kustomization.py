@@ -245,6 +245,26 @@ def test_substitution_that_fails(space, text, post_build, part):
     assert o["status"]["lastAttemptedRevision"]
 
 
+def test_number_where_a_text_must_be(space):
+    """Quotes of a value do not survive its substitution: what looks like a number is one, and the API server does not take it for a text."""
+    space.source(space.repository({"a.yaml": config("a", extra="  annotations: {id: \"${id}\"}\n")}))
+    space.kustomization(targetNamespace=space.name, postBuild={"substitute": {"id": "123"}})
+    text = message(space.not_ready("Kustomization", reason="ReconciliationFailed"))
+    assert text.startswith(f"ConfigMap/{space.name}/a dry-run failed") and ".metadata.annotations.id: expected string" in text
+
+
+def test_encrypted_secret_that_stays_so(space):
+    """It is refused, unless it says that nobody is to decrypt it: then it is applied as it is."""
+    secret = "apiVersion: v1\nkind: Secret\nmetadata:\n  name: s\n{}data:\n  a: RU5DW10=\nsops: {{mac: x}}\n"
+    repository = space.repository({"s.yaml": secret.format("")})
+    space.source(repository)
+    space.kustomization(targetNamespace=space.name)
+    o = space.not_ready("Kustomization", reason="ReconciliationFailed")
+    assert message(o) == f"Secret/{space.name}/s is SOPS encrypted, configuring decryption is required for this secret to be reconciled"
+    space.ready("Kustomization", revision=space.push(repository, {"s.yaml": secret.format("  annotations: {kustomize.toolkit.fluxcd.io/decrypt: Disabled}\n")}))
+    assert space.get("Secret", "s")["data"] == {"a": "RU5DW10="}
+
+
 def test_prune_follows_the_repository(space):
     repository = space.deploy({"a.yaml": config("a"), "b.yaml": config("b"), "c.yaml": config("c", extra="  annotations: {kustomize.toolkit.fluxcd.io/prune: disabled}\n")},
                               targetNamespace=space.name)
