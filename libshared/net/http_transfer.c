@@ -11,9 +11,13 @@
 #define HEADER_VALUE_LIMIT 1024
 #define WARNINGS_LIMIT     4096
 #define RESERVE_LIMIT      ((curl_off_t)1 << 20)
-#define WIRE_BUFFER        16384L
 #define ERROR_BODY_MS      30000
 #define CONNECTION_AGE_S   90L
+/*
+ * Curl's own default, and no other: a handle that is reset for its next transfer keeps the buffer that it has and takes it for one of the default size (libcurl
+ * 7.88), so a smaller one would be written beyond its end.
+ */
+#define WIRE_BUFFER ((long)CURL_MAX_WRITE_SIZE)
 
 static void url_release(CURLU **url)
 {
