@@ -120,8 +120,8 @@ static void idle_helpers_end(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(
-                        idle_helpers_end), /* the first: it counts threads, and those of the others take a moment to be gone */
+                /* The first counts threads, and those of others take a moment to be gone. */
+                cmocka_unit_test(idle_helpers_end),
                 cmocka_unit_test(each_once_and_not_too_many_at_a_time),
                 cmocka_unit_test(callers_share_the_helpers),
         };
