@@ -5,6 +5,7 @@
 
 #include "base/cleanup.h"
 #include "data/selector.h"
+#include "net/proxy.h"
 
 #include <string.h>
 
@@ -179,16 +180,10 @@ static int check_selector(const char *name, const char *text, struct error *erro
 /* Where plain connections are forbidden, one through a proxy that is reached in plain is too. */
 static int check_proxy(const struct runtime_flags *flags, struct error *error)
 {
-        static const char *const names[] = { "HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy" };
-
-        for (size_t i = 0; !flags->insecure_allow_http && i < sizeof(names) / sizeof(names[0]); i++) {
-                const char *proxy = getenv(names[i]);
-
-                if (proxy && strncmp(proxy, "http://", strlen("http://")) == 0)
-                        return error_set(error, ERROR_INVALID,
-                                         "use of insecure plain HTTP connections is blocked: found HTTP proxy set in environment");
-        }
-        return 0;
+        if (flags->insecure_allow_http || !proxy_environment_is_plain())
+                return 0;
+        return error_set(error, ERROR_INVALID,
+                         "use of insecure plain HTTP connections is blocked: found HTTP proxy set in environment");
 }
 
 static int check_log(const struct runtime_flags *flags, struct error *error)

@@ -396,6 +396,7 @@ static void wrong_arguments_have_their_exit_status(void **state)
         static const struct {
                 const char *argument;
                 int status;
+                const char *proxy; /* of the environment */
         } cases[] = {
                 { "--nope", 2 },
                 { "--concurrent=many", 2 },
@@ -405,6 +406,8 @@ static void wrong_arguments_have_their_exit_status(void **state)
                 { "--log-level=loud", 1 },
                 { "--log-encoding=xml", 1 },
                 { "--health-addr=nowhere", 1 },
+                { "--insecure-allow-http=false", 1, "http://proxy.example.com" },
+                { "--insecure-allow-http=false", 1, "proxy.example.com:3128" },
                 { "--help", 0 },
         };
 
@@ -412,8 +415,11 @@ static void wrong_arguments_have_their_exit_status(void **state)
         for (size_t i = 0; i < COUNT(cases); i++) {
                 struct process process;
 
+                if (cases[i].proxy)
+                        setenv("HTTPS_PROXY", cases[i].proxy, 1);
                 begin(&process, (const char *const[]){ cases[i].argument, NULL });
                 assert_int_equal(end(&process), cases[i].status);
+                unsetenv("HTTPS_PROXY");
         }
 }
 
