@@ -236,18 +236,6 @@ char *buffer_steal(struct buffer *buffer)
         return data;
 }
 
-void buffer_add_hex(struct buffer *buffer, const void *data, size_t length)
-{
-        static const char digits[] = "0123456789abcdef";
-        const unsigned char *bytes = data;
-
-        for (size_t i = 0; i < length; i++) {
-                char pair[2] = { digits[bytes[i] >> 4], digits[bytes[i] & 15] };
-
-                buffer_add(buffer, pair, 2);
-        }
-}
-
 int view_to_uint64(struct view text, uint64_t *ret_value)
 {
         uint64_t value = 0;

@@ -70,8 +70,6 @@ char *buffer_steal(struct buffer *buffer);
 
 /* Appends `text` as the inside of a JSON string (no quotes): `"`, `\` and controls escaped, invalid UTF-8 replaced by U+FFFD. */
 void buffer_add_json(struct buffer *buffer, struct view text);
-/* Lower-case hexadecimal. */
-void buffer_add_hex(struct buffer *buffer, const void *data, size_t length);
 
 /* Length of the UTF-8 sequence that starts at text.data[at] (1..4), 0 if it is not valid there. The code point goes to *ret_rune if not NULL. */
 size_t utf8_next(struct view text, size_t at, uint32_t *ret_rune);

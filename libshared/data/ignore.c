@@ -304,11 +304,6 @@ bool ignore_match(const struct ignore *ignore, const char *path, bool directory)
         return false;
 }
 
-bool ignore_exclude(void *ignore, const char *path, bool directory)
-{
-        return ignore_match(ignore, path, directory);
-}
-
 /* The file may be a link as long as it stays in the tree. */
 static int add_file(struct ignore *ignore, int root, const char *path, struct error *err)
 {

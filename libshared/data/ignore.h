@@ -35,5 +35,3 @@ int ignore_of_tree(int directory, struct view spec_ignore, struct ignore **ret_i
 
 /* True if `path` ("a/b", relative to the root) stays out. `.git` always does. */
 bool ignore_match(const struct ignore *ignore, const char *path, bool directory);
-/* As an archive_exclude_fn, with the set as data. */
-bool ignore_exclude(void *ignore, const char *path, bool directory);

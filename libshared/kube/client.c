@@ -257,16 +257,6 @@ const struct kube_config *kube_client_config(const struct kube_client *client)
         return client->server->config;
 }
 
-struct io *kube_client_io(const struct kube_client *client)
-{
-        return client->server->io;
-}
-
-const char *kube_client_component(const struct kube_client *client)
-{
-        return client->server->component;
-}
-
 void kube_client_fence(struct kube_client *client, int64_t (*until)(void *data), void *data)
 {
         pthread_mutex_lock(&client->server->lock);

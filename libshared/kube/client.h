@@ -57,9 +57,6 @@ void kube_client_release(struct kube_client **client);
 struct kube_client *kube_client_impersonate(struct kube_client *client, const char *user);
 
 const struct kube_config *kube_client_config(const struct kube_client *client);
-struct io *kube_client_io(const struct kube_client *client);
-/* The text before '/' of the user agent: the field manager of requests that name none. */
-const char *kube_client_component(const struct kube_client *client);
 
 /*
  * Fencing: requests that change something fail locally, ERROR_CANCELLED with reason KUBE_LEASE_LOST, at and after the monotonic millisecond that

@@ -69,7 +69,6 @@ void drift_update(struct drift_table *table, const struct drift_key *key, enum d
 void drift_watch_synced(struct drift_table *table, const struct kube_resource *resource, bool synced);
 /* An event or a bookmark came. */
 void drift_watch_heard(struct drift_table *table, const struct kube_resource *resource, int64_t now_ms);
-bool drift_watch_live(struct drift_table *table, const struct kube_resource *resource, int64_t now_ms);
 
 /* ---- fed by a run, where there is no watch ---- */
 

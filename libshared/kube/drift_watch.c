@@ -284,13 +284,3 @@ void drift_watch_heard(struct drift_table *table, const struct kube_resource *re
         drift_place(table, resource)->heard_ms = now_ms;
         pthread_mutex_unlock(&table->lock);
 }
-
-bool drift_watch_live(struct drift_table *table, const struct kube_resource *resource, int64_t now_ms)
-{
-        bool live;
-
-        pthread_mutex_lock(&table->lock);
-        live = drift_place_live(drift_place(table, resource), now_ms);
-        pthread_mutex_unlock(&table->lock);
-        return live;
-}

@@ -504,8 +504,3 @@ int kind_decode(const struct kind *kind, const struct json *object, struct arena
                 TRY(decode_status(kind, json_get(object, "status"), what, arena, ret_status, error));
         return 0;
 }
-
-char *kind_api_version(const struct kind *kind, struct arena *arena)
-{
-        return arena_printf(arena, "%s/%s", kind->group, kind->version);
-}

@@ -152,6 +152,3 @@ struct json *record_encode(const struct record *record, const void *source);
 /* The spec and the status of an object of that kind; either target may be NULL. The message names the object by its metadata. */
 int kind_decode(const struct kind *kind, const struct json *object, struct arena *arena, void *ret_spec, void *ret_status,
                 struct error *error);
-
-/* "source.toolkit.fluxcd.io/v1" */
-char *kind_api_version(const struct kind *kind, struct arena *arena);

@@ -81,18 +81,3 @@ int tls_check_pair(struct view certificate_pem, struct view key_pem, struct erro
         ERR_clear_error();
         return r;
 }
-
-int64_t tls_certificate_end(struct view pem)
-{
-        BIO *bio = bio_of(pem);
-        X509 *certificate = bio ? PEM_read_bio_X509(bio, NULL, no_password, NULL) : NULL;
-        int64_t end_ms = -1;
-        struct tm tm;
-
-        if (certificate && ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &tm) == 1)
-                end_ms = (int64_t)timegm(&tm) * 1000;
-        X509_free(certificate);
-        BIO_free(bio);
-        ERR_clear_error();
-        return end_ms;
-}

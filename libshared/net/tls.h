@@ -12,5 +12,3 @@
 int tls_check_certificates(struct view pem, const char *what, struct error *err);
 /* A certificate and the private key that belongs to it (unencrypted). */
 int tls_check_pair(struct view certificate_pem, struct view key_pem, struct error *err);
-/* When the first certificate ends, in milliseconds since 1970; -1 if there is none. */
-int64_t tls_certificate_end(struct view pem);

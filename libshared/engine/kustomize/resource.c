@@ -114,7 +114,7 @@ static size_t count_pieces(struct view list)
         return count;
 }
 
-static struct id_list read_ids(const struct identity *identity, const struct resource *resource, bool current)
+struct id_list resource_all_ids(const struct identity *identity, const struct resource *resource)
 {
         bool has_names, has_namespaces, has_kinds;
         struct view names = resource_annotation(resource, ANNOTATION_PREVIOUS_NAMES, &has_names);
@@ -135,8 +135,7 @@ static struct id_list read_ids(const struct identity *identity, const struct res
 
                 list.items[list.count++] = resource_id_make(identity, previous, name, namespace);
         }
-        if (current)
-                list.items[list.count++] = resource_current(identity, resource);
+        list.items[list.count++] = resource_current(identity, resource);
         return list;
 }
 
@@ -154,19 +153,9 @@ bool resource_history_complete(const struct resource *resource)
         return counts[0] == counts[1] && counts[1] == counts[2];
 }
 
-struct id_list resource_previous(const struct identity *identity, const struct resource *resource)
-{
-        return read_ids(identity, resource, false);
-}
-
-struct id_list resource_all_ids(const struct identity *identity, const struct resource *resource)
-{
-        return read_ids(identity, resource, true);
-}
-
 struct resource_id resource_original(const struct identity *identity, const struct resource *resource)
 {
-        return read_ids(identity, resource, true).items[0];
+        return resource_all_ids(identity, resource).items[0];
 }
 
 bool resource_id_equal(const struct resource_id *a, const struct resource_id *b)

@@ -90,7 +90,6 @@ struct view resource_namespace(const struct resource *resource);
 struct resource_id resource_current(const struct identity *identity, const struct resource *resource);
 /* The first of the history, or the current one. */
 struct resource_id resource_original(const struct identity *identity, const struct resource *resource);
-struct id_list resource_previous(const struct identity *identity, const struct resource *resource);
 /* The history, then the current one. */
 struct id_list resource_all_ids(const struct identity *identity, const struct resource *resource);
 

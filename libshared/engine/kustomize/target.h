@@ -26,8 +26,6 @@ int target_transform(struct build *build, struct target *target, struct accumula
 int target_validate(struct build *build, struct target *target, struct accumulator *accumulator);
 /* Runs the generators, built-in fields and files. */
 int target_generate(struct build *build, struct target *target, struct accumulator *accumulator);
-/* Parses inline texts and accumulates the files of `generators`, `transformers` and `validators`. */
-int target_plugins(struct build *build, struct target *target, const struct node *entries, struct resource_list *ret_configs);
 
 /* The YAML of an origin: a path, or what a field of the kustomization makes. NULL if the build does not keep origins. */
 const char *target_origin_path(struct build *build, const struct target *target, const char *path);
