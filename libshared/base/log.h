@@ -35,7 +35,7 @@ void log_field_integer(struct log_fields *fields, const char *key, int64_t value
 /* `json` is a rendered JSON value and is taken as it is. */
 void log_field_json(struct log_fields *fields, const char *key, struct view json);
 
-/* "trace", "debug", "info", "error" and "json", "console". -1 if the text is none of them. */
+/* "trace", "debug", "info" or "error". -1 if the text is none of them. */
 int log_level_parse(const char *text, enum log_level *ret_level);
 /* Before the first line; the default is info, JSON. */
 void log_setup(enum log_level level, bool console);

@@ -2,8 +2,8 @@
  * event_correlate: which events are written, and how, so that a loop does not fill the cluster.
  *
  * The rules of every Kubernetes client: the same event again counts up; from the tenth different message of one (object, type, reason) within ten minutes
- * on they are one combined event; an object has 25 events at once and one more every five minutes. What was seen is kept for the 4096 least
- * recently used keys of each rule. Belongs to one thread.
+ * on they are one combined event; an object has 25 events at once and one more every five minutes. What was seen is kept for the 4096 keys
+ * of each rule that were used last. Belongs to one thread.
  */
 #pragma once
 

@@ -1,5 +1,5 @@
 /*
- * The life of a program. The main thread starts the parts, waits for signals, looks around every ten seconds, and ends the parts again in
+ * The life of a program. The main thread starts the parts, waits for signals, looks around every two seconds, and ends the parts again in
  * reverse. What a leader does, from the first watch to the last worker, is a thread of its own, so that it can end and begin again with the
  * leadership while health and metrics go on.
  */
