@@ -371,9 +371,10 @@ void wake_owner(void *data, const char *owner_namespace, const char *owner_name,
         log_field(&fields, "manager", report->manager);
         log_field(&fields, "fields", report->fields);
         log_line(LOG_INFO, NULL, NULL, &fields, NULL, "drift detected: %s", report->deleted ? id : line);
-        if (!report->by_run)
-                /* What waits for health would wait until its timeout for what the edit broke; but who is fought with is left some peace. */
-                if (pause <= OWNER_DRIFT_PAUSE_MS)
-                        controller_interrupt(&kustomization_controller, owner_namespace, owner_name);
+        if (report->by_run)
+                return;
+        /* What waits for health would wait until its timeout for what the edit broke; but who is fought with is left some peace. */
+        if (pause <= OWNER_DRIFT_PAUSE_MS)
+                controller_interrupt(&kustomization_controller, owner_namespace, owner_name);
         controller_enqueue_after(&kustomization_controller, owner_namespace, owner_name, QUEUE_PRIORITY_NORMAL, pause);
 }
