@@ -1,3 +1,4 @@
+#include "base/memory.h"
 #include "engine/kustomize/emitter.h"
 #include "engine/kustomize/reader.h"
 
@@ -82,14 +83,36 @@ static int next_part(struct view text, size_t *at, struct view *ret_part, bool *
         return 0;
 }
 
+static int by_key(const void *a, const void *b)
+{
+        const struct node_entry *const *one = a, *const *other = b;
+        int r = view_compare(node_text((*one)->key), node_text((*other)->key));
+
+        return r ? r : *one < *other ? -1 : 1;
+}
+
+/* As Go prints one: sorted, of a key that is there twice the last. */
 static void print_map(struct buffer *out, const struct node *map)
 {
+        size_t count = node_is_map(map) ? map->count : 0;
+        const struct node_entry **entries = memory_zero(count + 1, sizeof(*entries));
+        const char *between = "";
+
+        for (size_t i = 0; i < count; i++)
+                entries[i] = &map->entries[i];
+        qsort(entries, count, sizeof(*entries), by_key);
         buffer_add_string(out, " map[");
-        for (uint32_t i = 0; node_is_map(map) && i < map->count; i++)
-                buffer_printf(out, "%s%.*s:%.*s", i ? " " : "", VIEW_ARGS(node_text(map->entries[i].key)),
-                              map->entries[i].value->kind == NODE_SCALAR ? (int)map->entries[i].value->count : 0,
-                              map->entries[i].value->kind == NODE_SCALAR ? map->entries[i].value->text : "");
+        for (size_t i = 0; i < count; i++) {
+                const struct node *value = entries[i]->value;
+
+                if (i + 1 < count && view_equal(node_text(entries[i]->key), node_text(entries[i + 1]->key)))
+                        continue;
+                buffer_printf(out, "%s%.*s:%.*s", between, VIEW_ARGS(node_text(entries[i]->key)),
+                              node_is_scalar(value) ? (int)value->count : 0, node_is_scalar(value) ? value->text : "");
+                between = " ";
+        }
         buffer_add_char(out, ']');
+        free(entries);
 }
 
 static int missing(const struct node *object, const char *what, struct error *error)

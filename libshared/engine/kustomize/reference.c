@@ -370,12 +370,35 @@ static struct applicable find_applicable(struct fixer *f, const struct reference
 
 #define KINDS_CACHED 256
 
+static int confirm(struct fixer *f, const char *field, struct view read, struct view taken_apart)
+{
+        if (view_equal(read, taken_apart))
+                return 0;
+        return error_set(f->build->error, ERROR_INVALID, "node-referrerOriginal '%s' mismatch '%.*s' != '%.*s'", field,
+                         VIEW_ARGS(read), VIEW_ARGS(taken_apart));
+}
+
+/* What the reference asserts, and where it ends for what is written but null and for a version with an empty group (`/v1`). */
+static int confirm_referrer(struct fixer *f)
+{
+        const struct node *object = f->referrer->resource->node;
+        const struct gvk *gvk = &f->referrer->current.gvk;
+        struct view version = gvk->version;
+
+        if (gvk->group.length)
+                version = view_of(arena_printf(f->build->arena, "%.*s/%.*s", VIEW_ARGS(gvk->group), VIEW_ARGS(gvk->version)));
+        TRY(confirm(f, "APIVersion", node_get_text(object, "apiVersion"), version));
+        return confirm(f, "Kind", node_get_text(object, "kind"), gvk->kind);
+}
+
 static int fix_referrer(struct fixer *f, const struct applicable *applicable)
 {
         struct field_walk walk = { CREATE_NOTHING, TAG_NONE, fix_field, f };
 
-        if (applicable->count)
-                TRY(collect_binding_namespaces(f));
+        if (applicable->count == 0)
+                return 0;
+        TRY(collect_binding_namespaces(f));
+        TRY(confirm_referrer(f));
         for (size_t i = 0; i < applicable->count; i++) {
                 f->rule = applicable->items[i].rule;
                 f->spec = applicable->items[i].spec;
