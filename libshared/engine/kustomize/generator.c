@@ -45,10 +45,13 @@ static int add_file(struct generated *g, struct view source)
         struct view key, path, text;
 
         if (equals < 0) {
-                const char *slash = memrchr(source.data, '/', source.length);
+                const char *slash;
 
-                path = source;
-                key = slash ? view_slice(source, (size_t)(slash - source.data) + 1, SIZE_MAX) : source;
+                path = key = source;
+                while (key.length > 1 && key.data[key.length - 1] == '/')
+                        key.length--;
+                slash = memrchr(key.data, '/', key.length);
+                key = slash ? view_slice(key, (size_t)(slash - key.data) + 1, SIZE_MAX) : key;
         } else {
                 key = view_slice(source, 0, (size_t)equals);
                 path = view_slice(source, (size_t)equals + 1, SIZE_MAX);
