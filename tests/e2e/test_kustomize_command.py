@@ -77,18 +77,50 @@ def test_warnings(tree):
     assert done.returncode == 1 and done.stderr.splitlines()[:3] == wanted and done.stderr.splitlines()[3].startswith("Error: ")
 
 
-@pytest.mark.parametrize("words, status, text", [
-    (["bild"], 2, 'unknown command "bild"'),
-    (["build", "--no-such-flag"], 1, "unknown flag: --no-such-flag"),
-    (["build", "a", "b"], 1, "specify one path to kustomization.yaml"),
-    (["build", "--reorder=odd"], 1, "illegal flag value --reorder odd; legal values: [legacy none]"),
-    (["build", "--compat", "6"], 1, "illegal flag value --compat 6; legal values: [5.8.1 next]"),
-    (["build", "/no/such/folder"], 1, "must build at directory: not a valid directory: evalsymlink failure on '/no/such/folder'"),
-    (["--no-such-flag"], 2, "no-such-flag"),
-], ids=["command", "flag", "two folders", "reorder", "compat", "folder", "controller"])
-def test_words_that_are_wrong(words, status, text):
-    done = run(*words)
-    assert done.returncode == status and text in done.stderr
+WRONG = {
+    "command": (["bild"], 2, 'unknown command "bild"'),
+    "controller": (["--no-such-flag"], 2, "no-such-flag"),
+    "flag": (["build", "--no-such-flag=x"], 1, "Error: unknown flag: --no-such-flag\n"),
+    "letter": (["build", "-x"], 1, "Error: unknown shorthand flag: 'x' in -x\n"),
+    "dashes": (["build", "---x"], 1, "Error: bad flag syntax: ---x\n"),
+    "flag without its value": (["build", "--reorder"], 1, "Error: flag needs an argument: --reorder\n"),
+    "letter without its value": (["build", ".", "-o"], 1, "Error: flag needs an argument: 'o' in -o\n"),
+    "bool": (["build", "--enable-managedby-label=odd"], 1, 'Error: invalid argument "odd" for "--enable-managedby-label" flag: strconv.ParseBool: parsing "odd": invalid syntax\n'),
+    "two folders": (["build", "a", "b"], 1, "Error: specify one path to kustomization.yaml\n"),
+    "restrictor": (["build", "--load-restrictor", "odd"], 1, "Error: illegal flag value --load-restrictor odd; legal values: [LoadRestrictionsRootOnly LoadRestrictionsNone]\n"),
+    "reorder": (["build", "--reorder=odd"], 1, "Flag --reorder has been deprecated, use the new 'sortOptions' field in kustomization.yaml instead.\n"
+                "Error: illegal flag value --reorder odd; legal values: [legacy none]\n"),
+    "folder": (["build", "/no/such/folder"], 1, "Error: must build at directory: not a valid directory: evalsymlink failure on '/no/such/folder' : lstat /no: no such file or directory\n"),
+    "no folder": (["build", ""], 1, "Error: must build at directory: directory path cannot be empty\n"),
+    "file": (["build", "../etc/passwd"], 1, "Error: must build at directory: '../etc/passwd': file is not directory\n"),
+    "after the options": (["build", "--", "-o"], 1, "Error: must build at directory: not a valid directory: evalsymlink failure on '-o' : lstat /etc/-o: no such file or directory\n"),
+    # The reference has no such words, or does something else then.
+    "compat": (["build", "--compat", "6"], 1, "Error: illegal flag value --compat 6; legal values: [5.8.1 next]\n"),
+    "charts": (["build", "--enable-helm"], 1, "Error: unknown flag: --enable-helm: a build starts no programs and has no network\n"),
+    "remote": (["build", "https://github.com/a/b"], 1, "Error: 'https://github.com/a/b' is remote: a build reads only local files\n"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_words_that_are_wrong(name):
+    words, status, text = WRONG[name]
+    done = run(*words, cwd="/etc")
+    assert done.returncode == status and done.stdout == ""
+    assert done.stderr == text or (status == 2 and text in done.stderr)
+
+
+def test_ways_to_write_an_option(tree, tmp_path):
+    folder = two(tree)
+    wanted = CONFIG.format(name="a") + "---\n" + CONFIG.format(name="b")
+    for number, words in enumerate([["-o", "{}"], ["-o{}"], ["-o={}"], ["--output", "{}"], ["--output={}"]]):
+        path = tmp_path / str(number)
+        assert run("build", *(word.format(path) for word in words), "--", folder).returncode == 0
+        assert path.read_text() == wanted
+    assert run("build", "-o", "", "--load-restrictor=", "--enable-managedby-label=F", folder).stdout == wanted
+    assert "app.kubernetes.io/managed-by: kustomize-v5.8.1" in run("build", folder, "--enable-managedby-label").stdout
+    done = run("build", folder, "-o", "/no/such/folder/file")
+    assert (done.returncode, done.stderr) == (1, "Error: open /no/such/folder/file: no such file or directory\n")
+    assert run("build", "--help").stdout.startswith("usage: build [DIR] ")
 
 
 def test_the_controller_lies_beside(tmp_path):

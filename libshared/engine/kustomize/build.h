@@ -46,8 +46,8 @@ char *tree_display(struct build *build, const char *path);
 char *tree_join(struct build *build, const char *directory, const char *path);
 /* Reads a file named by the kustomization in `directory`, under the build's restriction. */
 int tree_read(struct build *build, const char *directory, const char *path, struct view *ret_text);
-/* Resolves the directory `path` as seen from `directory`. */
-int tree_directory(struct build *build, const char *directory, const char *path, const char **ret_directory);
+/* Resolves the directory `path` as seen from `directory`. Texts call it `called`, or show where it is if that is NULL. */
+int tree_directory(struct build *build, const char *directory, const char *path, const char *called, const char **ret_directory);
 /* Reads directory/name if it is there: 0 read, 1 absent. Any other failure counts as absent, as in the reference. */
 int tree_probe(struct build *build, const char *directory, const char *name, struct view *ret_text);
 /* A URL or something that the reference would clone. */

@@ -1,22 +1,58 @@
 #include "base/cleanup.h"
 #include "base/job.h"
 #include "base/memory.h"
-#include "engine/kustomize/kustomize.h"
+#include "engine/kustomize/build.h"
 
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define USAGE                                                                                                                      \
+        "usage: build [DIR] [-o FILE|DIR] [--reorder legacy|none] [--load-restrictor LoadRestrictionsRootOnly|"                    \
+        "LoadRestrictionsNone] [--enable-managedby-label] [--compat 5.8.1|next]\n"
+
 struct command {
         const char *directory;
         const char *output;
-        struct kustomize_options options;
+        const char *reorder, *restrictor, *compat; /* as given; NULL: not at all */
+        bool managed_by_label;
+        bool help;
+};
+
+enum option_kind { OPTION_TEXT, OPTION_BOOL, OPTION_HELP, OPTION_REFUSED };
+
+static const struct option {
+        const char *name;
+        enum option_kind kind;
+        size_t member;          /* of struct command */
+        const char *deprecated; /* what the reference says about it */
+} known[] = {
+        { "output", OPTION_TEXT, offsetof(struct command, output), NULL },
+        { "reorder", OPTION_TEXT, offsetof(struct command, reorder),
+          "use the new 'sortOptions' field in kustomization.yaml instead." },
+        { "load-restrictor", OPTION_TEXT, offsetof(struct command, restrictor), NULL },
+        { "compat", OPTION_TEXT, offsetof(struct command, compat), NULL },
+        { "enable-managedby-label", OPTION_BOOL, offsetof(struct command, managed_by_label),
+          "The flag `enable-managedby-label` has been deprecated. Use the `managedByLabel` option in the `buildMetadata` field "
+          "instead." },
+        { "help", OPTION_HELP, offsetof(struct command, help), NULL },
+        { "enable-helm", OPTION_REFUSED, 0, NULL },
+        { "enable-alpha-plugins", OPTION_REFUSED, 0, NULL },
+        { "enable-exec", OPTION_REFUSED, 0, NULL },
+        { "network", OPTION_REFUSED, 0, NULL },
+};
+
+struct words {
+        char **items;
+        int count;
+        int at;
 };
 
 static void print_warning(void *user, const char *line)
@@ -24,81 +60,137 @@ static void print_warning(void *user, const char *line)
         dprintf(*(const int *)user, "%s\n", line);
 }
 
-static int usage(const char *problem, const char *word, const char *hint)
+static const struct option *find_option(const char *name, size_t length)
 {
-        fprintf(stderr,
-                "Error: %s%s%s\n"
-                "usage: build [DIR] [-o FILE|DIR] [--reorder legacy|none] "
-                "[--load-restrictor LoadRestrictionsRootOnly|LoadRestrictionsNone] [--enable-managedby-label] "
-                "[--compat 5.8.1|next]\n",
-                problem, word, hint);
+        for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+                if (strlen(known[i].name) == length && memcmp(known[i].name, name, length) == 0)
+                        return &known[i];
+        return NULL;
+}
+
+/* The words that Go's strconv takes for a bool. */
+static int parse_bool(const char *text, bool *ret)
+{
+        static const char *const words[] = { "1", "t", "T", "true", "TRUE", "True", "0", "f", "F", "false", "FALSE", "False" };
+
+        for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+                if (strcmp(text, words[i]) != 0)
+                        continue;
+                *ret = i < 6;
+                return 0;
+        }
         return -1;
 }
 
-/* The value of `--name value` or `--name=value`; NULL if the argument is another one. */
-static const char *option_value(const char *name, char **arguments, int count, int *at)
+static int set_option(const struct option *option, const char *value, struct command *command, struct error *error)
 {
-        size_t length = strlen(name);
+        char *member = (char *)command + option->member;
 
-        if (strncmp(arguments[*at], name, length) != 0)
-                return NULL;
-        if (arguments[*at][length] == '=')
-                return arguments[*at] + length + 1;
-        if (arguments[*at][length] != '\0')
-                return NULL;
-        return *at + 1 < count ? arguments[++*at] : "";
-}
-
-static int parse(int count, char **arguments, struct command *command)
-{
-        for (int i = 0; i < count; i++) {
-                const char *value;
-
-                if ((value = option_value("--reorder", arguments, count, &i))) {
-                        if (strcmp(value, "legacy") != 0 && strcmp(value, "none") != 0)
-                                return usage("illegal flag value --reorder ", value, "; legal values: [legacy none]");
-                        fprintf(stderr, "Flag --reorder has been deprecated, use the new 'sortOptions' field in "
-                                        "kustomization.yaml instead.\n");
-                        command->options.order = *value == 'l' ? KUSTOMIZE_ORDER_LEGACY : KUSTOMIZE_ORDER_FIFO;
-                } else if ((value = option_value("--load-restrictor", arguments, count, &i))) {
-                        if (strcmp(value, "LoadRestrictionsRootOnly") != 0 && strcmp(value, "LoadRestrictionsNone") != 0)
-                                return usage("illegal flag value --load-restrictor ", value,
-                                             "; legal values: [LoadRestrictionsRootOnly LoadRestrictionsNone]");
-                        command->options.restriction =
-                                strcmp(value, "LoadRestrictionsNone") == 0 ? KUSTOMIZE_NONE : KUSTOMIZE_ROOT_ONLY;
-                } else if ((value = option_value("-o", arguments, count, &i)) ||
-                           (value = option_value("--output", arguments, count, &i))) {
-                        command->output = value;
-                } else if ((value = option_value("--compat", arguments, count, &i))) {
-                        if (strcmp(value, "5.8.1") != 0 && strcmp(value, "next") != 0)
-                                return usage("illegal flag value --compat ", value, "; legal values: [5.8.1 next]");
-                        command->options.compat = *value == 'n' ? KUSTOMIZE_COMPAT_NEXT : KUSTOMIZE_COMPAT_5_8_1;
-                } else if (strcmp(arguments[i], "--enable-managedby-label") == 0) {
-                        fprintf(stderr,
-                                "Flag --enable-managedby-label has been deprecated, The flag `enable-managedby-label` has been "
-                                "deprecated. Use the `managedByLabel` option in the `buildMetadata` field instead.\n");
-                        command->options.managed_by_label = true;
-                } else if (arguments[i][0] == '-') {
-                        return usage("unknown flag: ", arguments[i], "");
-                } else if (command->directory) {
-                        return usage("specify one path to ", "kustomization.yaml", "");
-                } else {
-                        command->directory = arguments[i];
-                }
-        }
+        if (option->kind == OPTION_TEXT)
+                memcpy(member, &value, sizeof(value));
+        else if (parse_bool(value, (bool *)member) < 0)
+                return error_set(error, ERROR_INVALID,
+                                 "invalid argument \"%s\" for \"--%s\" flag: strconv.ParseBool: parsing \"%s\": invalid syntax",
+                                 value, option->name, value);
+        if (option->deprecated)
+                fprintf(stderr, "Flag --%s has been deprecated, %s\n", option->name, option->deprecated);
         return 0;
 }
 
-static int write_all(const char *path, struct view text)
+/* `--name value`, `--name=value`, and `--name` of a bool. */
+static int parse_long(struct words *words, const char *text, struct command *command, struct error *error)
 {
-        FILE *file = path ? fopen(path, "we") : stdout;
-        int r = 0;
+        size_t length = strcspn(text, "=");
+        const struct option *option = find_option(text, length);
+        const char *value = text[length] ? text + length + 1 : NULL;
 
-        if (!file || fwrite(text.data ? text.data : "", 1, text.length, file) != text.length)
-                r = -1;
-        if (file && (path ? fclose(file) : fflush(file)) != 0)
-                r = -1;
-        return r;
+        if (length == 0 || *text == '-')
+                return error_set(error, ERROR_INVALID, "bad flag syntax: --%s", text);
+        if (!option)
+                return error_set(error, ERROR_INVALID, "unknown flag: --%.*s", (int)length, text);
+        if (option->kind == OPTION_REFUSED)
+                return error_set(error, ERROR_UNSUPPORTED, "unknown flag: --%s: a build starts no programs and has no network",
+                                 option->name);
+        if (!value && option->kind == OPTION_TEXT) {
+                if (words->at == words->count)
+                        return error_set(error, ERROR_INVALID, "flag needs an argument: --%s", option->name);
+                value = words->items[words->at++];
+        }
+        return set_option(option, value ? value : "true", command, error);
+}
+
+/* `-o value`, `-ovalue`, `-o=value`, `-h`. */
+static int parse_short(struct words *words, const char *text, struct command *command, struct error *error)
+{
+        const char *value = text + 1;
+
+        if (*text == 'h') {
+                command->help = true;
+                return 0;
+        }
+        if (*text != 'o')
+                return error_set(error, ERROR_INVALID, "unknown shorthand flag: '%c' in -%s", *text, text);
+        if (!*value) {
+                if (words->at == words->count)
+                        return error_set(error, ERROR_INVALID, "flag needs an argument: 'o' in -o");
+                value = words->items[words->at++];
+        } else if (*value == '=' && value[1]) {
+                value++;
+        }
+        return set_option(find_option("output", strlen("output")), value, command, error);
+}
+
+static int one_of(const char *option, const char *value, const char *first, const char *second, struct error *error)
+{
+        if (!value || strcmp(value, first) == 0 || strcmp(value, second) == 0)
+                return 0;
+        return error_set(error, ERROR_INVALID, "illegal flag value --%s %s; legal values: [%s %s]", option, value, first, second);
+}
+
+/* As the reference reads its words: all options first, then what they say, one complaint at most. */
+static int parse(int count, char **items, struct command *command, struct error *error)
+{
+        struct words words = { items, count, 0 };
+        bool options_end = false;
+        int directories = 0;
+
+        while (words.at < count && !command->help) {
+                const char *word = words.items[words.at++];
+
+                if (options_end || *word != '-' || !word[1]) {
+                        command->directory = directories++ ? command->directory : word;
+                } else if (strcmp(word, "--") == 0) {
+                        options_end = true;
+                } else {
+                        TRY(word[1] == '-' ? parse_long(&words, word + 2, command, error)
+                                           : parse_short(&words, word + 1, command, error));
+                }
+        }
+        if (command->help)
+                return 0;
+        if (directories > 1)
+                return error_set(error, ERROR_INVALID, "specify one path to kustomization.yaml");
+        if (!directories)
+                command->directory = ".";
+        if (!command->restrictor || !*command->restrictor)
+                command->restrictor = "LoadRestrictionsRootOnly";
+        TRY(one_of("load-restrictor", command->restrictor, "LoadRestrictionsRootOnly", "LoadRestrictionsNone", error));
+        TRY(one_of("reorder", command->reorder, "legacy", "none", error));
+        return one_of("compat", command->compat, "5.8.1", "next", error);
+}
+
+static int write_all(const char *path, struct view text, struct error *error)
+{
+        const char *operation = path ? "open" : "write";
+        FILE *file = path ? fopen(path, "we") : stdout;
+        bool done = file;
+
+        if (file) {
+                operation = "write";
+                done = fwrite(text.data ? text.data : "", 1, text.length, file) == text.length;
+                done = (path ? fclose(file) : fflush(file)) == 0 && done;
+        }
+        return done ? 0 : error_set_errno(error, errno, "%s %s", operation, path ? path : "standard output");
 }
 
 static void add_part(struct buffer *name, struct view part)
@@ -111,7 +203,7 @@ static void add_part(struct buffer *name, struct view part)
                 buffer_add_char(name, part.data[i] == '/' ? '_' : (char)tolower((unsigned char)part.data[i]));
 }
 
-/* What a build is asked for; a job gets it as its input, with the directory behind it. */
+/* What a build is asked for; a job gets it as its input, with the directory behind it, as a path and as it was called. */
 struct request {
         enum kustomize_order order;
         enum kustomize_restriction restriction;
@@ -188,6 +280,7 @@ static int build(struct job *job, struct error *error)
 
         memcpy(&request, job->input.data, sizeof(request));
         directory = arena_string_n(arena, job->input.data + sizeof(request), job->input.length - sizeof(request));
+        options.called = directory + strlen(directory) + 1;
         options.order = request.order;
         options.restriction = request.restriction;
         options.compat = request.compat;
@@ -210,14 +303,13 @@ static int write_records(const char *output, bool files, struct view records, st
         while (next_record(&records, &name, &text)) {
                 cleanup(free_string) char *path = files ? memory_printf("%s/%.*s", output, VIEW_ARGS(name)) : NULL;
 
-                if (write_all(files ? path : output, text) < 0)
-                        return error_set_errno(error, errno, "write %s", files ? path : output ? output : "standard output");
+                TRY(write_all(files ? path : output, text, error));
         }
         return 0;
 }
 
 /* In the sandbox that the controller builds in: nothing but reading, no network, bounded memory. */
-static int run_job(const struct request *request, const char *directory, const char *output, struct error *error)
+static int run_job(const struct command *command, const struct request *request, const char *directory, struct error *error)
 {
         cleanup(close_descriptor) int root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         const struct job_limits limits = { .deadline_ms = 600000,
@@ -231,49 +323,52 @@ static int run_job(const struct request *request, const char *directory, const c
         if (root < 0)
                 return error_set_errno(error, errno, "open /");
         buffer_add(&input, request, sizeof(*request));
-        buffer_add_string(&input, directory);
+        buffer_add(&input, directory, strlen(directory) + 1);
+        buffer_add_string(&input, command->directory);
         if (job_run_once(build, buffer_view(&input), &limits, &grant, &result, error) != 0)
                 return -1;
-        return write_records(output, request->files, result.output, error);
+        return write_records(command->output, request->files, result.output, error);
 }
 
 static int run(const struct command *command, struct error *error)
 {
-        struct request request = {
-                .order = command->options.order,
-                .restriction = command->options.restriction,
-                .compat = command->options.compat,
-                .managed_by_label = command->options.managed_by_label,
-        };
-        char directory[PATH_MAX];
+        const char *label = getenv("KUSTOMIZE_ENABLE_MANAGEDBY_LABEL");
+        const char *output = command->output;
+        cleanup(free_string) char *directory = NULL;
+        char current[PATH_MAX];
         struct stat status;
+        struct request request = {
+                .order = command->reorder && *command->reorder == 'n' ? KUSTOMIZE_ORDER_FIFO : KUSTOMIZE_ORDER_LEGACY,
+                .restriction = strcmp(command->restrictor, "LoadRestrictionsNone") == 0 ? KUSTOMIZE_NONE : KUSTOMIZE_ROOT_ONLY,
+                .compat = command->compat && *command->compat == 'n' ? KUSTOMIZE_COMPAT_NEXT : KUSTOMIZE_COMPAT_5_8_1,
+                .managed_by_label = command->managed_by_label || (label && strcmp(label, "on") == 0),
+                .files = output && stat(output, &status) == 0 && S_ISDIR(status.st_mode),
+        };
 
-        if (!realpath(command->directory, directory)) {
-                int number = errno;
-                bool absolute = command->directory[0] == '/' || !getcwd(directory, sizeof(directory));
-
-                return error_set(error, ERROR_NOT_FOUND,
-                                 "must build at directory: not a valid directory: evalsymlink failure on '%s' : lstat %s%s%s: %s",
-                                 command->directory, absolute ? "" : directory, absolute ? "" : "/", command->directory,
-                                 number == ENOENT ? "no such file or directory" : strerror(number));
-        }
-        request.files = command->output && stat(command->output, &status) == 0 && S_ISDIR(status.st_mode);
-        return run_job(&request, directory, command->output, error);
+        if (!*command->directory)
+                return error_set(error, ERROR_INVALID, "must build at directory: directory path cannot be empty");
+        if (tree_is_remote(command->directory))
+                return error_set(error, ERROR_UNSUPPORTED, "'%s' is remote: a build reads only local files", command->directory);
+        if (*command->directory != '/' && !getcwd(current, sizeof(current)))
+                return error_set_errno(error, errno, "getwd");
+        directory = *command->directory == '/' ? memory_string(command->directory)
+                                               : memory_printf("%s/%s", current, command->directory);
+        return run_job(command, &request, directory, error);
 }
 
 int kustomize_command(int argument_count, char **arguments)
 {
-        const char *label = getenv("KUSTOMIZE_ENABLE_MANAGEDBY_LABEL");
         cleanup(error_release) struct error error = ERROR_NULL;
         struct command command = { .directory = NULL };
 
-        command.options.managed_by_label = label && strcmp(label, "on") == 0;
-        if (parse(argument_count, arguments, &command) < 0)
-                return 1;
-        if (!command.directory)
-                command.directory = ".";
-        if (run(&command, &error) == 0)
-                return 0;
+        if (parse(argument_count, arguments, &command, &error) == 0) {
+                if (command.help)
+                        return fputs(USAGE, stdout) < 0;
+                if (command.output && !*command.output)
+                        command.output = NULL;
+                if (run(&command, &error) == 0)
+                        return 0;
+        }
         fprintf(stderr, "Error: %s\n", error_message(&error));
         return 1;
 }

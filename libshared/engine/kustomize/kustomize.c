@@ -212,7 +212,7 @@ int kustomize_build(struct arena *arena, const struct kustomize_tree *tree, cons
         build.reader = (struct reader){ arena, &build.budget };
         build.identity = (struct identity){ arena, schema_builtin(), &build.schema_used, arena_new_of(arena, struct scope_cache),
                                             options->compat == KUSTOMIZE_COMPAT_NEXT };
-        TRY(tree_directory(&build, "", directory, &top.directory));
+        TRY(tree_directory(&build, "", directory, options->called, &top.directory));
         TRY(target_load(&build, &top));
         metadata = node_get_of(top.kustomization.fields, "buildMetadata");
         build.metadata = metadata && metadata->count;

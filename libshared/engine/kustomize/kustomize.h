@@ -71,6 +71,7 @@ struct kustomize_options {
         bool lenient_root; /* the directory's own kustomization: unknown fields dropped, numbers and bools read as strings */
         bool openapi_adds; /* openapi.path adds to the built-in schema; else it replaces it */
         struct kustomize_limits limits;
+        const char *called; /* what a person called the directory, for texts about it; NULL: its absolute path */
         /* A line for people ("# Warning: ..."); may be NULL. */
         void (*warn)(void *user, const char *line);
         void *user;
@@ -107,7 +108,8 @@ int kustomize_emit(struct buffer *buffer, struct arena *arena, const struct kust
 
 /*
  * The subcommand `build DIR [-o FILE|DIR] [--reorder legacy|none] [--load-restrictor LoadRestrictionsRootOnly|LoadRestrictionsNone]
- * [--enable-managedby-label] [--compat 5.8.1|next]`: arguments without the word build. Prints to standard output; failures and warnings to standard error.
+ * [--enable-managedby-label] [--compat 5.8.1|next]` and `--help`: arguments without the word build, read and refused as the reference does. Prints to
+ * standard output; failures and warnings to standard error.
  * Returns the exit status. Where the fork server runs (base/job.h) the build is a sandboxed job, as in the controller.
  */
 int kustomize_command(int argument_count, char **arguments);

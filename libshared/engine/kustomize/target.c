@@ -142,7 +142,7 @@ static int enter(struct build *build, struct target *target, const char *path, s
 
         if (build_next(build) && *path != '/' && has_dots_inside(path))
                 return ambiguous(build, path);
-        TRY(tree_directory(build, target->directory, path, &directory));
+        TRY(tree_directory(build, target->directory, path, NULL, &directory));
         for (const struct target *t = target; t; t = t->parent)
                 if (is_ancestor(directory, t->directory))
                         return error_set(build->error, ERROR_INVALID,

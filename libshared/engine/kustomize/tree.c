@@ -160,10 +160,12 @@ static enum resolution resolve(const struct build *build, const char *path, char
                         continue;
                 }
                 if (fstatat(build->tree->root, done, &status, AT_SYMLINK_NOFOLLOW) < 0) {
-                        if (errno != ENOENT && errno != ENOTDIR)
-                                return UNRESOLVED_ERROR;
-                        if (!overlay_directory(build, done))
-                                return UNRESOLVED_ABSENT;
+                        int number = errno;
+
+                        if ((number != ENOENT && number != ENOTDIR) || !overlay_directory(build, done)) {
+                                errno = number;
+                                return number == ENOENT ? UNRESOLVED_ABSENT : UNRESOLVED_ERROR;
+                        }
                         result = RESOLVED_DIRECTORY;
                         continue;
                 }
@@ -249,18 +251,30 @@ static int read_canonical(struct build *build, const char *path, struct view *re
         return read_descriptor(build, fd, path, (uint64_t)status.st_size, ret);
 }
 
+/* Why links could not be followed, as Go says it. */
+static const char *link_failure(struct build *build, enum resolution resolution, int number, const char *done)
+{
+        if (resolution == UNRESOLVED_ERROR && number == ELOOP)
+                return "EvalSymlinks: too many links";
+        if (resolution == UNRESOLVED_ERROR && number == ENOTDIR)
+                return "not a directory";
+        return arena_printf(build->arena, "lstat %s: %s", tree_display(build, done),
+                            resolution == UNRESOLVED_ABSENT ? "no such file or directory" : strerror(number));
+}
+
 static int resolution_error(struct build *build, enum resolution resolution, const char *path, const char *done)
 {
+        int number = resolution == UNRESOLVED_ABSENT ? ENOENT : errno;
         const char *shown = tree_display(build, path);
 
         if (resolution == UNRESOLVED_OUTSIDE)
                 return outside(build, "open", path);
         if (build->options->restriction == KUSTOMIZE_ROOT_ONLY)
-                return error_set(build->error, ERROR_NOT_FOUND, "evalsymlink failure on '%s' : lstat %s: %s", shown,
-                                 tree_display(build, done),
-                                 resolution == UNRESOLVED_ABSENT ? "no such file or directory" : strerror(errno));
-        return error_set(build->error, ERROR_NOT_FOUND, "open %s: %s", shown,
-                         resolution == UNRESOLVED_ABSENT ? "no such file or directory" : strerror(errno));
+                return error_set(build->error, ERROR_NOT_FOUND, "evalsymlink failure on '%s' : %s", shown,
+                                 link_failure(build, resolution, number, done));
+        error_set_errno(build->error, number, "open %s", shown);
+        build->error->kind = ERROR_NOT_FOUND;
+        return -1;
 }
 
 int tree_read(struct build *build, const char *directory, const char *path, struct view *ret_text)
@@ -300,11 +314,12 @@ int tree_probe(struct build *build, const char *directory, const char *name, str
         return read_canonical(build, done, ret_text);
 }
 
-int tree_directory(struct build *build, const char *directory, const char *path, const char **ret_directory)
+int tree_directory(struct build *build, const char *directory, const char *path, const char *called, const char **ret_directory)
 {
         enum resolution resolution;
         char done[PATH_MAX];
         char *joined;
+        int number;
 
         if (!*path)
                 return error_set(build->error, ERROR_INVALID, "new root cannot be empty");
@@ -320,16 +335,16 @@ int tree_directory(struct build *build, const char *directory, const char *path,
                                  shown, shown);
         }
         resolution = resolve(build, joined, done);
+        number = errno;
         if (resolution == UNRESOLVED_OUTSIDE)
                 return outside(build, "stat", joined);
+        called = called ? called : tree_display(build, joined);
         if (resolution >= UNRESOLVED_ABSENT)
                 return error_set(build->error, ERROR_NOT_FOUND,
-                                 "must build at directory: not a valid directory: evalsymlink failure on '%s' : lstat %s: %s",
-                                 tree_display(build, joined), tree_display(build, done),
-                                 resolution == UNRESOLVED_ABSENT ? "no such file or directory" : strerror(errno));
+                                 "must build at directory: not a valid directory: evalsymlink failure on '%s' : %s", called,
+                                 link_failure(build, resolution, number, done));
         if (resolution != RESOLVED_DIRECTORY)
-                return error_set(build->error, ERROR_INVALID, "must build at directory: '%s': file is not directory",
-                                 tree_display(build, joined));
+                return error_set(build->error, ERROR_INVALID, "must build at directory: '%s': file is not directory", called);
         *ret_directory = arena_string(build->arena, done);
         return 0;
 }
