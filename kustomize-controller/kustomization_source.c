@@ -107,7 +107,8 @@ int run_source(struct context *ctx, struct run *run, struct error *error)
                                         reference->name, reference->kind);
 
         if (read_source(ctx, run, kind, namespace, reference->name, &source, error) < 0) {
-                run_not_ready(run, REASON_ARTIFACT_FAILED, error_message(error));
+                if (error->kind != ERROR_CANCELLED) /* it is the process that ends, not the source */
+                        run_not_ready(run, REASON_ARTIFACT_FAILED, error_message(error));
                 return -1;
         }
         if (!source)
