@@ -197,7 +197,7 @@ struct program {
          * regained lease.
          */
         int (*started)(struct context *ctx, struct runtime *runtime, struct error *error);
-        /* All workers have ended: close what `started` opened. */
+        /* All workers and watches have ended: close what `started` opened. Until it is closed it may call the controllers. */
         void (*stopped)(struct runtime *runtime);
 };
 

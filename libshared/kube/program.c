@@ -213,11 +213,8 @@ static void start_watches(struct program_state *state)
         pthread_mutex_unlock(&state->lock);
 }
 
-static void close_controllers(struct program_state *state)
+static void stop_watches(struct program_state *state)
 {
-        const struct program *program = state->program;
-
-        /* Handlers first: they reach the controllers. */
         for (unsigned i = 0; i < state->source_count; i++) {
                 struct watch *watch;
 
@@ -227,6 +224,13 @@ static void close_controllers(struct program_state *state)
                 pthread_mutex_unlock(&state->lock);
                 watch_stop(&watch);
         }
+}
+
+/* After everything that reaches them. */
+static void close_controllers(struct program_state *state)
+{
+        const struct program *program = state->program;
+
         pthread_mutex_lock(&state->lock);
         for (size_t i = 0; i < program->controller_count; i++)
                 if (program->controllers[i]->state)
@@ -294,9 +298,10 @@ static void *leader_main(void *argument)
         }
         for (size_t i = 0; i < state->program->controller_count; i++)
                 controller_stop_workers(state->program->controllers[i]);
-        close_controllers(state);
+        stop_watches(state);
         if (state->program->stopped)
                 state->program->stopped(&state->runtime);
+        close_controllers(state);
         pthread_mutex_lock(&state->lock);
         state->led = true;
         pthread_cond_broadcast(&state->leader_end);

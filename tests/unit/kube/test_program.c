@@ -99,15 +99,19 @@ static int started(struct context *ctx, struct runtime *runtime, struct error *e
         return 0;
 }
 
-static void stopped(struct runtime *runtime)
-{
-        (void)runtime;
-        atomic_fetch_add(&shared->stopped, 1);
-}
-
 static struct controller things = {
         .kind = &thing_kind, .reconcile = reconcile, .removed = removed, .supersede_gate = "Supersede"
 };
+
+/* What is closed here may see something just now, and call as ever. */
+static void stopped(struct runtime *runtime)
+{
+        (void)runtime;
+        controller_interrupt(&things, "ns", "a");
+        controller_enqueue_after(&things, "ns", "a", QUEUE_PRIORITY_NORMAL, 0);
+        atomic_fetch_add(&shared->stopped, 1);
+}
+
 static struct controller *const controllers[] = { &things };
 static struct feature_gate gates[] = { { "Supersede", false }, { "Other", false } };
 static const struct program program = { .name = "test-controller",
