@@ -119,6 +119,13 @@ static void generators(void **state)
                               "apiVersion: v1\ndata:\n  A: \"1\"\nkind: ConfigMap\nmetadata:\n  name: b-89g4tffbfk\n---\n"
                               "apiVersion: v1\ndata:\n  a: MQ==\nkind: Secret\nmetadata:\n  name: s-25khgmg44c\ntype: Opaque\n---\n"
                               "apiVersion: v1\ndata: {}\nkind: Secret\nmetadata:\n  name: t-46f8b28mk5\ntype: Opaque\n" },
+                { .name = "hash of everything that is escaped, and of bytes",
+                  .files = { { "kustomization.yaml", "configMapGenerator: [{name: c, files: [s.txt, k]}]\n" },
+                             { "s.txt", "x<y>&\"\\\t\b\f \xe2\x80\xa8 \xf0\x9f\x98\x80\n" },
+                             { "k", "\xff\xfe"
+                                    "bin" } },
+                  .expected = "apiVersion: v1\nbinaryData:\n  k: //5iaW4=\ndata:\n  s.txt: \"x<y>&\\\"\\\\\\t\\b\\f \\L "
+                              "\\U0001F600\\n\"\nkind: ConfigMap\nmetadata:\n  name: c-6dfkktb569\n" },
                 { .name = "environment",
                   .files = { { "kustomization.yaml", "generatorOptions: {disableNameSuffixHash: true}\nconfigMapGenerator: [{name: "
                                                      "c, envs: [e.env]}]\n" },
@@ -254,6 +261,40 @@ static void transformers(void **state)
         RUN(cases);
 }
 
+#define FLEET                                                                                                                      \
+        "{\"definitions\": {\"v1.Fleet\": {\"type\": \"object\", \"properties\": {\"ships\": {\"type\": \"array\", \"items\": "    \
+        "{\"type\": \"object\"}, \"x-kubernetes-patch-merge-key\": \"name\", \"x-kubernetes-patch-strategy\": \"merge\"}}, "       \
+        "\"x-kubernetes-group-version-kind\": [{\"group\": \"example.com\", \"kind\": \"Fleet\", \"version\": \"v1\"}]}}}"
+#define FLEET_HEAD "apiVersion: example.com/v1\nkind: Fleet\nmetadata:\n  name: f\nships:\n"
+#define POD_HEAD   "apiVersion: v1\nkind: Pod\nmetadata:\n  name: p\nspec:\n  containers:\n"
+#define WITH_FLEET                                                                                                                 \
+        {                                                                                                                          \
+                { "kustomization.yaml", "resources: [a.yaml]\npatches: [{path: p.yaml}]\nopenapi: {path: s.json}\n" },             \
+                        { "a.yaml", FLEET_HEAD "- name: a\n- name: b\n---\n" POD_HEAD "  - name: a\n  - name: b\n" },              \
+                        { "p.yaml", FLEET_HEAD "- {name: b, x: z}\n---\n" POD_HEAD "  - {name: b, image: i}\n" },                  \
+                {                                                                                                                  \
+                        "s.json", FLEET                                                                                            \
+                }                                                                                                                  \
+        }
+
+/* What the controller does with openapi.path, and what the command line. */
+static void schemas(void **state)
+{
+        static const struct build_case cases[] = {
+                { .name = "added",
+                  .files = WITH_FLEET,
+                  .options = { .openapi_adds = true },
+                  .expected =
+                          FLEET_HEAD "- name: b\n  x: z\n- name: a\n---\n" POD_HEAD "  - image: i\n    name: b\n  - name: a\n" },
+                { .name = "in place of the built-in one",
+                  .files = WITH_FLEET,
+                  .expected = FLEET_HEAD "- name: b\n  x: z\n- name: a\n---\n" POD_HEAD "  - image: i\n    name: b\n" },
+        };
+
+        (void)state;
+        RUN(cases);
+}
+
 static void keep_line(void *user, const char *line)
 {
         struct buffer *lines = user;
@@ -302,9 +343,13 @@ static void warnings(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(kustomization_files), cmocka_unit_test(resources),
-                cmocka_unit_test(generators),          cmocka_unit_test(patches),
-                cmocka_unit_test(transformers),        cmocka_unit_test(warnings),
+                cmocka_unit_test(kustomization_files),
+                cmocka_unit_test(resources),
+                cmocka_unit_test(generators),
+                cmocka_unit_test(patches),
+                cmocka_unit_test(transformers),
+                cmocka_unit_test(schemas),
+                cmocka_unit_test(warnings),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
