@@ -208,6 +208,7 @@ struct request {
         enum kustomize_order order;
         enum kustomize_restriction restriction;
         enum kustomize_compat compat;
+        bool order_given;
         bool managed_by_label;
         bool files; /* a text for each resource, else one of all */
 };
@@ -282,6 +283,7 @@ static int build(struct job *job, struct error *error)
         directory = arena_string_n(arena, job->input.data + sizeof(request), job->input.length - sizeof(request));
         options.called = directory + strlen(directory) + 1;
         options.order = request.order;
+        options.order_given = request.order_given;
         options.restriction = request.restriction;
         options.compat = request.compat;
         options.managed_by_label = request.managed_by_label;
@@ -339,6 +341,7 @@ static int run(const struct command *command, struct error *error)
         struct stat status;
         struct request request = {
                 .order = command->reorder && *command->reorder == 'n' ? KUSTOMIZE_ORDER_FIFO : KUSTOMIZE_ORDER_LEGACY,
+                .order_given = command->reorder,
                 .restriction = strcmp(command->restrictor, "LoadRestrictionsNone") == 0 ? KUSTOMIZE_NONE : KUSTOMIZE_ROOT_ONLY,
                 .compat = command->compat && *command->compat == 'n' ? KUSTOMIZE_COMPAT_NEXT : KUSTOMIZE_COMPAT_5_8_1,
                 .managed_by_label = command->managed_by_label || (label && strcmp(label, "on") == 0),

@@ -154,6 +154,11 @@ static int load_crd(struct build *build, const char *directory, const char *path
                         build, { VIEW_NULL, VIEW_NULL, kind_of(node_text(definitions->entries[i].key)) }, definitions, into
                 };
 
+                if (!node_is_map(definitions->entries[i].value) && !node_is_null(definitions->entries[i].value))
+                        return error_set(build->error, ERROR_INVALID,
+                                         "unable to parse open API definition from '%s': error unmarshaling JSON: while decoding "
+                                         "JSON: json: cannot unmarshal %s into Go value of type accumulator.OpenAPIDefinition",
+                                         path, kustomization_json_type(definitions->entries[i].value));
                 if (is_object(definitions->entries[i].value))
                         TRY(add_definition(&crd, definitions->entries[i].value, "", 0));
         }

@@ -126,27 +126,31 @@ SHAPE(configuration, "TransformerConfig", { "namePrefix", FIELD_OBJECTS, &field_
       { "replicas", FIELD_OBJECTS, &field_spec_shape });
 
 #define PLUGIN_FIELDS                                                                                                              \
-        { "apiVersion", FIELD_STRING, NULL }, { "kind", FIELD_STRING, NULL }, { "metadata", FIELD_ANY, NULL },                     \
+        { "apiVersion", FIELD_STRING, NULL }, { "kind", FIELD_STRING, NULL },                                                      \
+        {                                                                                                                          \
+                "metadata", FIELD_ANY, NULL                                                                                        \
+        }
+#define FIELD_SPECS                                                                                                                \
         {                                                                                                                          \
                 "fieldSpecs", FIELD_OBJECTS, &field_spec_shape                                                                     \
         }
 
 SHAPE(plugin_config_map, "plugin", PLUGIN_FIELDS, GENERATOR_FIELDS);
 SHAPE(plugin_secret, "plugin", PLUGIN_FIELDS, GENERATOR_FIELDS, { "type", FIELD_STRING, NULL });
-SHAPE(plugin_annotations, "plugin", PLUGIN_FIELDS, { "annotations", FIELD_STRING_MAP, NULL });
-SHAPE(plugin_labels, "plugin", PLUGIN_FIELDS, { "labels", FIELD_STRING_MAP, NULL });
+SHAPE(plugin_annotations, "plugin", PLUGIN_FIELDS, FIELD_SPECS, { "annotations", FIELD_STRING_MAP, NULL });
+SHAPE(plugin_labels, "plugin", PLUGIN_FIELDS, FIELD_SPECS, { "labels", FIELD_STRING_MAP, NULL });
 SHAPE(plugin_hash, "plugin", PLUGIN_FIELDS);
-SHAPE(plugin_image, "plugin", PLUGIN_FIELDS, { "imageTag", FIELD_OBJECT, &image_shape });
-SHAPE(plugin_namespace, "plugin", PLUGIN_FIELDS, { "unsetOnly", FIELD_BOOL, NULL },
+SHAPE(plugin_image, "plugin", PLUGIN_FIELDS, FIELD_SPECS, { "imageTag", FIELD_OBJECT, &image_shape });
+SHAPE(plugin_namespace, "plugin", PLUGIN_FIELDS, FIELD_SPECS, { "unsetOnly", FIELD_BOOL, NULL },
       { "setRoleBindingSubjects", FIELD_STRING, NULL });
 SHAPE(plugin_json6902, "plugin", PLUGIN_FIELDS, { "target", FIELD_OBJECT, &selector_shape }, { "path", FIELD_STRING, NULL },
       { "jsonOp", FIELD_STRING, NULL });
 SHAPE(plugin_merge, "plugin", PLUGIN_FIELDS, { "paths", FIELD_STRINGS, NULL }, { "patches", FIELD_STRING, NULL });
 SHAPE(plugin_patch, "plugin", PLUGIN_FIELDS, { "path", FIELD_STRING, NULL }, { "patch", FIELD_STRING, NULL },
       { "target", FIELD_OBJECT, &selector_shape }, { "options", FIELD_OBJECT, &patch_options_shape });
-SHAPE(plugin_prefix, "plugin", PLUGIN_FIELDS, { "prefix", FIELD_STRING, NULL }, { "suffix", FIELD_STRING, NULL });
+SHAPE(plugin_prefix, "plugin", PLUGIN_FIELDS, FIELD_SPECS, { "prefix", FIELD_STRING, NULL }, { "suffix", FIELD_STRING, NULL });
 SHAPE(plugin_replacement, "plugin", PLUGIN_FIELDS, { "replacements", FIELD_OBJECTS, &replacement_shape });
-SHAPE(plugin_replica, "plugin", PLUGIN_FIELDS, { "replica", FIELD_OBJECT, &replica_shape });
+SHAPE(plugin_replica, "plugin", PLUGIN_FIELDS, FIELD_SPECS, { "replica", FIELD_OBJECT, &replica_shape });
 SHAPE(value_add_target, "plugin", { "selector", FIELD_OBJECT, &selector_shape }, { "fieldPath", FIELD_STRING, NULL },
       { "filePathPosition", FIELD_INTEGER, NULL });
 SHAPE(plugin_value_add, "plugin", PLUGIN_FIELDS, { "value", FIELD_STRING, NULL },
@@ -190,7 +194,7 @@ struct check {
 
 static int check_object(struct check *c, const struct shape *shape, struct node *object, const char *path);
 
-static const char *json_type(const struct node *node)
+const char *kustomization_json_type(const struct node *node)
 {
         if (node->kind == NODE_MAP)
                 return "object";
@@ -210,7 +214,7 @@ static const char *json_type(const struct node *node)
 static int wrong_type(struct check *c, const struct node *value, const char *path, const char *type)
 {
         return error_set(c->build->error, ERROR_INVALID, "%s: json: cannot unmarshal %s into Go struct field %s.%s of type %s",
-                         c->what, json_type(value), c->type, path, type);
+                         c->what, kustomization_json_type(value), c->type, path, type);
 }
 
 /* Only a text counts: 1.0, true and yes are other types. */
@@ -218,7 +222,7 @@ static int check_string(struct check *c, struct node *value, const char *path, c
 {
         struct value typed;
 
-        if (value->kind == NODE_SCALAR && strcmp(json_type(value), "string") == 0) {
+        if (value->kind == NODE_SCALAR && strcmp(kustomization_json_type(value), "string") == 0) {
                 TRY(scalar_value(c->build->arena, value, false, &typed, c->build->error));
                 *value = *node_scalar(c->build->arena, TAG_STRING, STYLE_DOUBLE,
                                       typed.kind == VALUE_STRING ? typed.string : node_text(value));
@@ -372,7 +376,10 @@ int kustomization_check(struct build *build, enum kustomization_shape shape, str
 
 int kustomization_check_plugin(struct build *build, const char *kind, struct node *node)
 {
-        struct check c = { .build = build, .what = kind };
+        const char *what = strcmp(kind, "NamespaceTransformer") == 0
+                                   ? "unmarshalling NamespaceTransformer config: error unmarshaling JSON: while decoding JSON"
+                                   : "error unmarshaling JSON: while decoding JSON";
+        struct check c = { .build = build, .coerce = true, .what = what };
 
         for (size_t i = 0; i < sizeof(plugins) / sizeof(plugins[0]); i++) {
                 struct shape shape = *plugins[i].shape;

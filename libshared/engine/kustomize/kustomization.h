@@ -30,3 +30,6 @@ int kustomization_check(struct build *build, enum kustomization_shape shape, str
 
 /* The fields of a plugin configuration of that kind ("LabelTransformer"); -1 too if there is no such plugin. */
 int kustomization_check_plugin(struct build *build, const char *kind, struct node *node);
+
+/* What encoding/json calls the node in its errors: "object", "array", "string", "number", "bool". */
+const char *kustomization_json_type(const struct node *node);

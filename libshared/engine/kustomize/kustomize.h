@@ -65,6 +65,7 @@ struct kustomize_limits {
 
 struct kustomize_options {
         enum kustomize_order order; /* sortOptions of the top file has the last word */
+        bool order_given;           /* by a person, who is told that it has */
         enum kustomize_restriction restriction;
         enum kustomize_compat compat;
         bool managed_by_label;

@@ -97,12 +97,13 @@ static int compare(const void *pa, const void *pb)
 
 static int list_rank(const struct node *order_first, const struct node *order_last, struct view kind)
 {
-        for (uint32_t i = 0; order_first && i < order_first->count; i++)
-                if (view_equal(node_text(order_first->items[i]), kind))
-                        return (int)i - (int)order_first->count;
-        for (uint32_t i = 0; order_last && i < order_last->count; i++)
-                if (view_equal(node_text(order_last->items[i]), kind))
-                        return (int)i + 1;
+        /* Of a kind that is there twice the last place counts. */
+        for (uint32_t i = order_last ? order_last->count : 0; i > 0; i--)
+                if (view_equal(node_text(order_last->items[i - 1]), kind))
+                        return (int)i;
+        for (uint32_t i = order_first ? order_first->count : 0; i > 0; i--)
+                if (view_equal(node_text(order_first->items[i - 1]), kind))
+                        return (int)i - 1 - (int)order_first->count;
         return 0;
 }
 
@@ -162,6 +163,9 @@ int order_resources(struct build *build, const struct node *sort_options, struct
                         sort_legacy(build, NULL, list);
                 return 0;
         }
+        if (build->options->order_given)
+                build_warn(build, "Warning: Sorting order is set both in 'kustomization.yaml' ('sortOptions') and in a CLI flag "
+                                  "('--reorder'). Using the kustomization file over the CLI flag.");
         if (strcmp(order, "fifo") == 0) {
                 if (legacy)
                         return error_set(build->error, ERROR_INVALID,

@@ -314,6 +314,8 @@ int transformer_add_merge(struct build *build, const char *directory, const stru
         }
         if (patches.length)
                 TRY(add_patches(build, patches, &t->patches));
+        if ((!paths || paths->count == 0) && patches.length == 0)
+                return error_set(build->error, ERROR_INVALID, "empty file path and empty patch content");
         if (t->patches.count)
                 return 0;
         return error_set(build->error, ERROR_INVALID, "patch appears to be empty; files=[%s], Patch=%.*s", buffer_string(&files),

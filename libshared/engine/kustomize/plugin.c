@@ -82,7 +82,26 @@ static int check_config(struct build *build, struct resource *resource, struct c
                 .namespace = namespace.length ? arena_string_n(build->arena, namespace.data, namespace.length) : "",
         };
         ret->origin = config_origin(build, resource, ret);
-        return kustomization_check_plugin(build, ret->kind, resource->node);
+        return 0;
+}
+
+static int fails_configuration(struct build *build, const struct resource *resource)
+{
+        struct resource_id id = resource_original(&build->identity, resource);
+
+        return error_wrap(build->error, "plugin %s fails configuration", resource_id_text(build->arena, &id));
+}
+
+/* A plugin for another field; one that does not exist is left to kustomization_check_plugin. */
+static int is_no(struct build *build, const struct config *config, const struct resource *resource, const char *what)
+{
+        struct resource_id id = resource_original(&build->identity, resource);
+        size_t length = strlen(what);
+
+        if (view_ends(view_of(config->kind), (struct view){ what, length }))
+                return 0;
+        return error_set(build->error, ERROR_INVALID, "plugin %s not a %s%s", resource_id_text(build->arena, &id),
+                         *what == 'G' ? "g" : "t", what + 1);
 }
 
 /* A ServiceAccount bound to one of Google's cloud. */
@@ -124,6 +143,14 @@ static int generate_one(struct build *build, struct target *target, const struct
         return generate(build, target->directory, secret, config->node, NULL, ret);
 }
 
+static int load_generator(struct build *build, struct resource *resource, struct config *ret)
+{
+        TRY(check_config(build, resource, ret));
+        if (kustomization_check_plugin(build, ret->kind, resource->node) < 0)
+                return build->error->kind == ERROR_UNSUPPORTED ? -1 : fails_configuration(build, resource);
+        return is_no(build, ret, resource, "Generator");
+}
+
 int plugin_generate(struct build *build, struct target *target, const struct node *entries, struct accumulator *accumulator)
 {
         struct resource_list configs = { 0 };
@@ -136,7 +163,8 @@ int plugin_generate(struct build *build, struct target *target, const struct nod
                 struct resource *resource = NULL;
                 struct config config;
 
-                TRY(check_config(build, configs.items[i], &config));
+                if (load_generator(build, configs.items[i], &config) < 0)
+                        return error_wrap(build->error, "loading generator plugins: failed to load generator");
                 TRY(generate_one(build, target, &config, &resource));
                 if (config.origin)
                         node_set_annotation(build->arena, resource->node, ANNOTATION_ORIGIN, view_of(config.origin));
@@ -228,13 +256,6 @@ static int add_transformer(struct build *build, struct target *target, const str
         return 0;
 }
 
-static int fails_configuration(struct build *build, const struct resource *resource)
-{
-        struct resource_id id = resource_original(&build->identity, resource);
-
-        return error_wrap(build->error, "plugin %s fails configuration", resource_id_text(build->arena, &id));
-}
-
 int plugin_transformers(struct build *build, struct target *target, const struct node *entries, struct transformer_list *list)
 {
         struct resource_list configs = { 0 };
@@ -247,6 +268,9 @@ int plugin_transformers(struct build *build, struct target *target, const struct
                 size_t before = list->count;
 
                 TRY(check_config(build, configs.items[i], &config));
+                if (kustomization_check_plugin(build, config.kind, config.node) < 0)
+                        return build->error->kind == ERROR_UNSUPPORTED ? -1 : fails_configuration(build, configs.items[i]);
+                TRY(is_no(build, &config, configs.items[i], "Transformer"));
                 if (add_transformer(build, target, &config, list) < 0)
                         return fails_configuration(build, configs.items[i]);
                 for (size_t k = before; k < list->count; k++)

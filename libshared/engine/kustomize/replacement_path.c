@@ -257,6 +257,11 @@ static int match_field(struct matcher *m, struct node *node, struct path_pieces 
 {
         struct node *field;
 
+        if (path.items[0].length == 0) {
+                if (!node_is_null(node) && node->kind != NODE_SCALAR)
+                        return build_wrong_kind(m->build, NODE_SCALAR, node);
+                return 0;
+        }
         if (!node_is_null(node) && node->kind != NODE_MAP)
                 return build_wrong_kind(m->build, NODE_MAP, node);
         field = node_get(node, path.items[0]);

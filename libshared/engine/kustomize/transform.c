@@ -121,7 +121,9 @@ int transform_namespace(struct build *build, struct accumulator *accumulator, st
                         continue;
                 resource_push_id(&build->identity, resource);
                 if (set_namespace(build, resource, t) < 0)
-                        return error_wrap(build->error, "namespace transformation failed");
+                        return error_wrap(build->error, strstr(error_message(build->error), ": wrong node kind: ")
+                                                                ? "namespace field specs must target scalar nodes"
+                                                                : "namespace transformation failed");
                 TRY(accumulator_reindex(build, accumulator, resource, "namespace transformation produces ID conflict"));
         }
         return 0;

@@ -205,24 +205,31 @@ static struct resolved *find_resolved(struct resolver *r, struct view name)
 }
 
 /* A value inside a longer text. */
-static void add_value(struct resolver *r, struct buffer *out, const struct node *node)
+static void add_value(struct buffer *out, const struct node *node)
 {
-        struct error ignored = ERROR_NULL;
         char text[NUMBER_TEXT];
         struct value value;
         double real;
 
-        if (node->kind == NODE_SCALAR && node->tag == TAG_FLOAT && scalar_parse_float(node_text(node), &real) == 0) {
+        if (node->tag == TAG_FLOAT && scalar_parse_float(node_text(node), &real) == 0)
                 buffer_printf(out, "%s", scalar_print_json_float(real, text));
-        } else if (node->kind == NODE_SCALAR && node->tag == TAG_INTEGER && scalar_parse_integer(node_text(node), &value) == 0 &&
-                   value.kind == VALUE_SIGNED) {
+        else if (node->tag == TAG_INTEGER && scalar_parse_integer(node_text(node), &value) == 0 && value.kind == VALUE_SIGNED)
                 buffer_printf(out, "%" PRId64, value.integer);
-        } else if (node->kind == NODE_SCALAR) {
+        else
                 buffer_add_view(out, node_text(node));
-        } else {
-                (void)emit_json(out, r->build->arena, node, EMIT_HTML_ESCAPE, &ignored);
-                error_release(&ignored);
-        }
+}
+
+/* Maps and lists are no values of vars. */
+static void warn_no_value(struct resolver *r, const struct resolved *resolved)
+{
+        struct error ignored = ERROR_NULL;
+        struct buffer text = BUFFER_NULL;
+
+        (void)emit_json(&text, r->build->arena, resolved->node, 0, &ignored);
+        build_warn(r->build, "MakePrimitiveReplacer: bad replacement type=%s val=%s",
+                   node_is_map(resolved->node) ? "map[string]interface {}" : "[]interface {}", buffer_string(&text));
+        error_release(&ignored);
+        buffer_release(&text);
 }
 
 /* Kubernetes' expansion: $(NAME), $$ for a dollar; what is unknown or not closed stays. *ret_whole: the text is one var and nothing else. */
@@ -249,11 +256,15 @@ static void expand(struct resolver *r, struct view text, struct buffer *out, con
                         continue;
                 }
                 resolved = find_resolved(r, view_slice(text, i + 2, (size_t)end - i - 2));
+                if (resolved && resolved->node->kind != NODE_SCALAR) {
+                        warn_no_value(r, resolved);
+                        resolved = NULL;
+                }
                 if (resolved) {
                         resolved->used = true;
                         if (i == 0 && (size_t)end + 1 == text.length)
                                 *ret_whole = resolved->node;
-                        add_value(r, out, resolved->node);
+                        add_value(out, resolved->node);
                 } else {
                         buffer_add_view(out, view_slice(text, i, (size_t)end + 1 - i));
                 }
@@ -271,8 +282,7 @@ static void replace_scalar(struct resolver *r, struct node *node)
         if (view_find(node_text(node), '$', 0) < 0)
                 return;
         expand(r, node_text(node), &text, &whole);
-        if (whole && whole->kind == NODE_SCALAR &&
-            (whole->tag == TAG_INTEGER || whole->tag == TAG_FLOAT || whole->tag == TAG_BOOL)) {
+        if (whole && (whole->tag == TAG_INTEGER || whole->tag == TAG_FLOAT || whole->tag == TAG_BOOL)) {
                 field_set_text(r->build->arena, node, buffer_view(&text), whole->tag);
                 node->style = STYLE_PLAIN;
         } else {
@@ -307,11 +317,12 @@ static int replace_field(void *user, struct node *node)
 static void warn_unused(struct resolver *r)
 {
         struct buffer text = BUFFER_NULL;
+        size_t unused = 0;
 
         for (size_t i = 0; i < r->count; i++)
                 if (!r->items[i].used)
-                        buffer_printf(&text, "%s%s", text.length ? "," : "", r->items[i].name);
-        if (text.length)
+                        buffer_printf(&text, "%s%s", unused++ ? "," : "", r->items[i].name);
+        if (unused)
                 build_warn(r->build, "well-defined vars that were never replaced: %s", buffer_string(&text));
         buffer_release(&text);
 }
