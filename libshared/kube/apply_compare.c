@@ -166,7 +166,7 @@ static bool migrate(struct json *entries, const char *api_version)
         size_t i;
 
         for (i = 0; i < json_length(entries); i++)
-                if (strcmp(json_string(json_get(json_at(entries, i), "apiVersion"), ""), api_version)) {
+                if (strcmp(json_string(json_get(json_at(entries, i), "apiVersion"), ""), api_version) != 0) {
                         json_set_string(json_at(entries, i), "apiVersion", api_version);
                         changed = true;
                 }

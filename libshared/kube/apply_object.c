@@ -438,11 +438,10 @@ static int skip(struct apply_item *item)
 static int try_by_asking(struct apply_item *item, bool probably_there, struct error *error)
 {
         cleanup(trial_release) struct trial trial = { .live = NULL };
-        int r;
 
         if (probably_there || item->desired.if_not_present)
                 TRY(read_live(item, &trial, error));
-        if (!trial.live && !(r = dry_run(item, &trial, error))) {
+        if (!trial.live && dry_run(item, &trial, error) == 0) {
                 if (!*version_of(trial.tried)) {
                         item->plan = PLAN_WRITE;
                         item->action = APPLY_CREATED;
@@ -620,7 +619,7 @@ static int delete_first(struct apply_item *item, struct error *error)
         }
         for (;;) {
                 TRY(read_live(item, &trial, error));
-                if (!trial.live || strcmp(json_string(JSON_PATH(trial.live, "metadata", "uid"), ""), item->uid))
+                if (!trial.live || strcmp(json_string(JSON_PATH(trial.live, "metadata", "uid"), ""), item->uid) != 0)
                         return 0;
                 if (clock_now_ms() >= until)
                         return still_there(item, trial.live, error);

@@ -209,7 +209,8 @@ int kube_config_load(struct kube_config **ret_config, struct error *err)
         if (!paths || !*paths) {
                 if (kube_config_load_in_cluster(NULL, ret_config, &outside) == 0)
                         return 0;
-                paths = home = home_kubeconfig();
+                home = home_kubeconfig();
+                paths = home;
         }
         TRY(kube_config_load_files(paths, &config, err));
         if (!config->server) {

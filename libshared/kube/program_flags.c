@@ -16,28 +16,28 @@ static char concurrent_initial[16];
 
 #define STRING(name_, member_, initial_, environment_, help_)                                                                      \
         {                                                                                                                          \
-                .name = name_, .type = FLAG_STRING, .target = &values.member_, .initial = initial_, .environment = environment_,   \
-                .help = help_                                                                                                      \
+                .name = (name_), .type = FLAG_STRING, .target = &values.member_, .initial = (initial_),                            \
+                .environment = (environment_), .help = (help_)                                                                     \
         }
 #define BOOL(name_, member_, initial_, help_)                                                                                      \
         {                                                                                                                          \
-                .name = name_, .type = FLAG_BOOL, .target = &values.member_, .initial = initial_, .help = help_                    \
+                .name = (name_), .type = FLAG_BOOL, .target = &values.member_, .initial = (initial_), .help = (help_)              \
         }
 #define INTEGER(name_, member_, initial_, help_)                                                                                   \
         {                                                                                                                          \
-                .name = name_, .type = FLAG_INTEGER, .target = &values.member_, .initial = initial_, .help = help_                 \
+                .name = (name_), .type = FLAG_INTEGER, .target = &values.member_, .initial = (initial_), .help = (help_)           \
         }
 #define NUMBER(name_, member_, initial_, help_)                                                                                    \
         {                                                                                                                          \
-                .name = name_, .type = FLAG_NUMBER, .target = &values.member_, .initial = initial_, .help = help_                  \
+                .name = (name_), .type = FLAG_NUMBER, .target = &values.member_, .initial = (initial_), .help = (help_)            \
         }
 #define LIST(name_, member_, help_)                                                                                                \
         {                                                                                                                          \
-                .name = name_, .type = FLAG_LIST, .target = &values.member_, .help = help_                                         \
+                .name = (name_), .type = FLAG_LIST, .target = &values.member_, .help = (help_)                                     \
         }
 #define DURATION(name_, member_, initial_, help_)                                                                                  \
         {                                                                                                                          \
-                .name = name_, .type = FLAG_DURATION, .target = &values.member_, .initial = initial_, .help = help_                \
+                .name = (name_), .type = FLAG_DURATION, .target = &values.member_, .initial = (initial_), .help = (help_)          \
         }
 
 static const struct flag common[] = {
