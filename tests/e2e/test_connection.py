@@ -107,7 +107,7 @@ def test_no_write_after_the_lease(own_stack, space_in):
         space.source(space.repository({f"c{i}.yaml": config(f"c{i}", 0) for i in range(200)}))
         seen = space.kube.observe("ConfigMap", space.name)
         space.kustomization(targetNamespace=space.name, retryInterval="300ms")
-        until(lambda: len(seen) > 20, 30, "the apply begun", 0.005)
+        until(lambda: len(seen) > 20, 60, lambda: f"the apply begun; asked for {[r[1:] for r in tap.requests[-20:]]}; the log:\n{stack.kustomize.process.tail()}", 0.005)
         tap.refuse()
         begun = time.monotonic()
 

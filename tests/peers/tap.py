@@ -1,8 +1,8 @@
 """An API server as seen from its door: a relay that ends TLS, writes down every request with its time, and can shut the door."""
 import re
+import select
 import socket
 import ssl
-import threading
 import time
 
 from peers.proxy import Tcp
@@ -38,32 +38,41 @@ class Tap:
     def _handle(self, client):
         client = self.inside.wrap_socket(client, server_side=True)
         with self.outside.wrap_socket(socket.create_connection(("127.0.0.1", self.target_port), timeout=30)) as upstream:
-            upstream.settimeout(None)
             pair = (client, upstream)
             self.connections.append(pair)
-            other = threading.Thread(target=self._carry, args=(client, upstream, True), daemon=True)
-            other.start()
-            self._carry(upstream, client, False)
-            other.join()
+            try:
+                self._carry(*pair)
+            except OSError:
+                pass
+            end(pair)
             self.connections.remove(pair)
 
-    def _carry(self, source, sink, listens):
+    def _carry(self, client, upstream):
+        """Both ways in one thread: a TLS connection of Python's is not made for one that reads while another writes."""
         rest = b""
-        try:
-            while data := source.recv(65536):
-                if listens:
-                    rest += data
-                    seen = 0
-                    for match in REQUEST.finditer(rest):
-                        self.requests.append((time.monotonic(), match[1].decode(), match[2].decode()))
-                        seen = match.end()
-                    rest = rest[seen:][-4096:]   # the start of a line that the next piece ends
-                if self.refusing:
-                    break
+        for s in (client, upstream):
+            s.setblocking(False)
+        while True:
+            for source in [s for s in (client, upstream) if s.pending()] or select.select([client, upstream], [], [])[0]:
+                try:
+                    data = source.recv(65536)
+                except ssl.SSLWantReadError:
+                    continue
+                if source is client:
+                    rest = self._note(rest + data)
+                if not data or self.refusing:
+                    return
+                sink = upstream if source is client else client
+                sink.setblocking(True)
                 sink.sendall(data)
-        except OSError:
-            pass
-        end((source, sink))
+                sink.setblocking(False)
+
+    def _note(self, text):
+        seen = 0
+        for match in REQUEST.finditer(text):
+            self.requests.append((time.monotonic(), match[1].decode(), match[2].decode()))
+            seen = match.end()
+        return text[seen:][-4096:]   # the start of a line that the next piece ends
 
     def refuse(self):
         self.refusing = True
