@@ -213,6 +213,9 @@ const char *kustomization_json_type(const struct node *node)
 
 static int wrong_type(struct check *c, const struct node *value, const char *path, const char *type)
 {
+        if (!c->type)
+                return error_set(c->build->error, ERROR_INVALID, "%s: json: cannot unmarshal %s into Go value of type %s", c->what,
+                                 kustomization_json_type(value), type);
         return error_set(c->build->error, ERROR_INVALID, "%s: json: cannot unmarshal %s into Go struct field %s.%s of type %s",
                          c->what, kustomization_json_type(value), c->type, path, type);
 }
@@ -268,6 +271,23 @@ static int check_string_map(struct check *c, struct node *value, const char *pat
         return 0;
 }
 
+/* 3.0 is an integer too: JSON has only numbers. */
+static int check_integer(struct check *c, struct node *value, const char *path, const char *type)
+{
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+        struct value typed;
+
+        if (value->kind != NODE_SCALAR || (value->tag != TAG_INTEGER && value->tag != TAG_FLOAT))
+                return wrong_type(c, value, path, type);
+        TRY(emit_json(&text, c->build->arena, value, 0, c->build->error));
+        if (scalar_parse_integer(buffer_view(&text), &typed) != 0 || typed.kind != VALUE_SIGNED)
+                return error_set(c->build->error, ERROR_INVALID,
+                                 "%s: json: cannot unmarshal number %s into Go struct field %s.%s of type %s", c->what,
+                                 buffer_string(&text), c->type, path, type);
+        *value = *node_scalar(c->build->arena, TAG_INTEGER, STYLE_PLAIN, buffer_view(&text));
+        return 0;
+}
+
 static int check_value(struct check *c, const struct shape_field *field, struct node *value, const char *path)
 {
         const char *type = field->type ? field->type : field->kind == FIELD_INTEGER ? "int64" : "string";
@@ -278,7 +298,7 @@ static int check_value(struct check *c, const struct shape_field *field, struct 
         case FIELD_BOOL:
                 return value->kind == NODE_SCALAR && value->tag == TAG_BOOL ? 0 : wrong_type(c, value, path, "bool");
         case FIELD_INTEGER:
-                return value->kind == NODE_SCALAR && value->tag == TAG_INTEGER ? 0 : wrong_type(c, value, path, type);
+                return check_integer(c, value, path, type);
         case FIELD_STRINGS:
                 return check_strings(c, value, path, type);
         case FIELD_STRING_MAP:

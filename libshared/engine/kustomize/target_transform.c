@@ -99,9 +99,17 @@ static int add_patches(struct build *build, const char *directory, const struct 
         if (merges && merges->count)
                 if (transformer_add_merge(build, directory, merges, VIEW_NULL, list) < 0)
                         return config_error(build, "PatchStrategicMergeTransformer", "paths", merges);
-        for (uint32_t i = 0; patches && i < patches->count; i++)
-                if (transformer_add_patch(build, directory, patches->items[i], list) < 0)
-                        return config_error(build, "PatchTransformer", NULL, patches->items[i]);
+        for (uint32_t i = 0; patches && i < patches->count; i++) {
+                struct node *entry = patches->items[i];
+
+                /* Empty texts are none, and not shown. */
+                if (node_get_text(entry, "path").length == 0)
+                        node_remove_of(entry, "path");
+                if (node_get_text(entry, "patch").length == 0)
+                        node_remove_of(entry, "patch");
+                if (transformer_add_patch(build, directory, entry, list) < 0)
+                        return config_error(build, "PatchTransformer", NULL, entry);
+        }
         return 0;
 }
 
