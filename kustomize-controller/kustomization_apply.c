@@ -230,6 +230,8 @@ int run_apply(struct context *ctx, struct run *run, struct error *error)
         if (kustomize.drift)
                 drift_run_begin(kustomize.drift, run->namespace, run->name);
         r = apply_objects(ctx, &settings, apply_list(run), run->built.count, run->arena, &run->changes, error);
+        if (r == 0)
+                reconcile_interruptible(run->reconcile); /* also by an edit that came meanwhile, and is told of now */
         if (kustomize.drift)
                 drift_run_end(kustomize.drift, run->namespace, run->name);
         now = apply_inventory(&run->changes, run->arena);

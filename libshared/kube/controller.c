@@ -85,7 +85,7 @@ void controller_interrupt(struct controller *controller, const char *namespace, 
 
         pthread_mutex_lock(&state->lock);
         worker = running_worker(state, namespace, name);
-        if (worker && worker->run->waiting)
+        if (worker && worker->run->interruptible)
                 context_cancel(worker->context, CONTEXT_SUPERSEDED);
         pthread_mutex_unlock(&state->lock);
 }
@@ -433,12 +433,20 @@ static void start_standin(struct controller *controller)
         }
 }
 
+void reconcile_interruptible(struct reconcile *run)
+{
+        struct controller_state *state = run->controller->state;
+
+        pthread_mutex_lock(&state->lock);
+        run->interruptible = true;
+        pthread_mutex_unlock(&state->lock);
+}
+
 void reconcile_wait_begin(struct reconcile *run)
 {
         struct controller_state *state = run->controller->state;
 
         pthread_mutex_lock(&state->lock);
-        run->waiting = true;
         state->places++;
         if (!state->lining_up && !state->stopping)
                 start_standin(run->controller);

@@ -130,7 +130,7 @@ struct reconcile {
         char id[37];           /* reconcileID */
         int priority;
         bool retry;             /* the last run failed and nothing has happened since */
-        bool waiting;           /* since the first reconcile_wait_begin */
+        bool interruptible;     /* since reconcile_interruptible */
         struct trigger trigger; /* once context_cause is CONTEXT_SUPERSEDED: by what. Read it with reconcile_trigger */
         /* The outcome of a run that returns 0; none set = done until something happens. */
         int64_t requeue_after_ms; /* > 0 */
@@ -147,7 +147,7 @@ void controller_enqueue_after(struct controller *controller, const char *namespa
 void controller_enqueue_for(struct controller *controller, const char *namespace, const char *name, int priority, const char *kind,
                             const struct cache_object *trigger);
 /*
- * Cancels the run of that object with CONTEXT_SUPERSEDED if it waits (or did: since reconcile_wait_begin) and so does not see what has just happened. There is no
+ * Cancels the run of that object with CONTEXT_SUPERSEDED if it is past reconcile_interruptible and so does not see what has just happened. There is no
  * trigger; enqueue the object afterwards.
  */
 void controller_interrupt(struct controller *controller, const char *namespace, const char *name);
@@ -167,6 +167,8 @@ void reconcile_expect(struct reconcile *run, int64_t milliseconds);
  */
 void reconcile_wait_begin(struct reconcile *run);
 void reconcile_wait_end(struct reconcile *run);
+/* From here on the run does not see what happens to what it applied, and may be interrupted (controller_interrupt). */
+void reconcile_interruptible(struct reconcile *run);
 /* What superseded this run; false if nothing did. */
 bool reconcile_trigger(struct reconcile *run, struct trigger *ret_trigger);
 /* interval * (1 + p * (2r - 1)), p = --interval-jitter-percentage / 100, r random: in nanoseconds, as the interval. */

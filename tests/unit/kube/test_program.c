@@ -27,7 +27,7 @@
 
 /* What the program and the test both see. */
 struct shared {
-        _Atomic int runs, ended, superseded, started, stopped, removed;
+        _Atomic int runs, ended, superseded, interruptible, started, stopped, removed;
         _Atomic int priority; /* of the last run */
         char trigger[64];
 };
@@ -45,6 +45,22 @@ static const struct kind thing_kind = { .group = "test.dev",
                                         .singular = "thing",
                                         .spec = &empty_record,
                                         .status = &empty_record };
+
+static struct controller things;
+
+/* It waits, works, and then does not look any more. */
+static void be_interrupted(struct context *ctx, struct reconcile *run)
+{
+        reconcile_wait_begin(run);
+        reconcile_wait_end(run);
+        controller_interrupt(&things, "n", "a");
+        if (context_cause(ctx) != CONTEXT_RUNNING)
+                return;
+        reconcile_interruptible(run);
+        controller_interrupt(&things, "n", "other");
+        if (context_cause(ctx) == CONTEXT_RUNNING)
+                controller_interrupt(&things, "n", "a");
+}
 
 static int reconcile(struct context *ctx, struct reconcile *run, struct error *error)
 {
@@ -70,6 +86,9 @@ static int reconcile(struct context *ctx, struct reconcile *run, struct error *e
                 r = error_set(error, ERROR_INVALID, "never");
         } else if (strcmp(mode, "again") == 0) {
                 run->requeue_after_ms = 50;
+        } else if (strcmp(mode, "interrupted") == 0) {
+                be_interrupted(ctx, run);
+                atomic_store(&shared->interruptible, run->interruptible);
         }
         if (context_cause(ctx) == CONTEXT_SUPERSEDED) {
                 struct trigger trigger;
@@ -538,6 +557,21 @@ static void a_change_supersedes_the_run_if_the_gate_says_so(void **state)
         assert_int_equal(end(&process), 0);
 }
 
+static void an_interruption_ends_only_a_run_that_says_so(void **state)
+{
+        struct process process;
+
+        (void)state;
+        set_thing(1, "", "interrupted");
+        begin(&process, NULL);
+        assert_true(reaches(&shared->ended, 1));
+        assert_int_equal(shared->superseded, 1);
+        assert_int_equal(shared->interruptible, 1);
+        assert_string_equal(shared->trigger, "");
+        kill(process.pid, SIGTERM);
+        assert_int_equal(end(&process), 0);
+}
+
 /* Two threads are in it: the one that brings the event, and the idle worker that the event wakes. */
 static void a_change_does_not_supersede_the_run_that_it_begins(void **state)
 {
@@ -566,6 +600,7 @@ int main(void)
                 cmocka_unit_test(a_run_that_honours_its_token_ends_at_once),
                 cmocka_unit_test(a_run_that_does_not_is_left_behind),
                 cmocka_unit_test(a_change_supersedes_the_run_if_the_gate_says_so),
+                cmocka_unit_test(an_interruption_ends_only_a_run_that_says_so),
                 cmocka_unit_test(a_change_does_not_supersede_the_run_that_it_begins),
         };
 
