@@ -61,6 +61,7 @@ static int run_begin(struct run *run, struct reconcile *reconcile, struct error 
                 json_print(condition_get(run->object, CONDITION_READY), &text);
                 run->ready = arena_view(run->arena, buffer_view(&text));
         }
+        run->wait = owners_take_interrupted(kustomize.owners, run->namespace, run->name);
         run->timeout_ns = timeout_of(&run->spec);
         run->retry_ns = run->spec.retry_interval ? *run->spec.retry_interval : run->spec.interval;
         return 0;
@@ -216,8 +217,10 @@ static void superseded(struct run *run)
         const char *by;
 
         owners_invalidate(kustomize.owners, run->namespace, run->name);
-        if (!reconcile_trigger(run->reconcile, &trigger))
+        if (!reconcile_trigger(run->reconcile, &trigger)) {
+                owners_interrupted(kustomize.owners, run->namespace, run->name, &run->wait);
                 return;
+        }
         by = arena_printf(run->arena, "%s/%s/%s", trigger.kind, trigger.namespace, trigger.name);
         condition_set(run->object, CONDITION_READY, CONDITION_FALSE, REASON_HEALTH_CHECK_CANCELED,
                       "New reconciliation triggered by %s", by);

@@ -9,6 +9,8 @@
 
 #include <string.h>
 
+#define LAST_LOOK_MS 1000 /* for which an interrupted wait lasts in any case */
+
 const char *run_account(const struct run *run)
 {
         const char *account = run->spec.service_account_name;
@@ -441,6 +443,19 @@ static int say_waiting(void *data, struct error *error)
         return r;
 }
 
+/* Of the timeout: what an interrupted wait for the same has left of it. */
+static int64_t time_to_wait(struct run *run)
+{
+        int64_t now = clock_now_ms(), timeout = run->timeout_ns / NANOSECONDS_MS, left;
+
+        if (!run->wait.since_ms || memcmp(run->wait.inputs, run->inputs, OWNER_INPUTS) != 0) {
+                run->wait.since_ms = now;
+                memcpy(run->wait.inputs, run->inputs, OWNER_INPUTS);
+        }
+        left = timeout - (now - run->wait.since_ms);
+        return left < LAST_LOOK_MS ? LAST_LOOK_MS : left;
+}
+
 static int wait_for(struct context *ctx, struct run *run, const struct health_object *list, size_t count, struct error *error)
 {
         struct waiting waiting = { ctx, run, BUFFER_NULL };
@@ -450,7 +465,7 @@ static int wait_for(struct context *ctx, struct run *run, const struct health_ob
                                             .drift = kustomize.drift,
                                             .owner_name = run->name,
                                             .owner_namespace = run->namespace,
-                                            .timeout_ms = run->timeout_ns / NANOSECONDS_MS,
+                                            .timeout_ms = time_to_wait(run),
                                             .fail_fast = !runtime_gate(run->reconcile->runtime, "DisableFailFastBehavior"),
                                             .lasting = say_waiting,
                                             .data = &waiting };
@@ -500,7 +515,7 @@ int run_health(struct context *ctx, struct run *run, struct error *error)
                         return -1;
                 condition_set(run->object, CONDITION_HEALTHY, CONDITION_FALSE, REASON_HEALTH_CHECK_FAILED, "%s",
                               error_message(error));
-                return error_wrap(error, "health check failed after %s", elapsed(run, started));
+                return error_wrap(error, "health check failed after %s", elapsed(run, run->wait.since_ms * NANOSECONDS_MS));
         }
         message = arena_printf(run->arena, "Health check passed in %s", elapsed(run, started));
         if (!was_healthy || (new_revision && run->changed))

@@ -28,6 +28,8 @@ struct owner {
         struct buffer drift, gone;
         int64_t window_start_ms;
         unsigned corrections;
+        int64_t waits_since_ms; /* of a wait that was interrupted; 0: of none */
+        uint8_t waits_for[OWNER_INPUTS];
 };
 
 /* Sorted by key. */
@@ -356,6 +358,33 @@ int64_t owners_drifted(struct owners *owners, const char *namespace, const char 
         pause = owner->corrections < FIGHT_PATIENCE ? OWNER_DRIFT_PAUSE_MS : FIGHT_PAUSE_MS;
         pthread_mutex_unlock(&owners->lock);
         return pause;
+}
+
+void owners_interrupted(struct owners *owners, const char *namespace, const char *name, const struct owner_wait *wait)
+{
+        struct owner *owner;
+
+        pthread_mutex_lock(&owners->lock);
+        owner = get(owners, namespace, name, true);
+        owner->waits_since_ms = wait->since_ms;
+        memcpy(owner->waits_for, wait->inputs, OWNER_INPUTS);
+        pthread_mutex_unlock(&owners->lock);
+}
+
+struct owner_wait owners_take_interrupted(struct owners *owners, const char *namespace, const char *name)
+{
+        struct owner_wait wait = { 0 };
+        struct owner *owner;
+
+        pthread_mutex_lock(&owners->lock);
+        owner = get(owners, namespace, name, false);
+        if (owner) {
+                wait.since_ms = owner->waits_since_ms;
+                memcpy(wait.inputs, owner->waits_for, OWNER_INPUTS);
+                owner->waits_since_ms = 0;
+        }
+        pthread_mutex_unlock(&owners->lock);
+        return wait;
 }
 
 bool owners_take_drift(struct owners *owners, const char *namespace, const char *name, struct buffer *lines, struct buffer *gone)

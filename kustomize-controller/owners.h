@@ -63,5 +63,15 @@ void owners_each_kind(struct owners *owners, const char *namespace, const char *
  * only lost the owner's labels is seen by the run.
  */
 int64_t owners_drifted(struct owners *owners, const char *namespace, const char *name, const char *line, bool gone);
+/*
+ * A wait for health of what these inputs made. Drift interrupts it; the next run goes on with it, in the time that is left: who edits again and again does not
+ * keep it from failing. The run that comes next takes it, whatever comes of that run.
+ */
+struct owner_wait {
+        int64_t since_ms; /* 0: there is none */
+        uint8_t inputs[OWNER_INPUTS];
+};
+void owners_interrupted(struct owners *owners, const char *namespace, const char *name, const struct owner_wait *wait);
+struct owner_wait owners_take_interrupted(struct owners *owners, const char *namespace, const char *name);
 /* Takes what was noted since the last call; false if there was nothing. Lines are separated by line breaks. */
 bool owners_take_drift(struct owners *owners, const char *namespace, const char *name, struct buffer *lines, struct buffer *gone);

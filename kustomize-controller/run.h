@@ -96,6 +96,7 @@ struct run {
         /* the build */
         struct build_output built;
         uint8_t inputs[OWNER_INPUTS];
+        struct owner_wait wait; /* of the run before, if it was interrupted; then of this one */
         struct variables variables;
         const char *variables_error; /* why they could not be read; NULL */
 

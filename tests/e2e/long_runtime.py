@@ -1,5 +1,5 @@
 """
-What takes long: elections with the times that Flux has, a deletion that nothing ends, many large Secrets, and a thousand Kustomizations at which nothing happens, then something, then a
+What takes long: elections with the times that Flux has, a deletion that nothing ends, edits that never end, many large Secrets, and a thousand Kustomizations at which nothing happens, then something, then a
 webhook that might change everything. It belongs to the long run (make soak); the figures are printed.
 """
 import concurrent.futures
@@ -10,6 +10,7 @@ from cluster.cluster import http_get
 from cluster.controllers import NAMESPACE
 from cluster.kube import find_condition
 from cluster.process import until
+from cluster.workload import deployment
 from test_idle import busy_seconds, pass_by, requests
 from test_replicas import another
 
@@ -84,6 +85,22 @@ def test_deletion_ends_at_its_timeout(space):
     assert time.monotonic() - begun >= 30
     assert space.wait_event("Kustomization", "ReconciliationSucceeded", "failed to wait for resources termination")["type"] == "Warning"
     space.patch("ConfigMap", "a", {"metadata": {"finalizers": None}})
+
+
+# -- edits
+
+def test_edits_do_not_put_off_that_a_health_check_fails(space):
+    """Each is undone, for which the wait is interrupted; its time goes on."""
+    config_map = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\ndata:\n  k: one\n"
+    space.source(space.repository({"web.yaml": deployment("web:v1").replace("replicas: 0", "replicas: 1"), "a.yaml": config_map}))
+    space.kustomization(targetNamespace=space.name, wait=True, timeout="30s")
+    space.data("a", {"k": "one"}, 10)
+
+    def failed_after_an_edit():
+        space.patch("ConfigMap", "a", {"data": {"k": "changed"}}, manager="kubectl-edit")
+        space.data("a", {"k": "one"}, 10)
+        return space.events("Kustomization", reason="HealthCheckFailed")
+    until(failed_after_an_edit, 50, "the failure told", 10)
 
 
 # -- Secrets

@@ -128,6 +128,22 @@ static void a_fight_slows_down(void **state)
         assert_true(owners_drifted(owners, "ns", "other", "x", false) <= 100);
 }
 
+static void the_next_run_goes_on_with_a_wait(void **state)
+{
+        cleanup(owners_free) struct owners *owners = owners_new(NULL);
+        struct owner_wait wait = { .since_ms = 7 };
+
+        (void)state;
+        memcpy(wait.inputs, one, OWNER_INPUTS);
+        assert_int_equal(owners_take_interrupted(owners, "ns", "app").since_ms, 0);
+        owners_interrupted(owners, "ns", "app", &wait);
+        assert_int_equal(owners_take_interrupted(owners, "ns", "other").since_ms, 0);
+        wait = owners_take_interrupted(owners, "ns", "app");
+        assert_int_equal(wait.since_ms, 7);
+        assert_memory_equal(wait.inputs, one, OWNER_INPUTS);
+        assert_int_equal(owners_take_interrupted(owners, "ns", "app").since_ms, 0);
+}
+
 static void *work(void *argument)
 {
         struct owners *owners = argument;
@@ -170,6 +186,7 @@ int main(void)
                 cmocka_unit_test(drift_is_told_once),
                 cmocka_unit_test(drift_text_is_bounded),
                 cmocka_unit_test(a_fight_slows_down),
+                cmocka_unit_test(the_next_run_goes_on_with_a_wait),
                 cmocka_unit_test(any_thread_may_ask),
         };
 
