@@ -252,25 +252,32 @@ struct name_reference *configuration_reference(struct build *build, struct confi
         return found ? found : add_reference(build, &configuration->name_reference, referral);
 }
 
+static int merge_list(struct build *build, struct spec_list *into, const struct spec_list *from, const char *name)
+{
+        if (spec_list_merge(build, into, from) == 0)
+                return 0;
+        return error_wrap(build->error, "failed to merge %s fieldSpec", name);
+}
+
 int configuration_merge(struct build *build, struct configuration *into, const struct configuration *from)
 {
-        TRY(spec_list_merge(build, &into->name_prefix, &from->name_prefix));
-        TRY(spec_list_merge(build, &into->name_suffix, &from->name_suffix));
-        TRY(spec_list_merge(build, &into->namespace, &from->namespace));
-        TRY(spec_list_merge(build, &into->common_annotations, &from->common_annotations));
-        TRY(spec_list_merge(build, &into->common_labels, &from->common_labels));
-        TRY(spec_list_merge(build, &into->labels, &from->labels));
-        TRY(spec_list_merge(build, &into->template_labels, &from->template_labels));
-        TRY(spec_list_merge(build, &into->claim_labels, &from->claim_labels));
-        TRY(spec_list_merge(build, &into->var_reference, &from->var_reference));
-        TRY(spec_list_merge(build, &into->images, &from->images));
-        TRY(spec_list_merge(build, &into->replicas, &from->replicas));
+        TRY(merge_list(build, &into->name_prefix, &from->name_prefix, "NamePrefix"));
+        TRY(merge_list(build, &into->name_suffix, &from->name_suffix, "NameSuffix"));
+        TRY(merge_list(build, &into->namespace, &from->namespace, "NameSpace"));
+        TRY(merge_list(build, &into->common_annotations, &from->common_annotations, "CommonAnnotations"));
+        TRY(merge_list(build, &into->common_labels, &from->common_labels, "CommonLabels"));
+        TRY(merge_list(build, &into->labels, &from->labels, "Labels"));
+        TRY(merge_list(build, &into->template_labels, &from->template_labels, "TemplateLabels"));
+        TRY(merge_list(build, &into->claim_labels, &from->claim_labels, "VolumeClaimTemplateLabels"));
+        TRY(merge_list(build, &into->var_reference, &from->var_reference, "VarReference"));
         for (size_t i = 0; i < from->name_reference.count; i++) {
                 const struct name_reference *source = &from->name_reference.items[i];
                 struct name_reference *target = configuration_reference(build, into, &source->referral);
 
-                TRY(spec_list_merge(build, &target->referrers, &source->referrers));
+                TRY(merge_list(build, &target->referrers, &source->referrers, "NameReference"));
         }
+        TRY(merge_list(build, &into->images, &from->images, "Images"));
+        TRY(merge_list(build, &into->replicas, &from->replicas, "Replicas"));
         configuration_sort(into);
         return 0;
 }

@@ -28,7 +28,8 @@ static int load_file(struct build *build, const char *directory, const char *pat
         struct view text;
 
         TRY(tree_read(build, directory, path, &text));
-        TRY(reader_document(&build->reader, SCALAR_CONFIGURATION, text, &document, build->error));
+        if (reader_document(&build->reader, SCALAR_CONFIGURATION, text, &document, build->error) < 0)
+                return error_wrap(build->error, "%s: error converting YAML to JSON", path);
         if (node_is_null(document))
                 return 0;
         TRY(kustomization_check(build, SHAPE_CONFIGURATION, document, false,

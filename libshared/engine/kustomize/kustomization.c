@@ -116,14 +116,18 @@ SHAPE(kustomization, "Kustomization", { "apiVersion", FIELD_STRING, NULL, "TypeM
       { "generators", FIELD_STRINGS, NULL }, { "transformers", FIELD_STRINGS, NULL }, { "validators", FIELD_STRINGS, NULL },
       { "buildMetadata", FIELD_STRINGS, NULL });
 
-SHAPE(configuration, "TransformerConfig", { "namePrefix", FIELD_OBJECTS, &field_spec_shape },
-      { "nameSuffix", FIELD_OBJECTS, &field_spec_shape }, { "namespace", FIELD_OBJECTS, &field_spec_shape },
-      { "commonLabels", FIELD_OBJECTS, &field_spec_shape }, { "labels", FIELD_OBJECTS, &field_spec_shape },
-      { "templateLabels", FIELD_OBJECTS, &field_spec_shape },
-      { "volumeClaimTemplateLabels", FIELD_OBJECTS, &field_spec_shape, .next = true },
-      { "commonAnnotations", FIELD_OBJECTS, &field_spec_shape }, { "nameReference", FIELD_OBJECTS, &name_reference_shape },
-      { "varReference", FIELD_OBJECTS, &field_spec_shape }, { "images", FIELD_OBJECTS, &field_spec_shape },
-      { "replicas", FIELD_OBJECTS, &field_spec_shape });
+SHAPE(configuration, "TransformerConfig", { "namePrefix", FIELD_OBJECTS, &field_spec_shape, .type = "types.FsSlice" },
+      { "nameSuffix", FIELD_OBJECTS, &field_spec_shape, .type = "types.FsSlice" },
+      { "namespace", FIELD_OBJECTS, &field_spec_shape, .type = "types.FsSlice" },
+      { "commonLabels", FIELD_OBJECTS, &field_spec_shape, .type = "types.FsSlice" },
+      { "labels", FIELD_OBJECTS, &field_spec_shape, .type = "types.FsSlice" },
+      { "templateLabels", FIELD_OBJECTS, &field_spec_shape, .type = "types.FsSlice" },
+      { "volumeClaimTemplateLabels", FIELD_OBJECTS, &field_spec_shape, .type = "types.FsSlice", .next = true },
+      { "commonAnnotations", FIELD_OBJECTS, &field_spec_shape, .type = "types.FsSlice" },
+      { "nameReference", FIELD_OBJECTS, &name_reference_shape },
+      { "varReference", FIELD_OBJECTS, &field_spec_shape, .type = "types.FsSlice" },
+      { "images", FIELD_OBJECTS, &field_spec_shape, .type = "types.FsSlice" },
+      { "replicas", FIELD_OBJECTS, &field_spec_shape, .type = "types.FsSlice" });
 
 #define PLUGIN_FIELDS                                                                                                              \
         { "apiVersion", FIELD_STRING, NULL }, { "kind", FIELD_STRING, NULL },                                                      \

@@ -257,7 +257,8 @@ static int configure(struct build *build, struct target *target, struct accumula
         if (is_listed(fields, "configurations")) {
                 TRY(configuration_load(build, target->directory, node_get_of(fields, "configurations"), &extra));
                 own = configuration_copy(build, defaults);
-                if (configuration_merge(build, own, &extra) < 0 || accumulator_configure(build, accumulator, own) < 0)
+                TRY(configuration_merge(build, own, &extra));
+                if (accumulator_configure(build, accumulator, own) < 0)
                         return error_wrap(build->error, "merging config");
         } else {
                 TRY(accumulator_configure(build, accumulator, defaults));

@@ -65,10 +65,14 @@ static int set_subjects(struct build *build, struct resource *resource, const st
                 return build_wrong_kind(build, NODE_LIST, subjects);
         for (uint32_t i = 0; i < subjects->count; i++) {
                 struct node *subject = subjects->items[i], *namespace;
-                bool meant = t->subjects == SUBJECTS_SERVICE_ACCOUNTS ? node_text_is(node_get_of(subject, "kind"), "ServiceAccount")
-                                                                      : node_text_is(node_get_of(subject, "name"), "default");
+                bool accounts = t->subjects == SUBJECTS_SERVICE_ACCOUNTS;
 
-                if (!meant)
+                if (!node_is_null(subject) && subject->kind != NODE_MAP) {
+                        (void)build_wrong_kind(build, NODE_MAP, subject);
+                        return error_wrap(build->error, "looking up %s on (cluster)role binding subject",
+                                          accounts ? "kind" : "name");
+                }
+                if (!node_text_is(node_get_of(subject, accounts ? "kind" : "name"), accounts ? "ServiceAccount" : "default"))
                         continue;
                 namespace = node_get_of(subject, "namespace");
                 if (!namespace) {
@@ -96,15 +100,18 @@ static int set_namespace(struct build *build, struct resource *resource, struct 
 
         if (!resource_id_cluster_scoped(&id))
                 TRY(field_walk(build, resource, &metadata, &walk));
-        if (is_binding(id.gvk.kind))
-                TRY(set_subjects(build, resource, t, &setter));
+        if (is_binding(id.gvk.kind) && set_subjects(build, resource, t, &setter) < 0)
+                return error_wrap(build->error, "setting namespace on (cluster)role binding subjects");
         for (size_t i = 0; i < t->specs.count; i++) {
                 struct field_spec *spec = &t->specs.items[i];
 
                 if (view_is(spec->path, "metadata/namespace") || (view_is(spec->path, "metadata/name") && !core) ||
                     (is_binding(id.gvk.kind) && is_binding(spec->gvk.kind) && view_is(spec->path, "subjects/namespace")))
                         continue;
-                TRY(field_walk(build, resource, spec, &walk));
+                if (field_walk(build, resource, spec, &walk) < 0)
+                        return error_wrap(build->error, strstr(error_message(build->error), ": wrong node kind: ")
+                                                                ? "namespace field specs must target scalar nodes"
+                                                                : "namespace transformation failed");
         }
         return 0;
 }
@@ -120,10 +127,7 @@ int transform_namespace(struct build *build, struct accumulator *accumulator, st
                 if (view_is(resource_annotation(resource, ANNOTATION_HELM_GENERATED, &found), "true"))
                         continue;
                 resource_push_id(&build->identity, resource);
-                if (set_namespace(build, resource, t) < 0)
-                        return error_wrap(build->error, strstr(error_message(build->error), ": wrong node kind: ")
-                                                                ? "namespace field specs must target scalar nodes"
-                                                                : "namespace transformation failed");
+                TRY(set_namespace(build, resource, t));
                 TRY(accumulator_reindex(build, accumulator, resource, "namespace transformation produces ID conflict"));
         }
         return 0;
