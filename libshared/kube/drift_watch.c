@@ -131,8 +131,7 @@ static void see(const struct drift_table *table, struct drift_entry *entry, stru
         if (!entry->verified || entry->replaced)
                 drift_cut(uid, entry->uid, sizeof(entry->uid));
         entry->seen = true;
-        entry->gone = false;
-        entry->by_list = false;
+        entry->gone = entry->by_list = entry->doubted = false;
 }
 
 static void see_gone(struct drift_entry *entry, struct view object)
@@ -145,7 +144,7 @@ static void see_gone(struct drift_entry *entry, struct view object)
                 entry->live.resource_version = entry->at.resource_version + 1;
         entry->seen = true;
         entry->gone = true;
-        entry->by_list = false;
+        entry->by_list = entry->doubted = false;
 }
 
 void drift_update(struct drift_table *table, const struct drift_key *key, enum drift_event event, struct view object)
@@ -246,7 +245,8 @@ bool drift_owner_unseen(struct drift_table *table, const char *owner_namespace, 
 }
 
 /*
- * A watch that begins tells what is there, not what is gone: what it did not show by the time it is synced has to be asked about. With the lock held.
+ * A watch that begins tells what is there, not what is gone: what it did not show by the time it is synced has to be asked about. It may as well have been
+ * applied since, and its event be under way: whoever touches it after that still wakes the owner. With the lock held.
  */
 static void forget_unseen(struct drift_table *table, const struct drift_place *place, bool synced)
 {
@@ -258,7 +258,7 @@ static void forget_unseen(struct drift_table *table, const struct drift_place *p
                         if (entry->place != place)
                                 continue;
                         if (synced)
-                                entry->verified = entry->verified && entry->seen && !entry->by_list;
+                                entry->doubted = entry->verified && (!entry->seen || entry->by_list);
                         else
                                 entry->seen = false;
                 }

@@ -180,6 +180,21 @@ static void object_that_a_new_watch_does_not_show_is_asked_about(void **state)
         assert_false(live.known);
 }
 
+/* It was applied after the watch had its list, and its event is still under way. */
+static void object_that_a_new_watch_shows_late_wakes_its_owner(void **state)
+{
+        struct drift_live live;
+
+        (void)state;
+        verify(&web, 10, 1);
+        drift_watch_synced(table, &deployments, true);
+        drift_watch_heard(table, &deployments, NOW);
+        show(&web, 10, 1, OWN, "", "");
+        assert_int_equal(check(&web, wanted, &live), DRIFT_NONE);
+        drift_update(table, &web, DRIFT_DELETED, view_of("{\"metadata\":{\"resourceVersion\":\"11\"}}"));
+        assert_string_equal(woken, "flux/app: Deployment/web deleted by ''");
+}
+
 static void deletions_wake_the_owner(void **state)
 {
         struct drift_live live;
@@ -391,6 +406,7 @@ int main(void)
                 cmocka_unit_test_teardown(what_moved_and_what_it_means, teardown),
                 cmocka_unit_test_setup_teardown(without_a_live_watch_everything_is_asked_about, setup, teardown),
                 cmocka_unit_test_setup_teardown(object_that_a_new_watch_does_not_show_is_asked_about, setup, teardown),
+                cmocka_unit_test_setup_teardown(object_that_a_new_watch_shows_late_wakes_its_owner, setup, teardown),
                 cmocka_unit_test_setup_teardown(deletions_wake_the_owner, setup, teardown),
                 cmocka_unit_test_teardown(finished_jobs_wake_nobody, teardown),
                 cmocka_unit_test_setup_teardown(own_writes_wake_nobody, setup, teardown),
