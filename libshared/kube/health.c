@@ -495,11 +495,13 @@ static bool doubt_the_first(struct wait *wait)
 static int wait_for(struct wait *wait, struct error *error)
 {
         const struct health_settings *settings = wait->settings;
+        struct tally before;
 
         TRY(find_resources(wait, error));
         note_versions(wait);
-        /* What was seen in progress a moment ago is given a moment. */
-        wait->look = count_up(wait).unseen > 0 ? LOOK_AT_ALL : LOOK_AT_NONE;
+        /* What was seen in progress a moment ago is given a moment. What had failed by then may have failed for what was there before, and has to say why. */
+        before = count_up(wait);
+        wait->look = before.unseen || before.failed ? LOOK_AT_ALL : LOOK_AT_NONE;
         for (;;) {
                 struct tally tally;
 
