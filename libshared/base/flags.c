@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int parse_bool(const char *text, bool *ret_value)
+int flag_bool_parse(const char *text, bool *ret_value)
 {
         static const char *const yes[] = { "1", "t", "T", "true", "TRUE", "True" };
         static const char *const no[] = { "0", "f", "F", "false", "FALSE", "False" };
@@ -54,7 +54,7 @@ static int set_value(const struct flag *flag, const char *text, struct error *er
                 *(const char **)flag->target = text;
                 return 0;
         case FLAG_BOOL:
-                if (parse_bool(text, flag->target) == 0)
+                if (flag_bool_parse(text, flag->target) == 0)
                         return 0;
                 return error_set(error, ERROR_INVALID, "\"%s\" is not true or false", text);
         case FLAG_INTEGER:
@@ -182,7 +182,7 @@ int feature_gates_parse(struct feature_gate *gates, size_t count, const struct f
                         ;
                 if (i == count)
                         return error_set(error, ERROR_INVALID, "feature-gate '%.*s' not supported", VIEW_ARGS(name));
-                if (parse_bool(value, &gates[i].enabled) < 0)
+                if (flag_bool_parse(value, &gates[i].enabled) < 0)
                         return error_set(error, ERROR_INVALID, "feature-gate '%.*s': \"%s\" is not true or false", VIEW_ARGS(name),
                                          value);
         }

@@ -42,6 +42,9 @@ struct flag {
 /* Sets every target to its default. -1 if a default (from the environment) is not of its type. */
 int flags_defaults(const struct flag *flags, size_t count, struct error *error);
 
+/* The words that Go's strconv takes for a bool: "1", "t", "True", ... -1: it is none. */
+int flag_bool_parse(const char *text, bool *ret_value);
+
 /*
  * Reads the arguments behind argv[0]. Values point into argv or the environment.
  *

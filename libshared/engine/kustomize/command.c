@@ -1,4 +1,5 @@
 #include "base/cleanup.h"
+#include "base/flags.h"
 #include "base/job.h"
 #include "base/memory.h"
 #include "engine/kustomize/build.h"
@@ -68,27 +69,13 @@ static const struct option *find_option(const char *name, size_t length)
         return NULL;
 }
 
-/* The words that Go's strconv takes for a bool. */
-static int parse_bool(const char *text, bool *ret)
-{
-        static const char *const words[] = { "1", "t", "T", "true", "TRUE", "True", "0", "f", "F", "false", "FALSE", "False" };
-
-        for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
-                if (strcmp(text, words[i]) != 0)
-                        continue;
-                *ret = i < 6;
-                return 0;
-        }
-        return -1;
-}
-
 static int set_option(const struct option *option, const char *value, struct command *command, struct error *error)
 {
         char *member = (char *)command + option->member;
 
         if (option->kind == OPTION_TEXT)
                 memcpy(member, &value, sizeof(value));
-        else if (parse_bool(value, (bool *)member) < 0)
+        else if (flag_bool_parse(value, (bool *)member) < 0)
                 return error_set(error, ERROR_INVALID,
                                  "invalid argument \"%s\" for \"--%s\" flag: strconv.ParseBool: parsing \"%s\": invalid syntax",
                                  value, option->name, value);
