@@ -2,6 +2,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/memory.h"
 #include "data/digest.h"
 #include "data/json.h"
 #include "data/scan.h"
@@ -149,10 +150,14 @@ static bool failed(const struct apply_item *item)
         return item->error.kind != ERROR_NONE;
 }
 
+char *apply_owner_selector(const struct apply_settings *settings)
+{
+        return memory_printf("%s/name=%s,%s/namespace=%s", settings->annotation_group, settings->owner_name,
+                             settings->annotation_group, settings->owner_namespace);
+}
+
 static void add_change(struct apply_changes *changes, const struct apply_item *item, struct arena *arena)
 {
-        bool job = !strcmp(item->id.kind, "Job") && !strcmp(item->id.group, "batch");
-
         changes->items[changes->count++] = (struct apply_change){
                 .object = item->id,
                 .action = failed(item) && !item->written ? APPLY_UNCHANGED : item->action,
@@ -162,7 +167,7 @@ static void add_change(struct apply_changes *changes, const struct apply_item *i
                 .paths = item->paths.length
                                  ? arena_printf(arena, "%s%s", buffer_string(&item->paths), item->paths.full ? ", ..." : "")
                                  : NULL,
-                .finishes = job && SCAN_PATH(item->object->text, "spec", "ttlSecondsAfterFinished").data,
+                .finishes = drift_finishes(item->id.group, item->id.kind, item->object->text),
         };
 }
 
@@ -221,16 +226,19 @@ static size_t rank_end(const struct staged *stage, size_t from, size_t count)
 static int record_wanted(struct apply_run *run, const struct staged *stage, size_t count, struct arena *arena, struct error *error)
 {
         const struct apply_settings *settings = run->settings;
-        struct inventory wanted = { .items = arena_array(arena, run->staged_count, sizeof(*wanted.items)) };
+        struct inventory wanted = INVENTORY_NULL;
         bool unknown = false;
         size_t i;
 
+        if (run->recorded || !settings->record)
+                return 0;
         for (i = 0; i < count; i++)
                 unknown = unknown || (!stage[i].item->object->known &&
                                       (stage[i].item->plan == PLAN_WRITE || stage[i].item->plan == PLAN_RECREATE));
-        if (!unknown || run->recorded || !settings->record)
+        if (!unknown)
                 return 0;
         run->recorded = true;
+        wanted.items = arena_array(arena, run->staged_count, sizeof(*wanted.items));
         for (i = 0; i < run->staged_count; i++)
                 wanted.items[wanted.count++] = run->staged[i].item->id;
         return settings->record(settings->data, run->context, &wanted, error);

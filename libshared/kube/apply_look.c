@@ -124,6 +124,7 @@ static size_t collect(struct context *context, const struct apply_settings *sett
 int apply_look(struct context *context, const struct apply_settings *settings, const struct inventory *objects, struct error *error)
 {
         cleanup(arena_free) struct arena *arena = arena_new();
+        cleanup(free_string) char *selector = NULL;
         struct unwatched *items;
         unsigned limit = settings->concurrency ? settings->concurrency : APPLY_CONCURRENCY;
         struct look look = { .context = context, .settings = settings };
@@ -138,8 +139,7 @@ int apply_look(struct context *context, const struct apply_settings *settings, c
                 return context_check(context, error);
         qsort(items, count, sizeof(*items), by_place);
         look.places = arena_array(arena, count, sizeof(*look.places));
-        look.selector = arena_printf(arena, "%s/name=%s,%s/namespace=%s", settings->annotation_group, settings->owner_name,
-                                     settings->annotation_group, settings->owner_namespace);
+        look.selector = selector = apply_owner_selector(settings);
         for (i = 0; i < count; i++)
                 if (i && items[i].resource == items[i - 1].resource && !strcmp(items[i].namespace, items[i - 1].namespace))
                         look.places[places - 1].count++;

@@ -299,9 +299,7 @@ static bool same_id(const struct object_id *a, const struct object_id *b)
 static int find_other_reading(struct victim *victim, const struct kube_resource *resource, struct error *error)
 {
         const struct apply_settings *settings = victim->settings;
-        cleanup(free_string) char *selector =
-                memory_printf("%s/name=%s,%s/namespace=%s", settings->annotation_group, settings->owner_name,
-                              settings->annotation_group, settings->owner_namespace);
+        cleanup(free_string) char *selector = apply_owner_selector(settings);
         cleanup(buffer_release) struct buffer list = BUFFER_NULL;
         struct kube_request request = metadata_of(resource, victim->id);
         struct scan objects;

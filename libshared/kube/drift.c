@@ -141,10 +141,9 @@ enum drift_verdict drift_check(struct drift_table *table, const struct drift_key
         return verdict;
 }
 
-static bool finishes(const struct kube_resource *resource, struct view object)
+bool drift_finishes(const char *group, const char *kind, struct view object)
 {
-        return !strcmp(resource->kind, "Job") && !strcmp(resource->group, "batch") &&
-               SCAN_PATH(object, "spec", "ttlSecondsAfterFinished").data;
+        return !strcmp(kind, "Job") && !strcmp(group, "batch") && SCAN_PATH(object, "spec", "ttlSecondsAfterFinished").data;
 }
 
 void drift_verified(struct drift_table *table, const struct drift_key *key, const char *owner_namespace, const char *owner_name,
@@ -160,7 +159,7 @@ void drift_verified(struct drift_table *table, const struct drift_key *key, cons
                 drift_cut(scan_string(SCAN_PATH(answer, "metadata", "uid")), entry->uid, sizeof(entry->uid));
                 entry->replaced = false;
         }
-        entry->finishes = finishes(key->resource, answer);
+        entry->finishes = drift_finishes(key->resource->group, key->resource->kind, answer);
         memcpy(entry->wanted, wanted, DRIFT_HASH);
         entry->verified = true;
         entry->doubted = false;

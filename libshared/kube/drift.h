@@ -144,6 +144,8 @@ enum drift_verdict drift_check(struct drift_table *table, const struct drift_key
 /* Verified, by the text that a dry run which changed nothing or an apply answered; `current`: its status was Current. */
 void drift_verified(struct drift_table *table, const struct drift_key *key, const char *owner_namespace, const char *owner_name,
                     const uint8_t wanted[DRIFT_HASH], struct view answer, bool current, int64_t now_ms);
+/* A Job that the cluster deletes when it has finished: `object` is its text. Gone, it is done. */
+bool drift_finishes(const char *group, const char *kind, struct view object);
 /* Was seen Current with that resourceVersion. */
 void drift_current(struct drift_table *table, const struct drift_key *key, const char *resource_version);
 /* Versions of an object: as it was verified, 0: it is not; the newest that a live watch has shown or that was verified under one, 0: none tells of it. */
