@@ -54,13 +54,6 @@ static int run_begin(struct run *run, struct reconcile *reconcile, struct error 
         object_patch_begin(&run->patch, reconcile->runtime->client, run->resource, STATUS_MANAGER, owned_conditions, run->object);
         TRY(kind_decode(&kustomization_kind, run->object, run->arena, &run->spec, &run->status, error));
         run->was_ready = condition_ready(run->object);
-        if (run->was_ready &&
-            run->status.observed_generation == json_integer(json_path(run->object, "metadata", "generation", NULL), 0)) {
-                cleanup(buffer_release) struct buffer text = BUFFER_NULL;
-
-                json_print(condition_get(run->object, CONDITION_READY), &text);
-                run->ready = arena_view(run->arena, buffer_view(&text));
-        }
         run->wait = owners_take_interrupted(kustomize.owners, run->namespace, run->name);
         run->timeout_ns = timeout_of(&run->spec);
         run->retry_ns = run->spec.retry_interval ? *run->spec.retry_interval : run->spec.interval;

@@ -63,6 +63,18 @@ __attribute__((format(printf, 2, 0))) static const char *print(struct run *run, 
         return arena_string(run->arena, buffer_string(&text));
 }
 
+/* Ready as others see it, before the run says that it is under way. */
+static void remember_ready(struct run *run)
+{
+        int64_t generation = json_integer(json_path(run->object, "metadata", "generation", NULL), 0);
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+
+        if (run->ready.length || !run->was_ready || run->status.observed_generation != generation)
+                return;
+        json_print(condition_get(run->object, CONDITION_READY), &text);
+        run->ready = arena_view(run->arena, buffer_view(&text));
+}
+
 int run_progress(struct context *ctx, struct run *run, struct error *error, const char *format, ...)
 {
         va_list arguments;
@@ -71,6 +83,7 @@ int run_progress(struct context *ctx, struct run *run, struct error *error, cons
         va_start(arguments, format);
         message = print(run, format, arguments);
         va_end(arguments);
+        remember_ready(run);
         condition_set(run->object, CONDITION_READY, CONDITION_UNKNOWN, REASON_PROGRESSING, "Reconciliation in progress");
         condition_mark_reconciling(run->object, REASON_PROGRESSING, "%s", message);
         if (clock_now_ns() - run->started_ns < PROGRESS_AFTER_NS)
