@@ -28,8 +28,9 @@ struct artifact_cache *artifact_cache_new(struct io *io, const struct artifact_o
 void artifact_cache_free(struct artifact_cache **cache);
 
 /*
- * The tree of the artifact at `url`, whose bytes must have `digest`, and of which no more than `size` are taken (0: nobody said how many there are). It is worked on under `work`; between two attempts `run` gives its place to another
- * one, and when `ctx`, which a newer trigger cancels, has ended, there is no further attempt: the artifact may be another one by then.
+ * The tree of the artifact at `url`, whose bytes must have `digest`, and of which no more than `size` are taken (0: nobody said how many there
+ * are). It is worked on under `work`; between two attempts `run` gives its place to another one, and when `ctx`, which a newer trigger
+ * cancels, has ended, there is no further attempt: the artifact may be another one by then.
  *
  *   0                done; give it back with artifact_release
  *   ARTIFACT_ABSENT  the server has no such file (404): it was replaced, or is not there yet

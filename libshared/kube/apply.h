@@ -96,7 +96,10 @@ struct apply_change {
         enum kstatus status; /* as last seen; KSTATUS_UNKNOWN: not seen */
         const char
                 *unknown; /* fields that were left out because the schema has none of that name: ".spec.a, .spec.b"; NULL: none */
-        /* With settings->explain, of an object that was there: JSON pointers to what was not as wanted, never values: "/spec/replicas, /data/a"; NULL: not known. */
+        /*
+         * With settings->explain, of an object that was there: JSON pointers to what was not as wanted, never values: "/spec/replicas, /data/a".
+         * NULL: not known.
+         */
         const char *paths;
         bool finishes; /* a Job with ttlSecondsAfterFinished: gone is done */
 };

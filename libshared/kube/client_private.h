@@ -99,8 +99,8 @@ void kube_access_release(struct kube_access *access);
 int kube_access_init(struct kube_server *server, struct error *err);
 void kube_access_end(struct kube_server *server);
 /*
- * Reads again what is due. A program for credentials runs on a thread of its own, once for all who wait for it; those of them whose context ends wait no longer. ctx
- * NULL: on the io thread, which does not wait: this fails with ERROR_UNAVAILABLE.
+ * Reads again what is due. A program for credentials runs on a thread of its own, once for all who wait for it; those of them whose context
+ * ends wait no longer. ctx NULL: on the io thread, which does not wait: this fails with ERROR_UNAVAILABLE.
  */
 int kube_access_get(struct context *ctx, struct kube_server *server, struct kube_access *ret_access, struct error *err);
 /* The server said 401 to credentials of this generation. True if there are others to try. */

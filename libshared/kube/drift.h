@@ -41,7 +41,8 @@ struct drift_settings {
         const char *label_group;              /* "kustomize.toolkit.fluxcd.io" */
         const char *const *override_managers; /* taken over beside the built-in ones; ends with NULL; may be NULL */
         /*
-         * Something that the owner applied is not as it was: the owner is to be woken, unless a run of its own found it. On the thread that fed the table, without locks held. The report is borrowed.
+         * Something that the owner applied is not as it was: the owner is to be woken, unless a run of its own found it. On the thread that
+         * fed the table, without locks held. The report is borrowed.
          */
         void (*wake)(void *data, const char *owner_namespace, const char *owner_name, const struct drift_report *report);
         void *data;

@@ -1,7 +1,8 @@
 /*
  * parallel: the same blocking step for many things, a few at a time.
  *
- * Threads start when they are needed, and end when they were not for some seconds: what a thread keeps (its stack, its part of the heap) is memory. A caller always works itself, so it makes progress when all helpers are busy with others.
+ * Threads start when they are needed, and end when they were not for some seconds: what a thread keeps (its stack, its part of the heap) is
+ * memory. A caller always works itself, so it makes progress when all helpers are busy with others.
  */
 #pragma once
 
