@@ -55,9 +55,10 @@ def test_apiserver_killed_while_objects_are_applied(world):
     stack, space = world()
     repository = deploy(space, 60)
     for value in range(1, 4):
+        # Watched before the commit, which an interval may fetch before it is asked for.
+        seen = space.kube.observe("ConfigMap", space.name)
         revision = repository.commit(tree(60, value))
         space.reconcile("GitRepository")
-        seen = space.kube.observe("ConfigMap", space.name)
         until(lambda: len(seen) > 3, 20, "the apply begun", 0.002)
         stack.plane.apiserver.kill()
         stack.plane.start_apiserver()
@@ -162,8 +163,8 @@ def test_controller_killed_in_the_middle(world, name):
     repository = deploy(space, 60)
     controller = stack.controllers[name]
     for value in range(1, 4):
-        revision = repository.commit(tree(60, value))
         seen = space.kube.observe("ConfigMap" if name.startswith("k") else "GitRepository", space.name)
+        revision = repository.commit(tree(60, value))
         space.reconcile("GitRepository")
         until(lambda: len(seen) > 1, 20, "work begun", 0.002)
         controller.restart(kill=True)
