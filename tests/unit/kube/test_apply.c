@@ -5,7 +5,7 @@
 #include "kube/parallel.h"
 
 #include "fake_resources.h"
-#include "fake_server.h"
+#include "fake_store.h"
 
 #include <stdio.h>
 
@@ -135,9 +135,7 @@ static int serve(const struct kube_request *request, const char *body, struct js
 
 /* ---- runs ---- */
 
-static struct arena *arena;
 static struct drift_table *table;
-static struct context context;
 static char woken[256];
 
 static void wake(void *data, const char *owner_namespace, const char *owner_name, const struct drift_report *report)
@@ -156,14 +154,10 @@ static int setup(void **state)
         };
 
         (void)state;
-        fake_reset();
-        fake.answer = serve;
-        cluster.objects = json_new_object();
+        fake_store_begin(serve, &cluster.objects);
         cluster.version = 0;
         cluster.refuse_create = NULL;
-        arena = arena_new();
         table = drift_table_new(&settings);
-        context_open(&context, NULL, CLOCK_NEVER);
         woken[0] = '\0';
         return 0;
 }
@@ -171,11 +165,8 @@ static int setup(void **state)
 static int teardown(void **state)
 {
         (void)state;
-        fake_reset();
-        json_free(&cluster.objects);
-        arena_free(&arena);
+        fake_store_end(&cluster.objects);
         drift_table_free(&table);
-        context_close(&context);
         return 0;
 }
 

@@ -3,7 +3,7 @@
 #include "kube/parallel.h"
 
 #include "fake_resources.h"
-#include "fake_server.h"
+#include "fake_store.h"
 
 #include <stdio.h>
 
@@ -98,29 +98,20 @@ static void put(const char *path, const char *owner, const char *uid, const char
         json_set(cluster.objects, path, json_of(text));
 }
 
-static struct arena *arena;
-static struct context context;
 static struct inventory left;
 
 static int setup(void **state)
 {
         (void)state;
-        fake_reset();
-        fake.answer = serve;
         memset(&cluster, 0, sizeof(cluster));
-        cluster.objects = json_new_object();
-        arena = arena_new();
-        context_open(&context, NULL, CLOCK_NEVER);
+        fake_store_begin(serve, &cluster.objects);
         return 0;
 }
 
 static int teardown(void **state)
 {
         (void)state;
-        fake_reset();
-        json_free(&cluster.objects);
-        arena_free(&arena);
-        context_close(&context);
+        fake_store_end(&cluster.objects);
         return 0;
 }
 

@@ -2,7 +2,7 @@
 #include "kube/apply.h"
 
 #include "fake_resources.h"
-#include "fake_server.h"
+#include "fake_store.h"
 
 #include "kube/managed_fields.h"
 #include "kube/meta.h"
@@ -22,9 +22,6 @@ static struct {
         unsigned calls;
         bool fails;
 } list;
-
-static struct arena *arena;
-static struct context context;
 
 static int keep_list(void *data, struct context *ctx, const struct inventory *wanted, struct error *error)
 {
@@ -74,23 +71,16 @@ static int serve(const struct kube_request *request, const char *body, struct js
 static int setup(void **state)
 {
         (void)state;
-        fake_reset();
-        fake.answer = serve;
         memset(&list, 0, sizeof(list));
-        cluster.objects = json_new_object();
+        fake_store_begin(serve, &cluster.objects);
         cluster.version = 0;
-        arena = arena_new();
-        context_open(&context, NULL, CLOCK_NEVER);
         return 0;
 }
 
 static int teardown(void **state)
 {
         (void)state;
-        fake_reset();
-        json_free(&cluster.objects);
-        arena_free(&arena);
-        context_close(&context);
+        fake_store_end(&cluster.objects);
         return 0;
 }
 
