@@ -28,7 +28,7 @@
 #define BACKOFF_LIMIT_MS   30000
 #define BACKOFF_RESET_MS   120000
 #define FORBIDDEN_LIMIT_MS ((int64_t)300000)
-#define AWAY_LIMIT_MS      5000 /* a server that cannot be reached is back from one moment to the next, and a try costs it nothing */
+#define AWAY_LIMIT_MS      2000 /* a server that cannot be reached is back from one moment to the next, and a try costs it nothing */
 #define MISSING_RETRY_MS   10000 /* a CRD may be installed any moment */
 #define REPORT_MS          10000
 #define SILENT_STREAM_MS   30000 /* a server that ignores sendInitialEvents never marks their end */
@@ -76,6 +76,7 @@ struct watch {
         size_t items;
         /* failures */
         unsigned failures;
+        bool expired; /* the last of them: the version was too old */
         int64_t failed_ms, reported_ms;
         _Atomic bool synced;
         _Atomic int64_t heard_ms;
@@ -247,10 +248,16 @@ static void start_over(struct watch *watch)
                            false);
 }
 
+static bool is_expired(const struct error *error)
+{
+        return error->http_status == 410 || strcmp(error->reason, "Expired") == 0 || strcmp(error->reason, "Gone") == 0;
+}
+
 /* A failure: waits, then resumes or starts over. */
 static void pause_for(struct watch *watch, bool resume, const struct error *error)
 {
         bool away = error && error->kind == ERROR_UNAVAILABLE && error->http_status == 0;
+        bool expired = error && is_expired(error);
         int64_t instant = now(watch), delay = BACKOFF_MS;
         int64_t limit = away ? AWAY_LIMIT_MS : is_resigned(watch, error) ? FORBIDDEN_LIMIT_MS : BACKOFF_LIMIT_MS;
 
@@ -258,8 +265,10 @@ static void pause_for(struct watch *watch, bool resume, const struct error *erro
         frames_reset(&watch->frames);
         buffer_release(&watch->page);
         cache_snapshot_cancel(watch->options.cache);
-        if (instant - watch->failed_ms > BACKOFF_RESET_MS)
+        /* Who says that a version is too old is well: what failed before, such as its restart, is over. */
+        if (instant - watch->failed_ms > BACKOFF_RESET_MS || (expired && !watch->expired))
                 watch->failures = 0;
+        watch->expired = expired;
         for (unsigned i = 0; i < watch->failures && delay < limit; i++)
                 delay *= 2;
         if (delay > limit)
@@ -276,11 +285,6 @@ static void pause_for(struct watch *watch, bool resume, const struct error *erro
         watch->ops->timer(watch->ops_data, watch, instant + delay);
         if (error)
                 report(watch, error);
-}
-
-static bool is_expired(const struct error *error)
-{
-        return error->http_status == 410 || strcmp(error->reason, "Expired") == 0 || strcmp(error->reason, "Gone") == 0;
 }
 
 static bool is_too_new(const struct error *error)

@@ -431,6 +431,29 @@ static void a_version_that_is_none_is_forgotten(void **state)
         }
 }
 
+/* A server that was away for a while comes back without its history: what it then has is not waited for as long as it was. */
+static void a_version_too_old_is_not_one_failure_more(void **state)
+{
+        struct world *world = world_begin();
+
+        (void)state;
+        synced(world);
+        for (int i = 0; i < 10; i++) {
+                end(world, 1, "");
+                assert_in_range(turn(world), 800, 2000);
+        }
+        end(world, 410, "Expired");
+        assert_int_equal(turn(world), 800);
+        /* Only who calls every version too old is left alone for longer and longer. */
+        for (int i = 0; i < 10; i++) {
+                end(world, 410, "Expired");
+                turn(world);
+        }
+        end(world, 410, "Expired");
+        assert_int_equal(turn(world), 30000);
+        world_end(world);
+}
+
 static void a_day_of_waiting_is_a_minute(void **state)
 {
         struct error error = ERROR_NULL;
@@ -589,6 +612,7 @@ int main(void)
                 cmocka_unit_test(failures_back_off_and_are_forgotten),
                 cmocka_unit_test(who_is_busy_or_away_is_asked_for_the_same_version),
                 cmocka_unit_test(a_version_that_is_none_is_forgotten),
+                cmocka_unit_test(a_version_too_old_is_not_one_failure_more),
                 cmocka_unit_test(a_day_of_waiting_is_a_minute),
                 cmocka_unit_test(a_watch_that_ends_at_once_lists_again),
                 cmocka_unit_test(a_missing_kind_is_asked_for_every_ten_seconds),
