@@ -358,7 +358,7 @@ void wake_owner(void *data, const char *owner_namespace, const char *owner_name,
         snprintf(id, sizeof(id), "%s/%s%s%s", report->resource->kind, report->namespace, *report->namespace ? "/" : "",
                  report->name);
         snprintf(line, sizeof(line), "%s was changed by %s%s%s", id, by, *report->fields ? ": " : "", report->fields);
-        pause = owners_drifted(kustomize.owners, owner_namespace, owner_name, report->deleted ? id : line, report->deleted);
+        pause = owners_drifted(kustomize.owners, owner_namespace, owner_name, id, report->deleted ? NULL : line);
         log_field(&fields, "name", owner_name);
         log_field(&fields, "namespace", owner_namespace);
         log_field(&fields, "reconciler kind", "Kustomization");
