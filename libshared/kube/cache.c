@@ -56,6 +56,7 @@ struct cache {
         pthread_mutex_t lock;
         enum cache_content content;
         bool staging; /* the io thread's, as the stage */
+        bool older;   /* the io thread's: the list that comes in shows an older version */
         struct stage stage;
         struct entry **buckets;
         size_t bucket_count, count, bytes;
@@ -351,6 +352,21 @@ static void link_keys(struct cache *cache, struct entry *entry)
         }
 }
 
+static bool is_number(struct view text)
+{
+        for (size_t i = 0; i < text.length; i++)
+                if (text.data[i] < '0' || text.data[i] > '9')
+                        return false;
+        return text.length > 0;
+}
+
+bool resource_version_older(struct view version, struct view than)
+{
+        if (!is_number(version) || !is_number(than))
+                return false;
+        return version.length != than.length ? version.length < than.length : view_compare(version, than) < 0;
+}
+
 static void notify(struct cache *cache, struct cache_event *event)
 {
         event->cache = cache;
@@ -370,6 +386,13 @@ static void tell(struct cache *cache, struct change *change, struct view frame)
                               .old = change->old, .new = change->new, .initial = change->initial && !change->old, .frame = frame });
         cache_object_release(&change->old);
         cache_object_release(&change->new);
+}
+
+/* The versions of one object only grow, but for a store that is restored from a backup. */
+static bool went_back(const struct cache_object *old, const struct cache_object *new)
+{
+        return old && strcmp(old->uid, new->uid) == 0 &&
+               resource_version_older(view_of(new->resource_version), view_of(old->resource_version));
 }
 
 /* Takes the object's reference over and returns that of the one in its place, or NULL. With the lock held. */
@@ -451,8 +474,10 @@ static void stage_swap(struct cache *cache, struct stage *stage)
         for (size_t i = 0; i < stage->count; i++) {
                 struct change *change = &stage->changes[i];
 
-                if (change->new)
-                        change->old = enter(cache, cache_object_reference(change->new));
+                if (!change->new)
+                        continue;
+                change->old = enter(cache, cache_object_reference(change->new));
+                cache->older |= went_back(change->old, change->new);
         }
         for (size_t i = 0; i < cache->bucket_count; i++) {
                 struct entry **at = &cache->buckets[i];
@@ -471,6 +496,7 @@ void cache_snapshot_begin(struct cache *cache)
         cache_snapshot_cancel(cache);
         cache->snapshot++;
         cache->staging = cache->content == CACHE_OBJECTS;
+        cache->older = false;
 }
 
 void cache_snapshot_cancel(struct cache *cache)
@@ -479,7 +505,7 @@ void cache_snapshot_cancel(struct cache *cache)
         cache->staging = false;
 }
 
-void cache_snapshot_end(struct cache *cache)
+bool cache_snapshot_end(struct cache *cache)
 {
         struct stage stage = cache->stage;
 
@@ -492,6 +518,7 @@ void cache_snapshot_end(struct cache *cache)
                 if (stage.changes[i].old || stage.changes[i].new)
                         tell(cache, &stage.changes[i], VIEW_NULL);
         stage_release(&stage);
+        return cache->older;
 }
 
 /* --- writing --- */
@@ -517,6 +544,7 @@ bool cache_put(struct cache *cache, struct view text, bool initial)
         pthread_mutex_lock(&cache->lock);
         change.old = enter(cache, cache_object_reference(change.new));
         pthread_mutex_unlock(&cache->lock);
+        cache->older |= went_back(change.old, change.new);
         tell(cache, &change, text);
         return true;
 }
@@ -652,13 +680,4 @@ void cache_find(struct cache *cache, const char *index, const char *key, struct 
         }
         pthread_mutex_unlock(&cache->lock);
         *ret_list = list;
-}
-
-int resource_version_compare(const char *a, const char *b)
-{
-        size_t length_a = strlen(a), length_b = strlen(b);
-
-        if (length_a != length_b)
-                return length_a < length_b ? -1 : 1;
-        return strcmp(a, b);
 }

@@ -100,10 +100,12 @@ bool cache_delete(struct cache *cache, struct view text);
  * list. What did not change is not held twice. A list that breaks off is cancelled, and leaves everything as it was.
  *
  * A cache of headers takes each object as it comes, because its handlers are there for the frames.
+ *
+ * The end is true if the list showed an object in an older version than it was in before: the server's store was restored from a backup.
  */
 void cache_snapshot_begin(struct cache *cache);
-void cache_snapshot_end(struct cache *cache);
+bool cache_snapshot_end(struct cache *cache);
 void cache_snapshot_cancel(struct cache *cache); /* harmless if none was begun */
 
-/* Decimal numbers of any length: <0, 0, >0. */
-int resource_version_compare(const char *a, const char *b);
+/* Of two decimal numbers of any length; false if one is none. */
+bool resource_version_older(struct view version, struct view than);

@@ -22,20 +22,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PAGE_LIMIT         500
-#define LIST_BYTES_LIMIT   ((size_t)64 << 20)
-#define BACKOFF_MS         800
-#define BACKOFF_LIMIT_MS   30000
-#define BACKOFF_RESET_MS   120000
-#define FORBIDDEN_LIMIT_MS ((int64_t)300000)
-#define AWAY_LIMIT_MS      2000 /* a server that cannot be reached is back from one moment to the next, and a try costs it nothing */
-#define MISSING_RETRY_MS   10000 /* a CRD may be installed any moment */
-#define REPORT_MS          10000
-#define SILENT_STREAM_MS   30000 /* a server that ignores sendInitialEvents never marks their end */
-#define WATCH_SECONDS      300
-#define WATCH_GRACE_MS     30000
-#define SHORT_WATCH_MS     1000
-#define RETRY_LIMIT_MS     60000 /* of what a server asks us to wait: a typo in its Retry-After must not blind us for a day */
+#define PAGE_LIMIT       500
+#define LIST_BYTES_LIMIT ((size_t)64 << 20)
+#define BACKOFF_MS       800
+#define BACKOFF_LIMIT_MS 30000
+#define BACKOFF_RESET_MS 120000
+#define AWAY_LIMIT_MS    2000 /* a server that cannot be reached is back from one moment to the next, and a try costs it nothing */
+#define UNWELL_LIMIT_MS                                                                                                            \
+        4000 /* one that starts, is too busy or has lost its store answers so until it is well, and does not say when */
+#define MISSING_RETRY_MS 10000 /* a CRD may be installed any moment */
+#define REPORT_MS        10000
+#define SILENT_STREAM_MS 30000 /* a server that ignores sendInitialEvents never marks their end */
+#define WATCH_SECONDS    300
+#define WATCH_GRACE_MS   30000
+#define SHORT_WATCH_MS   1000
+#define RETRY_LIMIT_MS   60000 /* of what a server asks us to wait: a typo in its Retry-After must not blind us for a day */
 
 enum watch_state {
         STOPPED,
@@ -43,6 +44,15 @@ enum watch_state {
         STREAMED,
         LISTING,
         WATCHING,
+};
+
+/* Why a watch waits. What comes of another cause begins with short waits again: the one before is over. */
+enum cause {
+        CAUSE_OTHER,
+        CAUSE_AWAY,
+        CAUSE_UNWELL,    /* 429, 5xx, no answer in time */
+        CAUSE_VERSION,   /* too old or too new: the server lost its history, and is well */
+        CAUSE_FORBIDDEN, /* also by a server that has not read its roles yet */
 };
 
 struct waiter {
@@ -63,6 +73,7 @@ struct watch {
         struct error error; /* why the frames were left */
         /* "" until there is one to resume from, and again after it expired. */
         char *resource_version;
+        char *newest;    /* the last that was one, for good: those of a server only grow */
         bool unstreamed; /* the server has no streamed lists */
         bool resume;     /* what PAUSED goes on with */
         bool zero;       /* the watch began at "0": its first events are a list in any order */
@@ -76,7 +87,7 @@ struct watch {
         size_t items;
         /* failures */
         unsigned failures;
-        bool expired; /* the last of them: the version was too old */
+        enum cause cause; /* of the last of them */
         int64_t failed_ms, reported_ms;
         _Atomic bool synced;
         _Atomic int64_t heard_ms;
@@ -253,44 +264,69 @@ static bool is_expired(const struct error *error)
         return error->http_status == 410 || strcmp(error->reason, "Expired") == 0 || strcmp(error->reason, "Gone") == 0;
 }
 
+static bool is_too_new(const struct error *error)
+{
+        return strcmp(error->reason, "ResourceVersionTooLarge") == 0 ||
+               strncmp(error_message(error), "Too large resource version", strlen("Too large resource version")) == 0;
+}
+
+static enum cause cause_of(const struct error *error)
+{
+        if (is_expired(error) || is_too_new(error))
+                return CAUSE_VERSION;
+        if (error->http_status == 403)
+                return CAUSE_FORBIDDEN;
+        if (error->kind == ERROR_UNAVAILABLE && error->http_status == 0)
+                return CAUSE_AWAY;
+        if (error->kind == ERROR_UNAVAILABLE || error->kind == ERROR_TIMEOUT || error->http_status >= 500)
+                return CAUSE_UNWELL;
+        return CAUSE_OTHER;
+}
+
+static int64_t limit_of(const struct watch *watch, enum cause cause)
+{
+        switch (cause) {
+        case CAUSE_AWAY:
+                return AWAY_LIMIT_MS;
+        case CAUSE_UNWELL:
+                return UNWELL_LIMIT_MS;
+        case CAUSE_FORBIDDEN:
+                return watch->options.optional ? BACKOFF_LIMIT_MS : UNWELL_LIMIT_MS;
+        case CAUSE_VERSION:
+        case CAUSE_OTHER:
+                break;
+        }
+        return BACKOFF_LIMIT_MS;
+}
+
 /* A failure: waits, then resumes or starts over. */
 static void pause_for(struct watch *watch, bool resume, const struct error *error)
 {
-        bool away = error && error->kind == ERROR_UNAVAILABLE && error->http_status == 0;
-        bool expired = error && is_expired(error);
-        int64_t instant = now(watch), delay = BACKOFF_MS;
-        int64_t limit = away ? AWAY_LIMIT_MS : is_resigned(watch, error) ? FORBIDDEN_LIMIT_MS : BACKOFF_LIMIT_MS;
+        enum cause cause = cause_of(error);
+        int64_t instant = now(watch), delay = BACKOFF_MS, limit = limit_of(watch, cause);
 
         close_stream(watch);
         frames_reset(&watch->frames);
         buffer_release(&watch->page);
         cache_snapshot_cancel(watch->options.cache);
-        /* Who says that a version is too old is well: what failed before, such as its restart, is over. */
-        if (instant - watch->failed_ms > BACKOFF_RESET_MS || (expired && !watch->expired))
+        if (instant - watch->failed_ms > BACKOFF_RESET_MS || cause != watch->cause)
                 watch->failures = 0;
-        watch->expired = expired;
+        watch->cause = cause;
         for (unsigned i = 0; i < watch->failures && delay < limit; i++)
                 delay *= 2;
         if (delay > limit)
                 delay = limit;
         delay += (int64_t)((double)delay * watch->ops->random(watch->ops_data));
-        if (error && error->kind == ERROR_NOT_FOUND && delay > MISSING_RETRY_MS)
+        if (error->kind == ERROR_NOT_FOUND && delay > MISSING_RETRY_MS)
                 delay = MISSING_RETRY_MS;
-        if (error && error->retry_after_ms > delay)
+        if (error->retry_after_ms > delay)
                 delay = error->retry_after_ms < RETRY_LIMIT_MS ? error->retry_after_ms : RETRY_LIMIT_MS;
         watch->failures++;
         watch->failed_ms = instant + delay; /* what counts is how long the next try lasts */
         watch->resume = resume;
         watch->state = PAUSED;
         watch->ops->timer(watch->ops_data, watch, instant + delay);
-        if (error)
-                report(watch, error);
-}
-
-static bool is_too_new(const struct error *error)
-{
-        return strcmp(error->reason, "ResourceVersionTooLarge") == 0 ||
-               strncmp(error_message(error), "Too large resource version", strlen("Too large resource version")) == 0;
+        report(watch, error);
 }
 
 /* --- the ends of a stream --- */
@@ -301,10 +337,19 @@ static bool is_refused(const struct watch *watch, const struct error *error)
         return *watch->resource_version && (is_expired(error) || is_too_new(error) || error->kind == ERROR_INVALID);
 }
 
+static void ended_early(struct watch *watch, const char *what)
+{
+        cleanup(error_release) struct error error = ERROR_NULL;
+
+        error_set(&error, ERROR_UNAVAILABLE, "the server ended %s", what);
+        error.http_status = 200; /* it is there */
+        pause_for(watch, false, &error);
+}
+
 static void streamed_failed(struct watch *watch, const struct error *error)
 {
         if (!error) {
-                pause_for(watch, false, NULL);
+                ended_early(watch, "a streamed list before it was complete");
         } else if (is_refused(watch, error)) {
                 set_text(&watch->resource_version, VIEW_NULL);
                 pause_for(watch, false, error);
@@ -335,17 +380,21 @@ static void list_failed(struct watch *watch, const struct error *error)
 static void watch_failed(struct watch *watch, const struct error *error)
 {
         if (!error) {
-                if (now(watch) - watch->opened_ms < SHORT_WATCH_MS && !watch->items)
-                        pause_for(watch, false, NULL);
-                else
+                if (watch->items)
                         open_watch(watch);
+                else if (now(watch) - watch->opened_ms < SHORT_WATCH_MS)
+                        ended_early(watch, "a watch at once");
+                else
+                        start_over(watch); /* not even a bookmark: it may wait for a version that is yet to come */
         } else if (is_expired(error) || is_refused(watch, error)) {
                 set_text(&watch->resource_version, VIEW_NULL);
                 pause_for(watch, false, error);
         } else {
-                /* Who cannot be reached or has too much to do has not forgotten where we were. */
-                pause_for(watch, error->http_status == 429 || error->kind == ERROR_UNAVAILABLE || error->kind == ERROR_TIMEOUT,
-                          error);
+                /*
+                 * Who has too much to do has not forgotten where we were. But who was away may be another one, restored from a backup, who would
+                 * say nothing at all until its versions have come as far as ours.
+                 */
+                pause_for(watch, cause_of(error) == CAUSE_UNWELL && (watch->items || error->kind != ERROR_TIMEOUT), error);
         }
 }
 
@@ -361,9 +410,18 @@ static void failed(struct watch *watch, const struct error *error)
 
 /* --- what comes in --- */
 
-static void complete(struct watch *watch)
+static void move_on(struct watch *watch, struct view version)
 {
-        cache_snapshot_end(watch->options.cache);
+        set_text(&watch->resource_version, version);
+        set_text(&watch->newest, version);
+}
+
+/* `version` is that of the list. */
+static void complete(struct watch *watch, struct view version)
+{
+        bool older = cache_snapshot_end(watch->options.cache);
+
+        older = older || resource_version_older(version, view_of(watch->newest));
         atomic_store(&watch->heard_ms, now(watch));
         pthread_mutex_lock(&watch->lock);
         atomic_store(&watch->synced, true);
@@ -371,6 +429,8 @@ static void complete(struct watch *watch)
                 context_wake(waiter->handle);
         pthread_mutex_unlock(&watch->lock);
         succeeded(watch);
+        if (older && watch->options.restored)
+                watch->options.restored(watch->options.data, watch);
 }
 
 static void bookmark(struct watch *watch, struct view object, struct view version)
@@ -382,11 +442,11 @@ static void bookmark(struct watch *watch, struct view object, struct view versio
                         return;
                 watch->state = WATCHING;
                 watch->ops->timer(watch->ops_data, watch, watch->until_ms);
-                complete(watch);
+                complete(watch, version);
         }
         watch->zero = false;
         if (version.length)
-                set_text(&watch->resource_version, version);
+                move_on(watch, version);
 }
 
 static int take_frame(void *data, struct view frame)
@@ -419,20 +479,18 @@ static int take_frame(void *data, struct view frame)
                 if (!added)
                         watch->zero = false;
                 if (!watch->zero)
-                        set_text(&watch->resource_version, version);
+                        move_on(watch, version);
                 succeeded(watch);
         }
         return 0;
 }
 
-static void take_page(struct watch *watch)
+/* Puts the items of a page. False if it is not a whole list of objects: what a list does not show is taken for deleted. */
+static bool put_items(struct watch *watch, struct view page)
 {
-        cleanup(error_release) struct error error = ERROR_NULL;
         cleanup(buffer_release) struct buffer object = BUFFER_NULL;
-        struct view page = buffer_view(&watch->page), metadata = scan_get(page, "metadata");
-        struct view version = scan_string(scan_get(metadata, "resourceVersion")),
-                    more = scan_string(scan_get(metadata, "continue"));
-        struct scan items = scan_begin(scan_get(page, "items"));
+        struct view list = scan_get(page, "items");
+        struct scan items = scan_begin(list);
 
         while (scan_next(&items)) {
                 struct view item = items.value;
@@ -445,10 +503,21 @@ static void take_page(struct watch *watch)
                         buffer_add_view(&object, view_slice(item, 1, item.length));
                         item = buffer_view(&object);
                 }
-                cache_put(watch->options.cache, item, true);
+                if (!cache_put(watch->options.cache, item, true))
+                        return false;
         }
-        if (!version.length) {
-                error_set(&error, ERROR_INTERNAL, "the answer to a list is no list");
+        return scan_complete(&items) || view_is(list, "null");
+}
+
+static void take_page(struct watch *watch)
+{
+        cleanup(error_release) struct error error = ERROR_NULL;
+        struct view page = buffer_view(&watch->page), metadata = scan_get(page, "metadata");
+        struct view version = scan_string(scan_get(metadata, "resourceVersion")),
+                    more = scan_string(scan_get(metadata, "continue"));
+
+        if (!version.length || !scan_value_end(page, 0) || !put_items(watch, page)) {
+                error_set(&error, ERROR_INTERNAL, "the answer to a list is no list, or a part of one");
                 pause_for(watch, false, &error);
                 return;
         }
@@ -460,8 +529,8 @@ static void take_page(struct watch *watch)
                 return;
         }
         buffer_release(&watch->page);
-        set_text(&watch->resource_version, view_of(watch->listed_version));
-        complete(watch);
+        complete(watch, view_of(watch->listed_version));
+        move_on(watch, view_of(watch->listed_version));
         open_watch(watch);
 }
 
@@ -563,6 +632,7 @@ struct watch *watch_new(const struct watch_options *options, const char *server,
         watch->label_selector = options->label_selector && *options->label_selector ? memory_string(options->label_selector) : NULL;
         watch->server = memory_string(server);
         watch->resource_version = memory_string("");
+        watch->newest = memory_string("");
         watch->continue_token = memory_string("");
         watch->listed_version = memory_string("");
         watch->ops = ops;
@@ -594,6 +664,7 @@ void watch_free(struct watch *watch)
         free(watch->label_selector);
         free(watch->server);
         free(watch->resource_version);
+        free(watch->newest);
         free(watch->continue_token);
         free(watch->listed_version);
         free(watch->last_error);

@@ -2,8 +2,9 @@
  * watch: keep a cache equal to one resource of an API server.
  *
  * A small state machine on the io thread: streamed initial list where the server can do it, list and watch where not; resumes from the last
- * bookmark, starts over after 410, backs off, never gives up, and notices connections that are dead. What one watch does wrong or suffers
- * (no such kind, forbidden) concerns no other.
+ * bookmark, starts over after 410 and lost connections, backs off, never gives up, and notices connections that are dead. A server that was away, or
+ * answers with 429 or 5xx, is asked again within seconds, however long that lasted. What one watch does wrong or suffers (no such kind, forbidden)
+ * concerns no other.
  */
 #pragma once
 
@@ -25,13 +26,18 @@ struct watch_options {
         const char *namespace;                /* NULL or "": all; copied */
         const char *label_selector;           /* NULL or "": all; copied */
         bool metadata_only;                   /* PartialObjectMetadata */
-        bool optional;       /* a help, no need: where it is forbidden it is told once and tried every few minutes */
+        bool optional;       /* a help, no need: where it is forbidden it is told once and tried every half minute or so */
         struct cache *cache; /* stays the caller's; written by this watch alone while it runs */
         /*
          * On the io thread, may be NULL: the failure that keeps the watch from its list or stream (no such kind, forbidden), when
          * it appears and every 10 s; but see optional.
          */
         void (*failed)(void *data, struct watch *watch, const struct error *error);
+        /*
+         * On the io thread, may be NULL: a list, which is in the cache already, is older than what was heard before, so the server's store is one from
+         * a backup. What was concluded from versions and from what is not there any more has to be looked at anew.
+         */
+        void (*restored)(void *data, struct watch *watch);
         void *data;
 };
 
@@ -62,8 +68,9 @@ struct watch_pool_options {
         int64_t linger_ms; /* 0: 10 minutes */
         /* On the io thread; `resource` is that of the event. */
         void (*handle)(void *data, const struct kube_resource *resource, const struct cache_event *event);
-        /* As watch_options.failed; may be NULL. */
+        /* As those of watch_options; may be NULL. */
         void (*failed)(void *data, const struct kube_resource *resource, const struct error *error);
+        void (*restored)(void *data, const struct kube_resource *resource);
         void *data;
 };
 

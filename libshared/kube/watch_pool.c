@@ -55,6 +55,15 @@ static void pooled_failed(void *data, struct watch *watch, const struct error *e
                 pooled->pool->options.failed(pooled->pool->options.data, pooled->resource, error);
 }
 
+static void pooled_restored(void *data, struct watch *watch)
+{
+        struct pooled *pooled = data;
+
+        (void)watch;
+        if (pooled->pool->options.restored)
+                pooled->pool->options.restored(pooled->pool->options.data, pooled->resource);
+}
+
 static void pooled_free(struct pooled *pooled)
 {
         io_timer_cancel(pooled->pool->options.io, &pooled->timer);
@@ -129,6 +138,7 @@ struct watch *watch_pool_use(struct watch_pool *pool, const struct kube_resource
                                                                       .optional = true,
                                                                       .cache = pooled->cache,
                                                                       .failed = pooled_failed,
+                                                                      .restored = pooled_restored,
                                                                       .data = pooled,
                                                               });
                 pooled->next = pool->first;

@@ -247,9 +247,12 @@ static void indexes_follow_the_objects(void **state)
 static void versions_compare_as_numbers(void **state)
 {
         (void)state;
-        assert_true(resource_version_compare("9", "10") < 0);
-        assert_true(resource_version_compare("123456789012345678901", "123456789012345678900") > 0);
-        assert_int_equal(resource_version_compare("7", "7"), 0);
+        assert_true(resource_version_older(VIEW("9"), VIEW("10")));
+        assert_false(resource_version_older(VIEW("10"), VIEW("9")));
+        assert_true(resource_version_older(VIEW("123456789012345678900"), VIEW("123456789012345678901")));
+        assert_false(resource_version_older(VIEW("7"), VIEW("7")));
+        assert_false(resource_version_older(VIEW("7"), VIEW("")));
+        assert_false(resource_version_older(VIEW("7"), VIEW("8x")));
 }
 
 struct readers {
