@@ -107,7 +107,8 @@ static int started(struct context *ctx, struct runtime *runtime, struct error *e
                                                          .client = runtime->client,
                                                          .label_selector = LABEL_OWNER_SELECTOR,
                                                          .handle = drift_seen,
-                                                         .failed = drift_unwatched };
+                                                         .failed = drift_unwatched,
+                                                         .restored = drift_restored };
 
                 kustomize.drift = drift_table_new(&drift);
                 kustomize.watches = watch_pool_new(&pool);

@@ -101,6 +101,17 @@ void controller_enqueue(struct controller *controller, const char *namespace, co
         queue_add(controller->state->queue, namespace, name, priority);
 }
 
+void controller_enqueue_all(struct controller *controller)
+{
+        cleanup(cache_list_release) struct cache_list list = CACHE_LIST_NULL;
+
+        cache_list(controller_cache(controller), NULL, &list);
+        for (size_t i = 0; i < list.count; i++) {
+                controller_interrupt(controller, list.items[i]->namespace, list.items[i]->name);
+                controller_enqueue(controller, list.items[i]->namespace, list.items[i]->name, QUEUE_PRIORITY_NORMAL);
+        }
+}
+
 void controller_enqueue_for(struct controller *controller, const char *namespace, const char *name, int priority, const char *kind,
                             const struct cache_object *trigger)
 {

@@ -92,6 +92,11 @@ struct controller {
         bool (*changed)(const struct cache_object *old, const struct cache_object *new);
         /* An object left the cache: forget what is kept about it. io thread. May be NULL. */
         void (*removed)(struct controller *controller, const struct cache_object *object);
+        /*
+         * The API server's store was restored from a backup: forget what was concluded from versions. All objects of the controller are enqueued
+         * afterwards. io thread. May be NULL.
+         */
+        void (*restored)(struct controller *controller);
         const struct controller_watch *watches;
         size_t watch_count;
         const struct cache_index *indexes; /* of its own kind's cache */
@@ -151,6 +156,8 @@ void controller_enqueue_for(struct controller *controller, const char *namespace
  * trigger; enqueue the object afterwards.
  */
 void controller_interrupt(struct controller *controller, const char *namespace, const char *name);
+/* Enqueues all objects of its own kind, and interrupts their runs as controller_interrupt does. */
+void controller_enqueue_all(struct controller *controller);
 /* The default predicate: generation differs, or requestedAt is there and differs. */
 bool controller_changed(const struct cache_object *old, const struct cache_object *new);
 /* The cache of its own kind. */

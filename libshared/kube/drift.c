@@ -79,7 +79,7 @@ void drift_run_begin(struct drift_table *table, const char *owner_namespace, con
 
 void drift_run_end(struct drift_table *table, const char *owner_namespace, const char *owner_name)
 {
-        struct drift_owned_report *reports = NULL, **last = &reports;
+        struct drift_owned_report *report = NULL;
         struct drift_owner *owner;
         struct drift_entry *entry;
 
@@ -90,16 +90,14 @@ void drift_run_end(struct drift_table *table, const char *owner_namespace, const
                 return;
         }
         owner->running--;
-        for (entry = owner->entries; entry; entry = entry->following)
-                if (entry->pending && drift_touched(entry)) {
-                        *last = steal(&entry->pending);
-                        last = &(*last)->next;
-                } else {
-                        drift_report_free(&entry->pending);
-                }
+        for (entry = owner->entries; entry && !drift_touched(entry); entry = entry->following)
+                ;
+        if (entry)
+                report = steal(&owner->pending);
+        drift_report_free(&owner->pending);
         drift_owner_drop_idle(table, owner);
         pthread_mutex_unlock(&table->lock);
-        drift_report_send(table, reports);
+        drift_report_send(table, report);
 }
 
 void drift_run_complete(struct drift_table *table, const char *owner_namespace, const char *owner_name)
@@ -276,6 +274,23 @@ void drift_epoch(struct drift_table *table, const struct kube_resource *resource
                 drift_place(table, resource)->epoch = epoch;
         else
                 table->epoch = epoch;
+        pthread_mutex_unlock(&table->lock);
+}
+
+void drift_restart(struct drift_table *table, const struct kube_resource *resource)
+{
+        const struct drift_place *place;
+
+        pthread_mutex_lock(&table->lock);
+        place = resource ? drift_place(table, resource) : NULL;
+        for (size_t i = 0; i < table->bucket_count; i++)
+                for (struct drift_entry *entry = table->buckets[i]; entry; entry = entry->next) {
+                        if (place && entry->place != place)
+                                continue;
+                        entry->verified = entry->doubted = entry->seen = entry->replaced = entry->gone = false;
+                        entry->current = 0;
+                        entry->listed_ms = 0;
+                }
         pthread_mutex_unlock(&table->lock);
 }
 

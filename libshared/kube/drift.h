@@ -175,6 +175,12 @@ void drift_forget(struct drift_table *table, const struct drift_key *key);
 void drift_epoch(struct drift_table *table, const struct kube_resource *resource, uint64_t epoch);
 
 /*
+ * The server's store was restored from a backup, and its versions begin again below those that are remembered: of everything (resource NULL) or one kind
+ * nothing counts as verified any more, nor as seen by a watch before this. Wakes nobody.
+ */
+void drift_restart(struct drift_table *table, const struct kube_resource *resource);
+
+/*
  * Waits until the watch reports a change of any object of the owner that came after `*sequence` (0: from now on), the time is over or the context ends;
  * moves *sequence on. True if there was one. For health checks: look again when something moved instead of every few seconds.
  */

@@ -26,31 +26,23 @@ void drift_report_free(struct drift_owned_report **report)
         free(r);
 }
 
-static void send(struct drift_table *table, struct drift_owned_report *report)
-{
-        struct drift_report told = {
-                .resource = report->resource,
-                .namespace = report->namespace,
-                .name = report->name,
-                .deleted = report->deleted,
-                .by_run = report->by_run,
-                .manager = report->manager,
-                .fields = report->fields,
-        };
-
-        if (table->settings.wake)
-                table->settings.wake(table->settings.data, report->owner_namespace, report->owner_name, &told);
-}
-
+/* Consumes it. */
 void drift_report_send(struct drift_table *table, struct drift_owned_report *report)
 {
-        while (report) {
-                struct drift_owned_report *next = report->next;
+        if (report && table->settings.wake) {
+                struct drift_report told = {
+                        .resource = report->resource,
+                        .namespace = report->namespace,
+                        .name = report->name,
+                        .deleted = report->deleted,
+                        .by_run = report->by_run,
+                        .manager = report->manager,
+                        .fields = report->fields,
+                };
 
-                send(table, report);
-                drift_report_free(&report);
-                report = next;
+                table->settings.wake(table->settings.data, report->owner_namespace, report->owner_name, &told);
         }
+        drift_report_free(&report);
 }
 
 static void wake_waiters(struct drift_owner *owner)
@@ -177,8 +169,8 @@ void drift_update(struct drift_table *table, const struct drift_key *key, enum d
             (owner->running && entry->verified && drift_moved(entry) && !drift_done(entry) && !drift_as_verified(entry)))
                 report = report_new(table, entry, key, object);
         if (report && owner->running) {
-                drift_report_free(&entry->pending);
-                entry->pending = steal(&report);
+                drift_report_free(&owner->pending);
+                owner->pending = steal(&report);
         }
         if (entry->gone && !entry->verified)
                 drift_entry_remove(table, entry);

@@ -102,9 +102,28 @@ static void source_failed(void *data, struct watch *watch, const struct error *e
         else if (error->http_status == 403 && source->optional)
                 log_line(LOG_ERROR, NULL, &fields, NULL, error,
                          "Failed to watch, for want of rights: changes are not noticed at once. "
-                         "Trying again every few minutes");
+                         "Trying again every minute");
         else
                 log_line(LOG_ERROR, NULL, &fields, NULL, error, "Failed to watch");
+}
+
+/* What a run found out may not hold any more, and what it waits for may not come. Each kind finds out for itself, when its watch is there again. */
+static void source_restored(void *data, struct watch *watch)
+{
+        const struct source *source = data;
+        cleanup(log_fields_release) struct log_fields fields = LOG_FIELDS_NULL;
+        const struct program *program = source->state->program;
+
+        (void)watch;
+        log_field(&fields, "kind", source->resource->kind);
+        log_field(&fields, "apiVersion", source->resource->api_version);
+        log_line(LOG_ERROR, NULL, &fields, NULL, NULL,
+                 "The API server shows an older state than before, as after a restore from a backup: everything is looked at anew");
+        for (size_t i = 0; i < program->controller_count; i++) {
+                if (program->controllers[i]->restored)
+                        program->controllers[i]->restored(program->controllers[i]);
+                controller_enqueue_all(program->controllers[i]);
+        }
 }
 
 static struct source *source_of(struct program_state *state, const struct kube_resource *resource, bool metadata_only,
@@ -126,6 +145,7 @@ static struct source *source_of(struct program_state *state, const struct kube_r
                 abort();
         source = &state->sources[state->source_count++];
         *source = (struct source){
+                .state = state,
                 .resource = resource,
                 .label_selector = label_selector,
                 .metadata_only = metadata_only,
@@ -207,6 +227,7 @@ static void start_watches(struct program_state *state)
                                                                .optional = source->optional,
                                                                .cache = source->cache,
                                                                .failed = source_failed,
+                                                               .restored = source_restored,
                                                                .data = source,
                                                        });
         }

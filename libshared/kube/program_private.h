@@ -17,6 +17,7 @@
 
 /* One watched kind with its cache, shared by all controllers that look at it. Lives as long as a leadership. */
 struct source {
+        struct program_state *state;
         const struct kube_resource *resource;
         const char *label_selector;
         bool metadata_only, optional, reported;
