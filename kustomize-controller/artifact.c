@@ -246,7 +246,8 @@ static int download_once(struct context *ctx, struct artifact_cache *cache, cons
         if (response.status == 200)
                 return 0;
         *ret_again = may_pass(response.status);
-        return error_set(error, ERROR_UNAVAILABLE, "failed to download archive from %s (status: %d)", address, response.status);
+        return error_set(error, ERROR_UNAVAILABLE, "failed to download archive from %s (status: %s)", address,
+                         response.status_text);
 }
 
 static int verify(const char *wanted, struct digest *digest, struct error *error)

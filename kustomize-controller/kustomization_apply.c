@@ -11,6 +11,10 @@
 
 #define LAST_LOOK_MS 1000 /* for which an interrupted wait lasts in any case */
 
+static const char fighting[] =
+        "Somebody changes again and again what is applied here. When that happens the next time it is undone after a pause, "
+        "which gets longer until it has not happened for a minute:\n";
+
 const char *run_account(const struct run *run)
 {
         const char *account = run->spec.service_account_name;
@@ -192,18 +196,20 @@ static const char *what_became_of(const struct run *run, struct view id)
         return "was deleted";
 }
 
-/* Who changed what since the last run; said once, together with its being undone. */
-static void report_drift(struct run *run)
+/* Who changed what before this run; said once, together with its being undone. */
+static void report_drift(struct run *run, struct owner_drift *drift)
 {
-        cleanup(buffer_release) struct buffer lines = BUFFER_NULL, gone = BUFFER_NULL;
-        struct view rest, id;
+        struct view rest = buffer_view(&drift->gone), id;
 
-        if (!owners_take_drift(kustomize.owners, run->namespace, run->name, &lines, &gone) || !run->changed)
-                return;
-        rest = buffer_view(&gone);
         while (rest.length && view_split(&rest, '\n', &id))
-                buffer_printf(&lines, "%s%.*s %s", lines.length ? "\n" : "", VIEW_ARGS(id), what_became_of(run, id));
-        run_event(run, EVENT_NORMAL, run->revision, run->origin_revision, false, "Drift corrected:\n%s", buffer_string(&lines));
+                buffer_printf(&drift->lines, "%s%.*s %s", drift->lines.length ? "\n" : "", VIEW_ARGS(id), what_became_of(run, id));
+        if (drift->lines.length && run->changed)
+                run_event(run, EVENT_NORMAL, run->revision, run->origin_revision, false, "Drift corrected:\n%s",
+                          buffer_string(&drift->lines));
+        if (!drift->fights.length)
+                return;
+        log_info(&run->reconcile->log, "%s%s", fighting, buffer_string(&drift->fights));
+        run_event(run, EVENT_WARNING, run->revision, run->origin_revision, false, "%s%s", fighting, buffer_string(&drift->fights));
 }
 
 /* All that is wanted is in the inventory before the first of it is in the cluster: who is killed in between has nothing to look for afterwards. */
@@ -220,6 +226,7 @@ static int record_wanted(void *data, struct context *ctx, const struct inventory
 int run_apply(struct context *ctx, struct run *run, struct error *error)
 {
         struct apply_settings settings = run_settings(run);
+        cleanup(owner_drift_release) struct owner_drift drift = OWNER_DRIFT_NULL;
         cleanup(buffer_release) struct buffer text = BUFFER_NULL;
         struct inventory now;
         int r;
@@ -232,8 +239,10 @@ int run_apply(struct context *ctx, struct run *run, struct error *error)
         if (kustomize.drift)
                 drift_run_begin(kustomize.drift, run->namespace, run->name);
         r = apply_objects(ctx, &settings, apply_list(run), run->built.count, run->arena, &run->changes, error);
-        if (r == 0)
-                reconcile_interruptible(run->reconcile); /* also by an edit that came meanwhile, and is told of now */
+        if (r == 0) {
+                owners_take_drift(kustomize.owners, run->namespace, run->name, &drift);
+                reconcile_interruptible(run->reconcile); /* also by an edit that came meanwhile: the next run tells of it */
+        }
         if (kustomize.drift)
                 drift_run_end(kustomize.drift, run->namespace, run->name);
         now = apply_inventory(&run->changes, run->arena);
@@ -251,7 +260,7 @@ int run_apply(struct context *ctx, struct run *run, struct error *error)
         if (run->changed)
                 run_event(run, EVENT_NORMAL, run->revision, run->origin_revision, false, "%s", buffer_string(&text));
         report_unknown(run);
-        report_drift(run);
+        report_drift(run, &drift);
         set_inventory(run, &now);
         return 0;
 }

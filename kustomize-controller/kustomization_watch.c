@@ -6,12 +6,15 @@
  */
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/memory.h"
 #include "data/scan.h"
 #include "epoch.h"
 #include "run.h"
+#include "start_order.h"
 
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define VERSION_PERIOD_MS (10 * 60 * INT64_C(1000))
@@ -90,32 +93,23 @@ static bool has_revision(const struct cache_object *object, struct view revision
                view_equal(scan_string(SCAN_PATH(object->text, "status", "lastAttemptedRevision")), revision);
 }
 
-static bool has_dependencies(const struct cache_object *object)
-{
-        struct scan references = scan_begin(SCAN_PATH(object->text, "spec", "dependsOn"));
-
-        return scan_next(&references);
-}
-
 static struct view artifact_text(const struct cache_object *source, const char *field)
 {
         return source ? scan_string(SCAN_PATH(source->text, "status", "artifact", field)) : VIEW_NULL;
 }
 
-/* Those that others depend on come first, so that fewer find their dependencies unfinished. */
+/* Those that others depend on come first. */
 static void enqueue_list(struct controller *controller, const struct cache_list *list, const char *kind,
                          const struct cache_event *event, struct view skip_revision)
 {
-        for (int dependent = 0; dependent < 2; dependent++) {
-                for (size_t i = 0; i < list->count; i++) {
-                        const struct cache_object *object = list->items[i];
+        const struct cache_object **order = memory_zero(list->count, sizeof(*order));
 
-                        if (has_dependencies(object) != dependent || (skip_revision.length && has_revision(object, skip_revision)))
-                                continue;
-                        controller_enqueue_for(controller, object->namespace, object->name, QUEUE_PRIORITY_NORMAL, kind,
+        start_order(list, order);
+        for (size_t i = 0; i < list->count; i++)
+                if (!skip_revision.length || !has_revision(order[i], skip_revision))
+                        controller_enqueue_for(controller, order[i]->namespace, order[i]->name, QUEUE_PRIORITY_NORMAL, kind,
                                                event->new ? event->new : event->old);
-                }
-        }
+        free(order);
 }
 
 static void source_changed(struct controller *controller, const struct cache_event *event, const char *kind)
@@ -379,7 +373,7 @@ void wake_owner(void *data, const char *owner_namespace, const char *owner_name,
         snprintf(id, sizeof(id), "%s/%s%s%s", report->resource->kind, report->namespace, *report->namespace ? "/" : "",
                  report->name);
         snprintf(line, sizeof(line), "%s was changed by %s%s%s", id, by, *report->fields ? ": " : "", report->fields);
-        pause = owners_drifted(kustomize.owners, owner_namespace, owner_name, report->deleted ? id : line, report->deleted);
+        pause = owners_drifted(kustomize.owners, owner_namespace, owner_name, id, report->deleted ? NULL : line);
         log_field(&fields, "name", owner_name);
         log_field(&fields, "namespace", owner_namespace);
         log_field(&fields, "reconciler kind", "Kustomization");

@@ -4,15 +4,12 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/pool.h"
+#include "fights.h"
 #include "kube/watch.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define FIGHT_PAUSE_MS  5000
-#define FIGHT_WINDOW_MS 60000
-#define FIGHT_PATIENCE  10 /* corrections in a window that are made at once */
 
 struct owner {
         char *key; /* namespace/name */
@@ -25,9 +22,8 @@ struct owner {
         bool suspect;
         const struct kube_resource **kinds;
         size_t kind_count;
-        struct buffer drift, gone;
-        int64_t window_start_ms;
-        unsigned corrections;
+        struct owner_drift drift;
+        struct fights *fights;
         int64_t waits_since_ms; /* of a wait that was interrupted; 0: of none */
         uint8_t waits_for[OWNER_INPUTS];
 };
@@ -49,17 +45,17 @@ struct owners *owners_new(struct watch_pool *pool)
         return owners;
 }
 
-static void forget_drift(struct owner *owner)
+void owner_drift_release(struct owner_drift *drift)
 {
-        buffer_release(&owner->drift);
-        buffer_release(&owner->gone);
-        owner->drift = owner->gone = BUFFER_LIMIT(OWNER_DRIFT_LIMIT);
+        buffer_release(&drift->lines);
+        buffer_release(&drift->gone);
+        buffer_release(&drift->fights);
 }
 
 static void owner_free(struct owner *owner)
 {
-        buffer_release(&owner->drift);
-        buffer_release(&owner->gone);
+        owner_drift_release(&owner->drift);
+        fights_free(&owner->fights);
         pool_free(owner->kinds);
         pool_free(owner->key);
         pool_free(owner);
@@ -116,7 +112,7 @@ static struct owner *get(struct owners *owners, const char *namespace, const cha
         }
         owner = pool_allocate(sizeof(*owner));
         owner->key = pool_string(key);
-        forget_drift(owner);
+        owner->drift = OWNER_DRIFT_NULL;
         memmove(&owners->items[at + 1], &owners->items[at], (owners->count - at) * sizeof(*owners->items));
         owners->items[at] = owner;
         owners->count++;
@@ -336,26 +332,19 @@ static bool has_line(struct view lines, struct view line)
         return false;
 }
 
-int64_t owners_drifted(struct owners *owners, const char *namespace, const char *name, const char *line, bool gone)
+int64_t owners_drifted(struct owners *owners, const char *namespace, const char *name, const char *object, const char *line)
 {
-        int64_t now = clock_now_ms(), pause;
         struct owner *owner;
         struct buffer *lines;
+        int64_t pause;
 
         pthread_mutex_lock(&owners->lock);
         owner = get(owners, namespace, name, true);
-        lines = gone ? &owner->gone : &owner->drift;
+        lines = line ? &owner->drift.lines : &owner->drift.gone;
         /* Each further write to an edited object, by whomever, shows the same edit again. */
-        if (!has_line(buffer_view(lines), view_of(line))) {
-                if (lines->length)
-                        buffer_add_char(lines, '\n');
-                buffer_add_string(lines, line);
-        }
-        if (now - owner->window_start_ms > FIGHT_WINDOW_MS) {
-                owner->window_start_ms = now;
-                owner->corrections = 0;
-        }
-        pause = owner->corrections < FIGHT_PATIENCE ? OWNER_DRIFT_PAUSE_MS : FIGHT_PAUSE_MS;
+        if (!has_line(buffer_view(lines), view_of(line ? line : object)))
+                buffer_printf(lines, "%s%s", lines->length ? "\n" : "", line ? line : object);
+        pause = fights_drifted(&owner->fights, object, OWNER_DRIFT_PAUSE_MS, clock_now_ms());
         pthread_mutex_unlock(&owners->lock);
         return pause;
 }
@@ -387,19 +376,19 @@ struct owner_wait owners_take_interrupted(struct owners *owners, const char *nam
         return wait;
 }
 
-bool owners_take_drift(struct owners *owners, const char *namespace, const char *name, struct buffer *lines, struct buffer *gone)
+bool owners_take_drift(struct owners *owners, const char *namespace, const char *name, struct owner_drift *ret_drift)
 {
         struct owner *owner;
         bool any;
 
         pthread_mutex_lock(&owners->lock);
         owner = get(owners, namespace, name, false);
-        any = owner && (owner->drift.length || owner->gone.length);
+        any = owner && (owner->drift.lines.length || owner->drift.gone.length);
         if (any) {
-                buffer_add_view(lines, buffer_view(&owner->drift));
-                buffer_add_view(gone, buffer_view(&owner->gone));
-                forget_drift(owner);
-                owner->corrections++;
+                fights_corrected(owner->fights, &owner->drift.fights, clock_now_ms());
+                owner_drift_release(ret_drift);
+                *ret_drift = owner->drift;
+                owner->drift = OWNER_DRIFT_NULL;
         }
         pthread_mutex_unlock(&owners->lock);
         return any;

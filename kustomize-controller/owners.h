@@ -58,11 +58,11 @@ void owners_each_kind(struct owners *owners, const char *namespace, const char *
                       void (*fn)(void *data, const struct kube_resource *resource), void *data);
 
 /*
- * Notes a line about drift, and returns how long to wait before the owner runs (milliseconds): OWNER_DRIFT_PAUSE_MS, in which further edits of the same hand are
- * collected, and longer when somebody keeps fighting over a field. `gone`: the line is the id of an object that left the watch; whether it was deleted or
- * only lost the owner's labels is seen by the run.
+ * Notes that an object drifted, and returns how long to wait before the owner runs (milliseconds): OWNER_DRIFT_PAUSE_MS, in which further edits of the same hand are
+ * collected, and longer when somebody keeps fighting over this object (fights.h). `line` says who did what; NULL: the object left the watch, and whether it was
+ * deleted or only lost the owner's labels is seen by the run.
  */
-int64_t owners_drifted(struct owners *owners, const char *namespace, const char *name, const char *line, bool gone);
+int64_t owners_drifted(struct owners *owners, const char *namespace, const char *name, const char *object, const char *line);
 /*
  * A wait for health of what these inputs made. Drift interrupts it; the next run goes on with it, in the time that is left: who edits again and again does not
  * keep it from failing. The run that comes next takes it, whatever comes of that run.
@@ -73,5 +73,16 @@ struct owner_wait {
 };
 void owners_interrupted(struct owners *owners, const char *namespace, const char *name, const struct owner_wait *wait);
 struct owner_wait owners_take_interrupted(struct owners *owners, const char *namespace, const char *name);
-/* Takes what was noted since the last call; false if there was nothing. Lines are separated by line breaks. */
-bool owners_take_drift(struct owners *owners, const char *namespace, const char *name, struct buffer *lines, struct buffer *gone);
+/*
+ * Takes what was noted since the last call, because the owner has put it right; false if there was nothing. What is noted from then on is for a later run.
+ * Lines are separated by line breaks.
+ */
+struct owner_drift {
+        struct buffer lines;  /* who changed what */
+        struct buffer gone;   /* objects that left the watch */
+        struct buffer fights; /* "object: 5s", if the next time waits for so long */
+};
+#define OWNER_DRIFT_NULL                                                                                                           \
+        ((struct owner_drift){ BUFFER_LIMIT(OWNER_DRIFT_LIMIT), BUFFER_LIMIT(OWNER_DRIFT_LIMIT), BUFFER_LIMIT(OWNER_DRIFT_LIMIT) })
+bool owners_take_drift(struct owners *owners, const char *namespace, const char *name, struct owner_drift *ret_drift);
+void owner_drift_release(struct owner_drift *drift); /* for cleanup */

@@ -171,13 +171,17 @@ static void add_change(struct apply_changes *changes, const struct apply_item *i
         };
 }
 
-/* Under the message comes what was done before. Returns -1. */
+/* Under the message comes what was done before; each line ends with a break. Returns -1. */
 static int append_changes(const struct apply_changes *changes, struct error *error)
 {
         cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+        size_t before;
 
         buffer_printf(&text, "%s\n", error_message(error));
+        before = text.length;
         apply_changes_print(changes, false, &text);
+        if (text.length > before)
+                buffer_add_char(&text, '\n');
         free(error->message);
         error->message = buffer_steal(&text);
         return -1;

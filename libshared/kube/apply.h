@@ -126,8 +126,8 @@ int apply_look(struct context *context, const struct apply_settings *settings, c
  * was sent and not answered counts as APPLY_UNCHANGED: nobody knows, and what may be there must not be forgotten.
  *
  *  0
- * -1  the message is Flux's: "<Kind>/<ns>/<name> dry-run failed (Invalid): ...", one line for each object of the stage that failed, then a line break and the
- *     change lines so far
+ * -1  the message is Flux's: "<Kind>/<ns>/<name> dry-run failed (Invalid): ...", one line for each object of the stage that failed, then the change lines
+ *     so far, each with its break
  */
 int apply_objects(struct context *context, const struct apply_settings *settings, const struct apply_object *objects, size_t count,
                   struct arena *arena, struct apply_changes *changes, struct error *error);

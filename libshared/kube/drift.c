@@ -79,7 +79,7 @@ void drift_run_begin(struct drift_table *table, const char *owner_namespace, con
 
 void drift_run_end(struct drift_table *table, const char *owner_namespace, const char *owner_name)
 {
-        struct drift_owned_report *report = NULL;
+        struct drift_owned_report *reports = NULL, **last = &reports;
         struct drift_owner *owner;
         struct drift_entry *entry;
 
@@ -90,14 +90,16 @@ void drift_run_end(struct drift_table *table, const char *owner_namespace, const
                 return;
         }
         owner->running--;
-        for (entry = owner->entries; entry && !drift_touched(entry); entry = entry->following)
-                ;
-        if (entry)
-                report = steal(&owner->pending);
-        drift_report_free(&owner->pending);
+        for (entry = owner->entries; entry; entry = entry->following)
+                if (entry->pending && drift_touched(entry)) {
+                        *last = steal(&entry->pending);
+                        last = &(*last)->next;
+                } else {
+                        drift_report_free(&entry->pending);
+                }
         drift_owner_drop_idle(table, owner);
         pthread_mutex_unlock(&table->lock);
-        drift_report_send(table, report);
+        drift_report_send(table, reports);
 }
 
 void drift_run_complete(struct drift_table *table, const char *owner_namespace, const char *owner_name)

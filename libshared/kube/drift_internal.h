@@ -40,7 +40,6 @@ struct drift_owner {
         uint32_t run;     /* the number of the last one */
         uint64_t sequence;
         struct drift_waiter *waiters;
-        struct drift_owned_report *pending; /* the last suspicion while a run was under way */
 };
 
 struct drift_entry {
@@ -60,6 +59,7 @@ struct drift_entry {
         bool by_list;                        /* seen by a list only: a watch that begins has not shown it yet */
         bool doubted;                        /* verified, and not shown by the list of a watch: it may be gone, or be shown later */
         bool finishes;                       /* a Job that the cluster deletes when it has finished */
+        struct drift_owned_report *pending;  /* the last suspicion while a run of the owner was under way */
 };
 
 struct drift_table {
@@ -80,6 +80,7 @@ struct drift_table {
 
 /* A drift_report that owns its texts, for calling back without the lock. */
 struct drift_owned_report {
+        struct drift_owned_report *next; /* of several that are to be sent */
         char *owner_namespace, *owner_name, *namespace, *name, *manager, *fields;
         const struct kube_resource *resource;
         bool deleted, by_run;
@@ -99,7 +100,7 @@ struct drift_entry *drift_entry_find(struct drift_table *table, const struct dri
 struct drift_entry *drift_entry(struct drift_table *table, const struct drift_key *key, struct drift_owner *owner);
 void drift_entry_remove(struct drift_table *table, struct drift_entry *entry);
 
-/* Without the lock; takes the report over. NULL is fine. */
+/* Without the lock; takes the report and those that follow it over. NULL is fine. */
 void drift_report_send(struct drift_table *table, struct drift_owned_report *report);
 void drift_report_free(struct drift_owned_report **report);
 

@@ -34,7 +34,6 @@ struct drift_table *drift_table_new(const struct drift_settings *settings)
 
 static void owner_free(struct drift_owner *owner)
 {
-        drift_report_free(&owner->pending);
         pool_free(owner->namespace);
         pool_free(owner->name);
         pool_free(owner);
@@ -52,6 +51,7 @@ void drift_table_free(struct drift_table **pointer)
                         struct drift_entry *entry = table->buckets[i];
 
                         table->buckets[i] = entry->next;
+                        drift_report_free(&entry->pending);
                         pool_free(entry);
                 }
         for (i = 0; i < DRIFT_BUCKETS; i++)
@@ -205,6 +205,7 @@ static void entry_leave(struct drift_entry *entry)
 {
         if (!entry->owner)
                 return;
+        drift_report_free(&entry->pending);
         *entry->link = entry->following;
         if (entry->following)
                 entry->following->link = entry->link;

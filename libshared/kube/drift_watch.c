@@ -26,23 +26,31 @@ void drift_report_free(struct drift_owned_report **report)
         free(r);
 }
 
-/* Consumes it. */
+static void send(struct drift_table *table, struct drift_owned_report *report)
+{
+        struct drift_report told = {
+                .resource = report->resource,
+                .namespace = report->namespace,
+                .name = report->name,
+                .deleted = report->deleted,
+                .by_run = report->by_run,
+                .manager = report->manager,
+                .fields = report->fields,
+        };
+
+        if (table->settings.wake)
+                table->settings.wake(table->settings.data, report->owner_namespace, report->owner_name, &told);
+}
+
 void drift_report_send(struct drift_table *table, struct drift_owned_report *report)
 {
-        if (report && table->settings.wake) {
-                struct drift_report told = {
-                        .resource = report->resource,
-                        .namespace = report->namespace,
-                        .name = report->name,
-                        .deleted = report->deleted,
-                        .by_run = report->by_run,
-                        .manager = report->manager,
-                        .fields = report->fields,
-                };
+        while (report) {
+                struct drift_owned_report *next = report->next;
 
-                table->settings.wake(table->settings.data, report->owner_namespace, report->owner_name, &told);
+                send(table, report);
+                drift_report_free(&report);
+                report = next;
         }
-        drift_report_free(&report);
 }
 
 static void wake_waiters(struct drift_owner *owner)
@@ -169,8 +177,8 @@ void drift_update(struct drift_table *table, const struct drift_key *key, enum d
             (owner->running && entry->verified && drift_moved(entry) && !drift_done(entry) && !drift_as_verified(entry)))
                 report = report_new(table, entry, key, object);
         if (report && owner->running) {
-                drift_report_free(&owner->pending);
-                owner->pending = steal(&report);
+                drift_report_free(&entry->pending);
+                entry->pending = steal(&report);
         }
         if (entry->gone && !entry->verified)
                 drift_entry_remove(table, entry);

@@ -81,6 +81,7 @@ struct http_request {
 
 struct http_response {
         int status;
+        char *status_text; /* "403 Forbidden", as the server says it; HTTP/2 has no words for it. NULL: no answer */
         struct buffer body;
         /* Header values, NULL where there was none; cut at 1 KiB. */
         char *content_type;

@@ -65,6 +65,7 @@ void http_response_release(struct http_response *response)
         free(response->last_modified);
         free(response->authenticate);
         free(response->flow_schema);
+        free(response->status_text);
         free(response->warnings);
         *response = HTTP_RESPONSE_NULL;
 }

@@ -198,14 +198,16 @@ static void keep_header(struct http_response *response, struct view name, struct
 static void begin_answer(struct http_transfer *transfer, struct view line)
 {
         ptrdiff_t blank = view_find(line, ' ', 0);
+        struct view text = blank > 0 ? view_slice(line, (size_t)blank + 1, SIZE_MAX) : VIEW("");
         uint64_t status = 0;
 
         http_socket_heard(transfer);
         http_response_release(&transfer->response);
         transfer->answered = true;
         transfer->received = 0;
-        if (blank > 0 && view_to_uint64(view_slice(line, (size_t)blank + 1, 3), &status) == 0)
+        if (view_to_uint64(view_slice(text, 0, 3), &status) == 0)
                 transfer->response.status = (int)status;
+        keep(&transfer->response.status_text, text);
 }
 
 static void head_complete(struct http_transfer *transfer)

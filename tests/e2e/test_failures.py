@@ -97,6 +97,7 @@ def test_failed_stage_keeps_what_earlier_ones_applied(space):
     space.source(space.repository({"ns.yaml": f"apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {unique}\n", "b.yaml": CONFIG.format("Bad_Name")}))
     space.kustomization()
     o = space.not_ready("Kustomization", reason="ReconciliationFailed")
+    assert find_condition(o)["message"].endswith(f"\nNamespace/{unique} created\n")
     assert space.kube.get("Namespace", unique) is not None
     o = space.wait("Kustomization", "app", lambda o: (o["status"].get("inventory") or {}).get("entries"), 10, "tracking the Namespace")
     assert o["status"]["inventory"]["entries"] == [{"id": f"_{unique}__Namespace", "v": "v1"}]

@@ -284,6 +284,29 @@ static void edit_during_a_run_wakes_at_its_end(void **state)
         assert_string_equal(woken, "flux/app: Deployment/web .spec.replicas by 'someone'");
 }
 
+/* Each is told of, and only what is still drift at the end: not what the run put right after it was edited. */
+static void each_edit_during_a_run_is_told_of(void **state)
+{
+        (void)state;
+        verify(&web, 10, 1);
+        verify(&data, 11, 0);
+        watch(&web, 10, 1);
+        watch(&data, 11, 0);
+        drift_run_begin(table, "flux", "app");
+        show(&web, 13, 2, LESS, UPDATE("someone", "", "{\"f:spec\":{\"f:replicas\":{}}}"), "");
+        show(&data, 14, 0, LESS, UPDATE("another", "", "{\"f:data\":{}}"), "");
+        drift_run_end(table, "flux", "app");
+        assert_int_equal(wakes, 2);
+        wakes = 0;
+        drift_run_begin(table, "flux", "app");
+        show(&web, 15, 3, LESS, UPDATE("someone", "", "{\"f:spec\":{\"f:replicas\":{}}}"), "");
+        show(&data, 16, 0, LESS, UPDATE("another", "", "{\"f:data\":{}}"), "");
+        verify(&data, 17, 0);
+        drift_run_end(table, "flux", "app");
+        assert_int_equal(wakes, 1);
+        assert_string_equal(woken, "flux/app: Deployment/web .spec.replicas by 'someone'");
+}
+
 static void quiet_owner_needs_no_run(void **state)
 {
         bool current;
@@ -443,6 +466,7 @@ int main(void)
                 cmocka_unit_test_teardown(finished_jobs_wake_nobody, teardown),
                 cmocka_unit_test_setup_teardown(own_writes_wake_nobody, setup, teardown),
                 cmocka_unit_test_setup_teardown(edit_during_a_run_wakes_at_its_end, setup, teardown),
+                cmocka_unit_test_setup_teardown(each_edit_during_a_run_is_told_of, setup, teardown),
                 cmocka_unit_test_setup_teardown(quiet_owner_needs_no_run, setup, teardown),
                 cmocka_unit_test_setup_teardown(what_a_complete_run_left_out_is_nobodys, setup, teardown),
                 cmocka_unit_test_setup_teardown(new_epoch_renews_so_many_a_second, setup, teardown),

@@ -154,6 +154,8 @@ static void what_is_made_is_in_the_list_before(void **state)
                 { "nothing is written", "a", "ConfigMap/a", "", false, 0, "ConfigMap/ns/a unchanged" },
                 { "nothing can be written", NULL, "ConfigMap/a ConfigMap/invalid", "", false, 0,
                   "ConfigMap/ns/invalid dry-run failed (Invalid): it is invalid\n" },
+                { "what went before is said", NULL, "Namespace/n ConfigMap/invalid", "_n__Namespace ns_invalid__ConfigMap", false,
+                  1, "ConfigMap/ns/invalid dry-run failed (Invalid): it is invalid\nNamespace/n created\n" },
                 { "the list cannot be written", NULL, "ConfigMap/a", "", true, 1, "failed to update status: the server is away" },
         };
         size_t i;

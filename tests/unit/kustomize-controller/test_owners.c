@@ -86,46 +86,53 @@ static void rights_are_suspect_until_proven(void **state)
 static void drift_is_told_once(void **state)
 {
         cleanup(owners_free) struct owners *owners = owners_new(NULL);
-        cleanup(buffer_release) struct buffer text = BUFFER_NULL, gone = BUFFER_NULL;
+        cleanup(owner_drift_release) struct owner_drift drift = OWNER_DRIFT_NULL;
 
         (void)state;
-        assert_false(owners_take_drift(owners, "ns", "app", &text, &gone));
-        owners_drifted(owners, "ns", "app", "Deployment/ns/web changed by kubectl-edit", false);
-        owners_drifted(owners, "ns", "app", "ConfigMap/ns/web", true);
-        assert_true(owners_take_drift(owners, "ns", "app", &text, &gone));
-        assert_string_equal(buffer_string(&text), "Deployment/ns/web changed by kubectl-edit");
-        assert_string_equal(buffer_string(&gone), "ConfigMap/ns/web");
-        assert_false(owners_take_drift(owners, "ns", "app", &text, &gone));
+        assert_false(owners_take_drift(owners, "ns", "app", &drift));
+        owners_drifted(owners, "ns", "app", "Deployment/ns/web", "Deployment/ns/web changed by kubectl-edit");
+        owners_drifted(owners, "ns", "app", "Deployment/ns/web", "Deployment/ns/web changed by kubectl-edit");
+        owners_drifted(owners, "ns", "app", "ConfigMap/ns/web", NULL);
+        assert_true(owners_take_drift(owners, "ns", "app", &drift));
+        assert_string_equal(buffer_string(&drift.lines), "Deployment/ns/web changed by kubectl-edit");
+        assert_string_equal(buffer_string(&drift.gone), "ConfigMap/ns/web");
+        assert_string_equal(buffer_string(&drift.fights), "");
+        assert_false(owners_take_drift(owners, "ns", "app", &drift));
 }
 
 static void drift_text_is_bounded(void **state)
 {
         cleanup(owners_free) struct owners *owners = owners_new(NULL);
-        cleanup(buffer_release) struct buffer text = BUFFER_NULL, gone = BUFFER_NULL;
+        cleanup(owner_drift_release) struct owner_drift drift = OWNER_DRIFT_NULL;
+        char line[64];
 
         (void)state;
-        for (int i = 0; i < 10000; i++)
-                owners_drifted(owners, "ns", "app", "Deployment/ns/web changed by kubectl-edit", false);
-        assert_true(owners_take_drift(owners, "ns", "app", &text, &gone));
-        assert_true(text.length <= OWNER_DRIFT_LIMIT);
+        for (int i = 0; i < 10000; i++) {
+                snprintf(line, sizeof(line), "Deployment/ns/web changed by kubectl-edit-%d", i);
+                owners_drifted(owners, "ns", "app", "Deployment/ns/web", line);
+        }
+        assert_true(owners_take_drift(owners, "ns", "app", &drift));
+        assert_true(drift.lines.length > OWNER_DRIFT_LIMIT / 2 && drift.lines.length <= OWNER_DRIFT_LIMIT);
 }
 
-/* Two controllers that undo each other must not do so as fast as they can. */
+/* Two controllers that undo each other must not do so as fast as they can, and nobody else pays for it. */
 static void a_fight_slows_down(void **state)
 {
         cleanup(owners_free) struct owners *owners = owners_new(NULL);
-        int64_t first = owners_drifted(owners, "ns", "app", "x", false), later = first;
+        cleanup(owner_drift_release) struct owner_drift drift = OWNER_DRIFT_NULL;
+        int64_t first = owners_drifted(owners, "ns", "app", "x", NULL), later = first;
 
         (void)state;
         for (int i = 0; i < 50; i++) {
-                cleanup(buffer_release) struct buffer text = BUFFER_NULL, gone = BUFFER_NULL;
-
-                owners_take_drift(owners, "ns", "app", &text, &gone);
-                later = owners_drifted(owners, "ns", "app", "x", false);
+                owners_take_drift(owners, "ns", "app", &drift);
+                later = owners_drifted(owners, "ns", "app", "x", i % 2 ? "x was changed" : NULL);
         }
         assert_true(first <= 100);
-        assert_true(later >= 5000);
-        assert_true(owners_drifted(owners, "ns", "other", "x", false) <= 100);
+        assert_true(later > 60000);
+        assert_true(owners_drifted(owners, "ns", "app", "y", NULL) <= 100);
+        assert_true(owners_drifted(owners, "ns", "other", "x", NULL) <= 100);
+        owners_take_drift(owners, "ns", "app", &drift);
+        assert_string_equal(buffer_string(&drift.fights), "x: 5m0s");
 }
 
 static void the_next_run_goes_on_with_a_wait(void **state)
@@ -150,14 +157,14 @@ static void *work(void *argument)
         char name[16];
 
         for (int i = 0; i < 2000; i++) {
-                cleanup(buffer_release) struct buffer text = BUFFER_NULL, gone = BUFFER_NULL;
+                cleanup(owner_drift_release) struct owner_drift drift = OWNER_DRIFT_NULL;
                 size_t objects;
 
                 snprintf(name, sizeof(name), "app-%d", i % 37);
                 owners_remember(owners, "ns", name, one, 1, 0);
-                owners_drifted(owners, "ns", name, "x", false);
+                owners_drifted(owners, "ns", name, "x", NULL);
                 owners_recall(owners, "ns", name, one, &objects);
-                owners_take_drift(owners, "ns", name, &text, &gone);
+                owners_take_drift(owners, "ns", name, &drift);
                 if (i % 5 == 0)
                         owners_forget(owners, "ns", name);
         }

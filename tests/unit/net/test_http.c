@@ -62,6 +62,7 @@ static void a_call_brings_status_headers_and_body(void **state)
 
                 assert_int_equal(http_call(&ctx, io, &request, &response, &err), 0);
                 assert_int_equal(response.status, 200);
+                assert_string_equal(response.status_text, "200 OK");
                 assert_string_equal(buffer_string(&response.body), "PATCH /a?b=c [Bearer t] xyz");
                 assert_string_equal(response.content_type, "text/plain");
                 assert_string_equal(response.etag, "\"e\"");

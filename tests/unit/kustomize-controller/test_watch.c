@@ -1,0 +1,255 @@
+/* What wakes Kustomizations, in which order, and what does not. */
+#include "../test.h"
+
+#include "../../../kustomize-controller/run.h"
+#include "../../../kustomize-controller/start_order.h"
+#include "base/cleanup.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct kustomize kustomize;
+
+/* In place of kube/controller.c: what is enqueued is written down. */
+static struct cache *cache;
+static struct buffer enqueued;
+static int interrupts;
+static int64_t delay;
+
+static void note(const char *namespace, const char *name)
+{
+        buffer_printf(&enqueued, "%s%s/%s", enqueued.length ? " " : "", namespace, name);
+}
+
+struct cache *controller_cache(const struct controller *controller)
+{
+        (void)controller;
+        return cache;
+}
+
+void controller_enqueue(struct controller *controller, const char *namespace, const char *name, int priority)
+{
+        (void)controller, (void)priority;
+        note(namespace, name);
+}
+
+void controller_enqueue_for(struct controller *controller, const char *namespace, const char *name, int priority, const char *kind,
+                            const struct cache_object *trigger)
+{
+        (void)controller, (void)priority, (void)kind, (void)trigger;
+        note(namespace, name);
+}
+
+void controller_enqueue_after(struct controller *controller, const char *namespace, const char *name, int priority,
+                              int64_t delay_ms)
+{
+        (void)controller, (void)priority;
+        note(namespace, name);
+        delay = delay_ms;
+}
+
+void controller_interrupt(struct controller *controller, const char *namespace, const char *name)
+{
+        (void)controller, (void)namespace, (void)name;
+        interrupts++;
+}
+
+/* In place of kustomization.c. */
+int kustomization_reconcile(struct context *ctx, struct reconcile *reconcile, struct error *error)
+{
+        (void)ctx, (void)reconcile, (void)error;
+        return 0;
+}
+
+static int setup(void **state)
+{
+        (void)state;
+        cache = cache_new(CACHE_OBJECTS);
+        for (size_t i = 0; i < kustomization_controller.index_count; i++)
+                cache_add_index(cache, &kustomization_controller.indexes[i]);
+        kustomize.owners = owners_new(NULL);
+        enqueued = BUFFER_NULL;
+        interrupts = 0;
+        delay = -1;
+        return 0;
+}
+
+static int teardown(void **state)
+{
+        (void)state;
+        buffer_release(&enqueued);
+        owners_free(&kustomize.owners);
+        cache_free(&cache);
+        return 0;
+}
+
+static void put(const char *name, const char *depends_on, const char *status)
+{
+        char text[2048];
+
+        snprintf(text, sizeof(text),
+                 "{\"metadata\":{\"namespace\":\"ns\",\"name\":\"%s\",\"resourceVersion\":\"1\"},\"spec\":{\"sourceRef\":{\"kind\":"
+                 "\"GitRepository\",\"name\":\"git\"},\"dependsOn\":[%s]},\"status\":%s}",
+                 name, depends_on, status);
+        assert_true(cache_put(cache, view_of(text), false));
+}
+
+/* A new artifact of the source of all. */
+static const char *push(void)
+{
+        static const char text[] = "{\"status\":{\"artifact\":{\"revision\":\"main@sha1:2\",\"digest\":\"sha256:2\"}}}";
+        const struct cache_object source = { .namespace = "ns", .name = "git", .text = view_of(text) };
+
+        for (size_t i = 0; i < kustomization_controller.watch_count; i++)
+                if (strcmp(kustomization_controller.watches[i].kind, "GitRepository") == 0)
+                        kustomization_controller.watches[i].map(&kustomization_controller, &(struct cache_event){ .new = &source });
+        return buffer_string(&enqueued);
+}
+
+#define ON(name)               "{\"name\":\"" name "\"}"
+#define ON_OF(namespace, name) "{\"namespace\":\"" namespace "\",\"name\":\"" name "\"}"
+
+static void who_is_depended_on_begins_first(void **state)
+{
+        static const struct {
+                const char *name;
+                struct {
+                        const char *name, *depends_on;
+                } objects[6];
+                const char *order;
+        } cases[] = {
+                { "nobody depends", { { "b", "" }, { "a", "" } }, "ns/a ns/b" },
+                { "a chain, against the alphabet",
+                  { { "a", ON("b") }, { "b", ON("c") }, { "c", ON("d") }, { "d", "" } },
+                  "ns/d ns/c ns/b ns/a" },
+                { "a diamond",
+                  { { "a", ON("b") "," ON("c") }, { "b", ON("d") }, { "c", ON("d") }, { "d", "" } },
+                  "ns/d ns/c ns/b ns/a" },
+                { "of those that are not woken nothing is waited for",
+                  { { "a", ON("gone") "," ON_OF("other", "b") }, { "b", ON_OF("ns", "c") }, { "c", "" } },
+                  "ns/a ns/c ns/b" },
+                { "a circle comes last, and who is behind it",
+                  { { "a", ON("b") }, { "b", ON("a") }, { "c", ON("a") }, { "d", ON("d") }, { "x", ON("y") }, { "y", "" } },
+                  "ns/y ns/x ns/a ns/b ns/c ns/d" },
+                { "the same twice", { { "a", ON("b") "," ON("b") }, { "b", "" } }, "ns/b ns/a" },
+        };
+
+        for (size_t i = 0; i < COUNT(cases); i++) {
+                setup(state);
+                for (size_t n = 0; n < COUNT(cases[i].objects) && cases[i].objects[n].name; n++)
+                        put(cases[i].objects[n].name, cases[i].objects[n].depends_on, "{}");
+                if (strcmp(push(), cases[i].order) != 0)
+                        fail_msg("%s: %s", cases[i].name, buffer_string(&enqueued));
+                teardown(state);
+        }
+        setup(state);
+}
+
+/* Who has the revision already is not woken, and still stands between those that are. */
+static void who_has_the_revision_sleeps(void **state)
+{
+        (void)state;
+        put("a", ON("b"), "{}");
+        put("b", ON("c"), "{\"lastAttemptedRevision\":\"main@sha1:2\",\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\"}]}");
+        put("c", "", "{}");
+        assert_string_equal(push(), "ns/c ns/a");
+}
+
+/* As long as a chain may be: neither recursion nor time that grows with its square (this runs under sanitizers too). */
+static void a_long_chain(void **state)
+{
+        enum { LENGTH = 5000 };
+        cleanup(cache_list_release) struct cache_list list = CACHE_LIST_NULL;
+        const struct cache_object **order;
+        char name[16], on[64];
+
+        (void)state;
+        for (int i = 0; i < LENGTH; i++) {
+                snprintf(name, sizeof(name), "k-%05d", i);
+                snprintf(on, sizeof(on), "{\"name\":\"k-%05d\"}", i + 1);
+                put(name, on, "{}");
+        }
+        cache_list(cache, NULL, &list);
+        assert_int_equal(list.count, LENGTH);
+        order = test_calloc(list.count, sizeof(*order));
+        start_order(&list, order);
+        for (int i = 0; i < LENGTH; i++) {
+                snprintf(name, sizeof(name), "k-%05d", LENGTH - 1 - i);
+                assert_string_equal(order[i]->name, name);
+        }
+        test_free(order);
+}
+
+/* ---- drift ---- */
+
+static const struct kube_resource maps = { "", "v1", "ConfigMap", "configmaps", "v1", true };
+
+static void edit(const char *name, bool by_run)
+{
+        const struct drift_report report = { &maps, "ns", name, .by_run = by_run, .manager = "kubectl-edit", .fields = ".data.k" };
+
+        buffer_clear(&enqueued);
+        delay = -1;
+        interrupts = 0;
+        wake_owner(NULL, "flux", "app", &report);
+}
+
+static void an_edit_wakes_its_owner(void **state)
+{
+        cleanup(owner_drift_release) struct owner_drift drift = OWNER_DRIFT_NULL;
+
+        (void)state;
+        edit("a", false);
+        assert_string_equal(buffer_string(&enqueued), "flux/app");
+        assert_true(delay >= 0 && delay <= OWNER_DRIFT_PAUSE_MS);
+        assert_int_equal(interrupts, 1);
+        assert_true(owners_take_drift(kustomize.owners, "flux", "app", &drift));
+        assert_string_equal(buffer_string(&drift.lines), "ConfigMap/ns/a was changed by kubectl-edit: .data.k");
+}
+
+/* It is running, and puts right what it found; but it is told of. */
+static void what_a_run_found_wakes_nobody(void **state)
+{
+        cleanup(owner_drift_release) struct owner_drift drift = OWNER_DRIFT_NULL;
+
+        (void)state;
+        edit("a", true);
+        assert_string_equal(buffer_string(&enqueued), "");
+        assert_int_equal(interrupts, 0);
+        assert_true(owners_take_drift(kustomize.owners, "flux", "app", &drift));
+        assert_string_equal(buffer_string(&drift.lines), "ConfigMap/ns/a was changed by kubectl-edit: .data.k");
+}
+
+/* Who fights for one object waits for it, without holding up a wait for health; an edit of another object is undone at once. */
+static void a_fight_is_left_some_peace(void **state)
+{
+        (void)state;
+        for (int i = 0; i < 30; i++) {
+                cleanup(owner_drift_release) struct owner_drift drift = OWNER_DRIFT_NULL;
+
+                edit("a", false);
+                owners_take_drift(kustomize.owners, "flux", "app", &drift);
+        }
+        edit("a", false);
+        assert_string_equal(buffer_string(&enqueued), "flux/app");
+        assert_true(delay > 60000);
+        assert_int_equal(interrupts, 0);
+        edit("b", false);
+        assert_string_equal(buffer_string(&enqueued), "flux/app");
+        assert_true(delay <= OWNER_DRIFT_PAUSE_MS);
+        assert_int_equal(interrupts, 1);
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test_teardown(who_is_depended_on_begins_first, teardown),
+                cmocka_unit_test_setup_teardown(who_has_the_revision_sleeps, setup, teardown),
+                cmocka_unit_test_setup_teardown(a_long_chain, setup, teardown),
+                cmocka_unit_test_setup_teardown(an_edit_wakes_its_owner, setup, teardown),
+                cmocka_unit_test_setup_teardown(what_a_run_found_wakes_nobody, setup, teardown),
+                cmocka_unit_test_setup_teardown(a_fight_is_left_some_peace, setup, teardown),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
