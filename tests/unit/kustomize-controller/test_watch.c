@@ -54,6 +54,12 @@ void controller_interrupt(struct controller *controller, const char *namespace, 
         interrupts++;
 }
 
+void controller_enqueue_all(struct controller *controller)
+{
+        (void)controller;
+        note("*", "*");
+}
+
 /* In place of kustomization.c. */
 int kustomization_reconcile(struct context *ctx, struct reconcile *reconcile, struct error *error)
 {
@@ -240,6 +246,33 @@ static void a_fight_is_left_some_peace(void **state)
         assert_int_equal(interrupts, 1);
 }
 
+/* A backup was restored: what was verified before is not verified any more, and who applied it looks again. */
+static void a_restored_store_is_looked_at_anew(void **state)
+{
+        static const struct kube_resource maps = { "", "v1", "ConfigMap", "configmaps", "v1", true };
+        static const struct drift_key key = { &maps, "ns", "data" };
+        static const uint8_t wanted[DRIFT_HASH] = "what is wanted";
+        static const struct drift_settings settings = { .field_manager = "m", .label_group = KUSTOMIZATION_GROUP };
+
+        (void)state;
+        for (int whole = 0; whole < 2; whole++) {
+                kustomize.drift = drift_table_new(&settings);
+                drift_verified(kustomize.drift, &key, "flux", "app", wanted,
+                               VIEW("{\"metadata\":{\"uid\":\"u\",\"resourceVersion\":\"9\"}}"), false, 1000);
+                assert_int_equal(drift_versions(kustomize.drift, &key, 1000).verified, 9);
+                buffer_clear(&enqueued);
+                if (whole)
+                        kustomization_controller.restored(&kustomization_controller);
+                else
+                        drift_restored(NULL, &maps);
+                assert_int_equal(drift_versions(kustomize.drift, &key, 1000).verified, 0);
+                /* The loop itself enqueues all after the first. */
+                assert_string_equal(buffer_string(&enqueued), whole ? "" : "*/*");
+                drift_table_free(&kustomize.drift);
+        }
+        kustomization_controller.restored(&kustomization_controller); /* without drift detection there is nothing to forget */
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -249,6 +282,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(an_edit_wakes_its_owner, setup, teardown),
                 cmocka_unit_test_setup_teardown(what_a_run_found_wakes_nobody, setup, teardown),
                 cmocka_unit_test_setup_teardown(a_fight_is_left_some_peace, setup, teardown),
+                cmocka_unit_test_setup_teardown(a_restored_store_is_looked_at_anew, setup, teardown),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
