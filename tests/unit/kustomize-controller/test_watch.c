@@ -249,7 +249,6 @@ static void a_fight_is_left_some_peace(void **state)
 /* A backup was restored: what was verified before is not verified any more, and who applied it looks again. */
 static void a_restored_store_is_looked_at_anew(void **state)
 {
-        static const struct kube_resource maps = { "", "v1", "ConfigMap", "configmaps", "v1", true };
         static const struct drift_key key = { &maps, "ns", "data" };
         static const uint8_t wanted[DRIFT_HASH] = "what is wanted";
         static const struct drift_settings settings = { .field_manager = "m", .label_group = KUSTOMIZATION_GROUP };
