@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #ifndef __has_feature
 #define __has_feature(feature) 0
@@ -55,6 +56,7 @@ struct slab_set {
 static struct {
         pthread_mutex_t lock;
         bool reserved, unavailable;
+        bool whole_pages; /* a slab is some: its memory can go back without its neighbours' */
         char *range;
         size_t open;                         /* slabs that are usable: the first ones */
         struct slab_set empty;               /* of these */
@@ -117,6 +119,7 @@ static bool reserve(void)
         pool.reserved = !pool.unavailable;
         if (pool.reserved) {
                 madvise(range, SLAB_COUNT * SLAB_BYTES, MADV_NOHUGEPAGE); /* a slab is to go back alone */
+                pool.whole_pages = SLAB_BYTES % (size_t)sysconf(_SC_PAGESIZE) == 0;
                 pool.range = range;
         }
         return pool.reserved;
@@ -233,7 +236,8 @@ static void give_place(size_t slab, size_t offset)
         set_remove(&pool.partial[s->size_class], slab);
         set_add(&pool.empty, slab);
         pool.usage.slab_bytes -= SLAB_BYTES;
-        madvise(slab_start(slab), SLAB_BYTES, MADV_DONTNEED);
+        if (pool.whole_pages)
+                madvise(slab_start(slab), SLAB_BYTES, MADV_DONTNEED);
 }
 
 void pool_free(void *piece)

@@ -3,8 +3,8 @@
  *
  * A heap gives a page back when nothing on it is in use. What a watch keeps for hours lies, on the heap, between the trees of the runs that were under way
  * when it came, and each such piece keeps a page of theirs. Here pieces of one size lie together, in slabs of 16 KiB that go back to the kernel when they are
- * empty; a new piece takes the first place that is free, so that the last slabs empty. What is too large to share a slab, and what comes when the pool's
- * 256 MiB are taken, is on the heap.
+ * empty (not where a page is 64 KiB, as on some arm64 machines); a new piece takes the first place that is free, so that the last slabs empty. What is too large
+ * to share a slab, and what comes when the pool's 256 MiB are taken, is on the heap.
  *
  * One pool for the process, from any thread. A piece that is given back twice, or that is none, ends the process.
  */
