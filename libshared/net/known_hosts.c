@@ -87,7 +87,8 @@ static bool matches_glob(struct view pattern, const char *name)
                 if (p < pattern.length && pattern.data[p] == '*') {
                         star = p++;
                         mark = n;
-                } else if (p < pattern.length && (pattern.data[p] == '?' || tolower((unsigned char)pattern.data[p]) == name[n])) {
+                } else if (p < pattern.length &&
+                           (pattern.data[p] == '?' || tolower((unsigned char)pattern.data[p]) == (unsigned char)name[n])) {
                         p++;
                         n++;
                 } else if (star != SIZE_MAX) {
