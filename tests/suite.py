@@ -102,8 +102,8 @@ def main():
     os.makedirs(LOGS, exist_ok=True)
     names = sys.argv[1:] or list(PARTS)
     # The control plane of the end-to-end tests, the command line of Flux and promtool are built meanwhile, if they never were.
-    tools = subprocess.Popen("tests/cluster/build etcd kube-apiserver kube-controller-manager kubectl && tests/cluster/build-flux flux && tests/cluster/build-promtool", shell=True,
-                             stdout=subprocess.DEVNULL) if "e2e" in names else None
+    tools = subprocess.Popen("tests/cluster/build etcd kube-apiserver kube-controller-manager && tests/cluster/build-flux flux && tests/cluster/build-promtool",
+                             shell=True, stdout=subprocess.DEVNULL) if "e2e" in names else None
     results = []
     for name in names:
         if name == "e2e":

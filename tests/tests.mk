@@ -2,12 +2,15 @@
 
 PYTHON := $(shell for p in python3 /usr/bin/python3; do $$p -c 'import yaml' >/dev/null 2>&1 && echo $$p && break; done)
 
-.PHONY: deps unit-programs test swap soak demo bench bench-kustomize fuzz fuzz-replay
+.PHONY: deps unit-programs control-plane test swap soak demo bench bench-kustomize fuzz fuzz-replay
 
 deps: # the top Makefile did it
 	@echo "all packages are there"
 
 unit-programs: $(UNIT_PROGRAMS)
+
+control-plane:
+	@tests/cluster/build etcd kube-apiserver kube-controller-manager >/dev/null
 
 test:
 	+@MAKE='$(MAKE)' $(PYTHON) tests/suite.py
@@ -21,9 +24,10 @@ soak: swap
 	@$(PYTHON) -m pytest -q -s -p no:cacheprovider tests/e2e/long_runtime.py
 	@WEIR_CHAOS_SECONDS=600 WEIR_SOAK_SECONDS=600 $(PYTHON) -m pytest -q -s -p no:cacheprovider -k "random_kills or soak" tests/e2e/test_faults.py tests/e2e/test_connection.py
 
-# The visitor sees the tour, not the compiler.
+# The visitor sees the tour, not the compiler. The first time the control plane's sources come over the net meanwhile, which is what the one job more is for.
 demo:
-	@$(MAKE) --quiet --question all 2>/dev/null || { echo "building weir"; $(MAKE) --no-print-directory -j$$(nproc) SAY=@: all; }
+	@$(MAKE) --quiet --question all 2>/dev/null || { echo "building weir"; \
+	        $(MAKE) --no-print-directory -j$$(($$(nproc) + 1)) SAY=@: all $(if $(KUBECONFIG)$(KUBEBUILDER_ASSETS),,control-plane); }
 	@$(PYTHON) tests/demo/demo.py
 
 bench: all

@@ -79,7 +79,7 @@ class ControlPlane:
 
     def _prepare(self):
         workspace = self.workspace
-        etcd, apiserver, manager, self.kubectl = tools(["etcd", "kube-apiserver", "kube-controller-manager", "kubectl"])
+        etcd, apiserver, manager = tools(["etcd", "kube-apiserver", "kube-controller-manager"])
         keys = workspace.folder("keys")
         tokens = workspace.write("keys/tokens.csv", f'{self.token},admin,admin,"system:masters"\n', 0o600)
         subprocess.run(["openssl", "ecparam", "-genkey", "-name", "prime256v1", "-noout", "-out", f"{keys}/sa.key"], check=True)
