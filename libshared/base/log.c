@@ -152,17 +152,17 @@ static void render_console(struct buffer *line, enum log_level level, const char
 void log_line(enum log_level level, const char *logger, const struct log_fields *context, const struct log_fields *fields,
               const struct error *error, const char *format, ...)
 {
-        cleanup(buffer_release) struct buffer message = BUFFER_LIMIT(MESSAGE_LIMIT);
-        cleanup(buffer_release) struct buffer line = BUFFER_NULL;
-        cleanup(buffer_release) struct buffer extra = BUFFER_NULL;
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL, line = BUFFER_NULL, extra = BUFFER_NULL;
+        struct view message;
         va_list arguments;
 
         if (!log_enabled(level))
                 return;
         va_start(arguments, format);
-        buffer_vprintf(&message, format, arguments);
+        buffer_vprintf(&text, format, arguments);
         va_end(arguments);
-        if (sampled_out(level, buffer_view(&message)))
+        message = utf8_cut(buffer_view(&text), MESSAGE_LIMIT);
+        if (sampled_out(level, message))
                 return;
         if (context)
                 buffer_add_view(&extra, buffer_view(&context->text));
@@ -174,11 +174,11 @@ void log_line(enum log_level level, const char *logger, const struct log_fields 
                 buffer_add_char(&extra, '"');
         }
         if (as_console) {
-                render_console(&line, level, logger, buffer_view(&message));
+                render_console(&line, level, logger, message);
                 if (extra.length)
                         buffer_printf(&line, "\t{%s}", buffer_string(&extra) + 1);
         } else {
-                render_json(&line, level, logger, buffer_view(&message));
+                render_json(&line, level, logger, message);
                 buffer_add_view(&line, buffer_view(&extra));
                 buffer_add_char(&line, '}');
         }

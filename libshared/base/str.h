@@ -74,6 +74,8 @@ void buffer_add_json(struct buffer *buffer, struct view text);
 /* Length of the UTF-8 sequence that starts at text.data[at] (1..4), 0 if it is not valid there. The code point goes to *ret_rune if not NULL. */
 size_t utf8_next(struct view text, size_t at, uint32_t *ret_rune);
 bool utf8_valid(struct view text);
+/* The beginning of `text`: at most `limit` bytes, cut between characters. */
+struct view utf8_cut(struct view text, size_t limit);
 /* Appends one code point; what is none is written as U+FFFD. */
 void buffer_add_utf8(struct buffer *buffer, uint32_t rune);
 

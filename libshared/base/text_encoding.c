@@ -58,6 +58,18 @@ bool utf8_valid(struct view text)
         return true;
 }
 
+/* At most three bytes are looked back at: more belong to no character. */
+struct view utf8_cut(struct view text, size_t limit)
+{
+        size_t end = limit;
+
+        if (text.length <= limit)
+                return text;
+        while (end > 0 && limit - end < 3 && ((unsigned char)text.data[end] & 0xc0) == 0x80)
+                end--;
+        return view_slice(text, 0, end);
+}
+
 void buffer_add_utf8(struct buffer *buffer, uint32_t rune)
 {
         char bytes[4];

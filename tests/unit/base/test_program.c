@@ -213,7 +213,7 @@ static void metrics_render_as_text(void **state)
 /* Runs `say` with standard error in a file and returns what came. */
 static char *logged(void (*say)(void))
 {
-        static char text[65536];
+        static char text[128 * 1024];
         char path[] = "/tmp/weir-log-XXXXXX";
         int file = mkstemp(path), saved = dup(STDERR_FILENO);
         ssize_t length;
@@ -273,6 +273,27 @@ static void equal_lines_are_sampled(void **state)
         assert_in_range(lines, 109, 218);
 }
 
+/* A message that is too long is cut, not lost, and between characters. */
+static void say_much(void)
+{
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+
+        buffer_add_char(&text, '.');
+        while (text.length < 100000)
+                buffer_add_string(&text, "\xc3\xa9");
+        log_info(NULL, "%s", buffer_string(&text));
+}
+
+static void long_messages_are_cut(void **state)
+{
+        struct view line = view_of(logged(say_much));
+
+        (void)state;
+        assert_true(view_search(line, VIEW("\"msg\":\".\xc3\xa9\xc3\xa9"), 0) > 0);
+        assert_true(view_ends(line, VIEW("\xc3\xa9\"}\n")));
+        assert_in_range(line.length, 65000, 65700);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -285,6 +306,7 @@ int main(void)
                 cmocka_unit_test(metrics_render_as_text),
                 cmocka_unit_test(lines_have_the_keys_in_order),
                 cmocka_unit_test(equal_lines_are_sampled),
+                cmocka_unit_test(long_messages_are_cut),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

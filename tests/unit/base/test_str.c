@@ -183,6 +183,23 @@ static void secret_buffers_stay_secret(void **state)
         assert_true(text.secret); /* it may be filled again */
 }
 
+static void texts_are_cut_between_characters(void **state)
+{
+        static const struct {
+                const char *text;
+                size_t limit;
+                const char *cut;
+        } cases[] = {
+                { "abc", 3, "abc" }, { "abcd", 3, "abc" },          { "a\xc3\xa9", 2, "a" },
+                { "", 0, "" },       { "\xf0\x9f\x98\x80", 3, "" }, { "\x80\x80\x80\x80\x80", 4, "\x80" },
+        };
+
+        (void)state;
+        for (size_t i = 0; i < COUNT(cases); i++)
+                if (!view_is(utf8_cut(view_of(cases[i].text), cases[i].limit), cases[i].cut))
+                        fail_msg("%zu: %zu bytes", i, utf8_cut(view_of(cases[i].text), cases[i].limit).length);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -192,6 +209,7 @@ int main(void)
                 cmocka_unit_test(json_strings),
                 cmocka_unit_test(base64),
                 cmocka_unit_test(runes),
+                cmocka_unit_test(texts_are_cut_between_characters),
                 cmocka_unit_test(secrets_do_not_outlive_a_reset),
                 cmocka_unit_test(secret_buffers_stay_secret),
         };
