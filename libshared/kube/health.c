@@ -17,8 +17,8 @@
 #define LASTING_MS       1000
 #define SETTLE_MS        80 /* what moves once moves again soon */
 #define SETTLE_LAST_MS   500
-#define SETTLE_READS     4 /* and on a server that is busy later: so many times what the last look took */
-#define MESSAGE_LIMIT    512
+#define SETTLE_READS     4    /* and on a server that is busy later: so many times what the last look took */
+#define MESSAGE_LIMIT    4096 /* bytes of what is said about one object */
 
 struct pending {
         const struct health_object *wanted;
@@ -67,11 +67,21 @@ static struct drift_key key_of(const struct pending *item)
 
 /* ---- one object ---- */
 
+static void cut_message(struct pending *item)
+{
+        size_t length = utf8_cut(buffer_view(&item->message), MESSAGE_LIMIT).length;
+
+        if (length == item->message.length)
+                return;
+        item->message.length = length;
+        buffer_add_string(&item->message, "...");
+}
+
 static void set_message(struct pending *item, const char *message)
 {
         buffer_clear(&item->message);
-        item->message.full = false;
         buffer_add_string(&item->message, message);
+        cut_message(item);
 }
 
 /* A failure to read is the object's status, unless it is the end of the wait itself. */
@@ -128,7 +138,6 @@ static int judge(const struct wait *wait, struct pending *item, const struct jso
         const struct drift_key key = key_of(item);
 
         buffer_clear(&item->message);
-        item->message.full = false;
         item->found = true;
         item->round = wait->round;
         if (view_to_uint64(view_of(version), &item->version) < 0)
@@ -138,6 +147,7 @@ static int judge(const struct wait *wait, struct pending *item, const struct jso
                 if (kstatus_needs_pods(object, item->status))
                         TRY(look_at_pods(wait, item, object, error));
         }
+        cut_message(item);
         if (item->status == KSTATUS_CURRENT && settings->drift)
                 drift_current(settings->drift, &key, version);
         return 0;
@@ -552,7 +562,6 @@ int health_wait(struct context *context, const struct health_settings *settings,
                         .wanted = &objects[i],
                         .id = objects[i].object,
                         .status = objects[i].status,
-                        .message = BUFFER_LIMIT(MESSAGE_LIMIT),
                 };
         r = wait_for(&wait, error);
         for (i = 0; i < count; i++)

@@ -61,6 +61,27 @@ static int serve_progress(const struct kube_request *request, const char *body, 
         return 0;
 }
 
+/* Something of a kind that is not built in, with much to say of why it is not ready: as many bytes as its name says. */
+static int serve_talkative(const struct kube_request *request, const char *body, struct json **ret_json, struct error *error)
+{
+        cleanup(buffer_release) struct buffer message = BUFFER_NULL;
+        struct json *object = json_of("{\"apiVersion\":\"example.com/v1\",\"kind\":\"Widget\",\"status\":{\"conditions\":[]}}"),
+                    *ready;
+        unsigned length = 0;
+
+        (void)body;
+        (void)error;
+        sscanf(request->name, "says-%u", &length);
+        while (message.length < length)
+                buffer_add_char(&message, 'w');
+        ready = json_append(json_get(json_get(object, "status"), "conditions"), json_new_object());
+        json_set_string(ready, "type", "Ready");
+        json_set_string(ready, "status", "False");
+        json_set_string(ready, "message", buffer_string(&message));
+        *ret_json = object;
+        return 0;
+}
+
 static struct context context;
 
 static int setup(void **state)
@@ -181,6 +202,31 @@ static void what_is_waited_for_and_what_is_said(void **state)
                 teardown(state);
         }
         setup(state);
+}
+
+/* A long reason is cut, not lost. */
+static void long_messages_are_cut(void **state)
+{
+        static const struct {
+                const char *name;
+                size_t shown;
+                bool cut;
+        } cases[] = { { "says-600", 600, false }, { "says-4096", 4096, false }, { "says-5000", 4096, true } };
+        const struct health_settings settings = { .timeout_ms = 50 };
+
+        (void)state;
+        fake.answer = serve_talkative;
+        for (size_t i = 0; i < COUNT(cases); i++) {
+                const struct health_object object = { { "apps", "v1", "Deployment", "ns", cases[i].name }, KSTATUS_UNKNOWN, false };
+                cleanup(error_release) struct error error = ERROR_NULL;
+                struct view said;
+
+                assert_int_equal(health_wait(&context, &settings, &object, 1, &error), -1);
+                said = view_of(strstr(error_message(&error), ": w") + 2);
+                if (said.length != cases[i].shown + strlen(cases[i].cut ? "...]" : "]") ||
+                    view_ends(said, VIEW("w...]")) != cases[i].cut)
+                        fail_msg("%s: %zu bytes", cases[i].name, said.length);
+        }
 }
 
 static void what_was_seen_current_is_not_read(void **state)
@@ -375,6 +421,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_teardown(what_is_waited_for_and_what_is_said, teardown),
+                cmocka_unit_test_setup_teardown(long_messages_are_cut, setup, teardown),
                 cmocka_unit_test_setup_teardown(what_was_seen_current_is_not_read, setup, teardown),
                 cmocka_unit_test_setup_teardown(what_breaks_meanwhile_is_waited_for, setup, teardown),
                 cmocka_unit_test_setup_teardown(many_of_one_kind_are_one_list, setup, teardown),
