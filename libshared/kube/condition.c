@@ -152,15 +152,11 @@ bool condition_remove(struct json *object, const char *type)
 static struct json *new_message(const char *message)
 {
         struct view text = view_of(message);
-        size_t end = CONDITION_MESSAGE_LIMIT - strlen(MESSAGE_CUT);
-        size_t length;
 
         if (text.length <= CONDITION_MESSAGE_LIMIT)
                 return json_new_view(text);
-        while (end > 0 && ((unsigned char)text.data[end] & 0xc0) == 0x80)
-                end--;
-        length = end;
-        return json_new_printf("%.*s%s", (int)length, text.data, MESSAGE_CUT);
+        text = utf8_cut(text, CONDITION_MESSAGE_LIMIT - strlen(MESSAGE_CUT));
+        return json_new_printf("%.*s%s", VIEW_ARGS(text), MESSAGE_CUT);
 }
 
 static void set(struct json *object, const char *type, const char *status, const char *reason, const char *message)
@@ -231,13 +227,13 @@ void condition_mark_stalled(struct json *object, const char *reason, const char 
 
 /* ---- summaries ---- */
 
-enum class {
+enum category {
         NEGATIVE_TRUE,
         POSITIVE_FALSE,
         POSITIVE_TRUE,
         NEGATIVE_FALSE,
         NEITHER,
-        CLASSES,
+        CATEGORIES,
 };
 
 static bool listed(const char *const *types, const char *type)
@@ -248,9 +244,12 @@ static bool listed(const char *const *types, const char *type)
         return false;
 }
 
-static enum class class_of(const struct json *condition, bool negative) {
-        if (status_is(condition, CONDITION_TRUE)) return negative ? NEGATIVE_TRUE : POSITIVE_TRUE;
-        if (status_is(condition, CONDITION_FALSE)) return negative ? NEGATIVE_FALSE : POSITIVE_FALSE;
+static enum category category_of(const struct json *condition, bool negative)
+{
+        if (status_is(condition, CONDITION_TRUE))
+                return negative ? NEGATIVE_TRUE : POSITIVE_TRUE;
+        if (status_is(condition, CONDITION_FALSE))
+                return negative ? NEGATIVE_FALSE : POSITIVE_FALSE;
         return NEITHER;
 }
 
@@ -270,26 +269,26 @@ static int64_t newest_generation(const struct json *object, const char *const *t
 
 bool condition_summarize(struct json *object, const struct condition_summary *summary)
 {
-        static const char *const status_of[CLASSES] = {
+        static const char *const status_of[CATEGORIES] = {
                 [NEGATIVE_TRUE] = CONDITION_FALSE, [POSITIVE_FALSE] = CONDITION_FALSE, [POSITIVE_TRUE] = CONDITION_TRUE,
                 [NEGATIVE_FALSE] = CONDITION_TRUE, [NEITHER] = CONDITION_UNKNOWN,
         };
         int64_t newest = summary->latest_generation ? newest_generation(object, summary->types) : INT64_MIN;
-        const struct json *first[CLASSES] = { NULL };
+        const struct json *first[CATEGORIES] = { NULL };
         const char *const *type;
         int i;
 
         for (type = summary->types; *type; type++) {
                 const struct json *condition = condition_get(object, *type);
-                enum class class;
+                enum category category;
 
                 if (!condition || json_integer(json_get(condition, "observedGeneration"), 0) < newest)
                         continue;
-                class = class_of(condition, listed(summary->negative, *type));
-                if (!first[class])
-                        first[class] = condition;
+                category = category_of(condition, listed(summary->negative, *type));
+                if (!first[category])
+                        first[category] = condition;
         }
-        for (i = 0; i < CLASSES; i++)
+        for (i = 0; i < CATEGORIES; i++)
                 if (first[i]) {
                         cleanup(free_string) char *reason = memory_string(member(first[i], "reason"));
                         cleanup(free_string) char *message = memory_string(member(first[i], "message"));

@@ -60,11 +60,11 @@ const char *condition_message(const struct json *object, const char *type);
 bool condition_ready(const struct json *object);
 
 /*
- * One condition from others: of those of `types` that are there, the first non-empty class of
+ * One condition from others: of those of `types` that are there, the first non-empty category of
  *
  *   negative and True, positive and False, positive and True, negative and False, Unknown
  *
- * decides the status of `target` (which is a positive one), and the first in the order of `types` within that class gives reason and message.
+ * decides the status of `target` (which is a positive one), and the first in the order of `types` within that category gives reason and message.
  * Returns false, and nothing changes, if none of them is there.
  */
 struct condition_summary {
