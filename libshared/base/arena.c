@@ -61,7 +61,7 @@ static void chunks_free(struct chunk *chunk)
 static void overwrite(struct arena *arena)
 {
         for (struct chunk *chunk = arena->chunks; chunk && arena->secret; chunk = chunk->next)
-                explicit_bzero(chunk->data, chunk->used);
+                explicit_bzero(chunk->data, chunk->size); /* also what was printed where it did not fit */
         arena->secret = false;
 }
 

@@ -168,6 +168,23 @@ static void secrets_do_not_outlive_a_reset(void **state)
         assert_string_equal(kept, "of the next run");
 }
 
+/* Also what was printed for a try where it did not fit. */
+static void secret_arenas_leave_nothing(void **state)
+{
+        cleanup(arena_free) struct arena *arena = arena_new();
+        const char *first = arena_string(arena, "secret");
+        char long_one[5000];
+
+        (void)state;
+        arena_keep_secret(arena);
+        memset(long_one, 's', sizeof(long_one) - 1);
+        long_one[sizeof(long_one) - 1] = '\0';
+        arena_printf(arena, "%s", long_one);
+        arena_reset(arena); /* the first chunk is kept */
+        for (size_t i = 0; i < 4000; i++)
+                assert_int_equal(first[i], 0);
+}
+
 static void secret_buffers_stay_secret(void **state)
 {
         cleanup(buffer_release) struct buffer text = BUFFER_SECRET;
@@ -211,6 +228,7 @@ int main(void)
                 cmocka_unit_test(runes),
                 cmocka_unit_test(texts_are_cut_between_characters),
                 cmocka_unit_test(secrets_do_not_outlive_a_reset),
+                cmocka_unit_test(secret_arenas_leave_nothing),
                 cmocka_unit_test(secret_buffers_stay_secret),
         };
 
