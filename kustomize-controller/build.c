@@ -284,7 +284,6 @@ void build_output_release(struct build_output *output)
 static void pack_request(struct buffer *input, const struct build_request *request)
 {
         cleanup(buffer_release) struct buffer spec = BUFFER_NULL;
-        size_t length = 0;
 
         json_print(request->spec, &spec);
         pack_number(input, (request->substitute ? FLAG_SUBSTITUTE : 0u) | (request->substitute_always ? FLAG_ALWAYS : 0u) |
@@ -295,9 +294,6 @@ static void pack_request(struct buffer *input, const struct build_request *reque
         pack_view(input, buffer_view(&spec));
         pack_string(input, request->unreadable ? request->unreadable : "");
         pack_number(input, request->variables.count);
-        for (size_t i = 0; i < request->variables.count; i++)
-                length += request->variables.items[i].name.length + request->variables.items[i].value.length + 2 * sizeof(uint64_t);
-        buffer_reserve(input, length); /* they may come from Secrets, and a buffer that grows leaves copies behind */
         for (size_t i = 0; i < request->variables.count; i++) {
                 pack_view(input, request->variables.items[i].name);
                 pack_view(input, request->variables.items[i].value);

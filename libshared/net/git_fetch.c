@@ -6,7 +6,6 @@
 #include "base/memory.h"
 
 #include <curl/curl.h>
-#include <openssl/crypto.h>
 #include <openssl/ssl.h>
 #include <stdio.h>
 #include <string.h>
@@ -385,14 +384,6 @@ void git_prepare(void)
         git_libgit2_opts(GIT_OPT_SET_CACHE_MAX_SIZE, (ssize_t)(16 << 20));
 }
 
-/* The input holds what a Secret held. */
-static void wipe(struct buffer *input)
-{
-        if (input->data)
-                OPENSSL_cleanse(input->data, input->length);
-        buffer_release(input);
-}
-
 int git_fetch(struct context *ctx, const struct git_request *given, const char *directory, int output, struct arena *arena,
               struct git_result *ret_result, struct error *err)
 {
@@ -404,7 +395,7 @@ int git_fetch(struct context *ctx, const struct git_request *given, const char *
         };
         struct job_limits limits = { .memory_bytes = MEMORY_BYTES, .file_bytes = PACK_BYTES };
         cleanup(job_result_release) struct job_result result = JOB_RESULT_NULL;
-        cleanup(wipe) struct buffer input = BUFFER_NULL;
+        cleanup(buffer_release) struct buffer input = BUFFER_SECRET;
         int outcome;
 
         if (request.timeout_ms <= 0)
