@@ -320,21 +320,19 @@ static int refresh(struct context *ctx, struct reconcile *reconcile, struct erro
         return 0;
 }
 
-int kustomization_reconcile(struct context *ctx, struct reconcile *reconcile, struct error *error)
+/* The object is as it is now. */
+static int reconcile_refreshed(struct context *ctx, struct reconcile *reconcile, struct error *error)
 {
         cleanup(run_release) struct run run;
         cleanup(context_close) struct context work;
         cleanup(error_release) struct error failure = ERROR_NULL;
-        bool deleting;
-        int r;
+        int r = run_begin(&run, reconcile, error);
+        bool deleting = json_path(run.object, "metadata", "deletionTimestamp", NULL) != NULL;
 
-        r = refresh(reconcile->runtime->context, reconcile, error);
-        if (r != 0)
-                return r == RUN_ENDED ? 0 : -1;
-        r = run_begin(&run, reconcile, error);
-        deleting = json_path(run.object, "metadata", "deletionTimestamp", NULL) != NULL;
-        if (r < 0 && deleting && run_decode_deletion(&run, error))
+        if (r < 0 && deleting && run_decode_deletion(&run, error)) {
+                run.timeout_ns = timeout_of(&run.spec);
                 r = 0;
+        }
         context_open(&work, reconcile->runtime->context, r < 0 ? CLOCK_NEVER : clock_now_ms() + run.timeout_ns / NANOSECONDS_MS);
         if (r < 0) { /* nothing is applied and nothing deleted by a specification that cannot be read */
                 reconcile->terminal = true;
@@ -360,4 +358,13 @@ int kustomization_reconcile(struct context *ctx, struct reconcile *reconcile, st
         if (r == 0)
                 finished(&run);
         return 0;
+}
+
+int kustomization_reconcile(struct context *ctx, struct reconcile *reconcile, struct error *error)
+{
+        int r = refresh(reconcile->runtime->context, reconcile, error);
+
+        if (r != 0)
+                return r == RUN_ENDED ? 0 : -1;
+        return reconcile_refreshed(ctx, reconcile, error);
 }
