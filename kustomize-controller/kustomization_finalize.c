@@ -207,6 +207,6 @@ int run_finalize(struct context *ctx, struct run *run, struct error *error)
         finalizer_remove(run->object, KUSTOMIZATION_FINALIZER);
         condition_handled(run->object);
         TRY(run_write(ctx, run, error));
-        owners_forget(kustomize.owners, run->namespace, run->name);
+        forget_owner(run->namespace, run->name);
         return 0;
 }

@@ -21,14 +21,19 @@
 
 /* ---- indexes of the cache of Kustomizations ---- */
 
+/* That of the Kustomization itself where the reference names none. */
+static struct view namespace_of(struct view reference, const struct cache_object *object)
+{
+        struct view named = scan_string(scan_get(reference, "namespace"));
+
+        return named.length ? named : view_of(object->namespace);
+}
+
 static void add_source_key(const struct cache_object *object, struct cache_keys *keys)
 {
-        struct view reference = SCAN_PATH(object->text, "spec", "sourceRef");
+        struct view reference = SCAN_PATH(object->text, "spec", "sourceRef"), namespace = namespace_of(reference, object);
         struct view kind = scan_string(scan_get(reference, "kind")), name = scan_string(scan_get(reference, "name"));
-        struct view namespace = scan_string(scan_get(reference, "namespace"));
 
-        if (!namespace.length)
-        namespace = view_of(object->namespace);
         cache_keys_printf(keys, "%.*s/%.*s/%.*s", VIEW_ARGS(kind), VIEW_ARGS(namespace), VIEW_ARGS(name));
 }
 
@@ -49,11 +54,9 @@ static void add_dependency_keys(const struct cache_object *object, struct cache_
         struct scan references = scan_begin(SCAN_PATH(object->text, "spec", "dependsOn"));
 
         while (scan_next(&references)) {
-                struct view namespace = scan_string(scan_get(references.value, "namespace")),
+                struct view namespace = namespace_of(references.value, object),
                             name = scan_string(scan_get(references.value, "name"));
 
-                if (!namespace.length)
-                namespace = view_of(object->namespace);
                 cache_keys_printf(keys, "%.*s/%.*s", VIEW_ARGS(namespace), VIEW_ARGS(name));
         }
 }
@@ -116,11 +119,11 @@ static void source_changed(struct controller *controller, const struct cache_eve
 {
         struct view old_revision = artifact_text(event->old, "revision"), new_revision = artifact_text(event->new, "revision");
         const struct cache_object *source = event->new ? event->new : event->old;
-        bool same_revision = event->old && event->new &&view_equal(old_revision, new_revision);
+        bool update = event->old && event->new, same_revision = update && view_equal(old_revision, new_revision);
         cleanup(cache_list_release) struct cache_list list = CACHE_LIST_NULL;
         char key[600];
 
-        if (event->old && event->new) {
+        if (update) {
                 if (!new_revision.length)
                         return;
                 if (same_revision && view_equal(artifact_text(event->old, "digest"), artifact_text(event->new, "digest")))
@@ -288,10 +291,18 @@ static const struct controller_watch watches[] = {
           .map = definition_changed },
 };
 
+void forget_owner(const char *namespace, const char *name)
+{
+        owners_forget(kustomize.owners, namespace, name);
+        if (kustomize.drift)
+                drift_forget_owner(kustomize.drift, namespace, name);
+}
+
+/* Also one that lost its finalizer, or belongs to another replica now. */
 static void removed(struct controller *controller, const struct cache_object *object)
 {
         (void)controller;
-        owners_invalidate(kustomize.owners, object->namespace, object->name);
+        forget_owner(object->namespace, object->name);
 }
 
 static void restored(struct controller *controller)

@@ -190,6 +190,8 @@ bool run_decode_deletion(struct run *run, struct error *error);
 void wake_dependents(struct run *run);
 /* Asks for the server's version every ten minutes: with another one everything is verified anew. */
 void run_server_version(struct context *ctx, struct run *run);
+/* The Kustomization is gone: what the process remembers of it is, too. From any thread. */
+void forget_owner(const char *namespace, const char *name);
 /* The drift table's wake. */
 void wake_owner(void *data, const char *owner_namespace, const char *owner_name, const struct drift_report *report);
 /* The watch pool's handlers. */

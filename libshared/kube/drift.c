@@ -269,6 +269,17 @@ void drift_forget(struct drift_table *table, const struct drift_key *key)
         pthread_mutex_unlock(&table->lock);
 }
 
+void drift_forget_owner(struct drift_table *table, const char *owner_namespace, const char *owner_name)
+{
+        struct drift_owner *owner;
+
+        pthread_mutex_lock(&table->lock);
+        /* The last entry may take the owner along. */
+        while ((owner = drift_owner_find(table, owner_namespace, owner_name)) && owner->entries)
+                drift_entry_remove(table, owner->entries);
+        pthread_mutex_unlock(&table->lock);
+}
+
 void drift_epoch(struct drift_table *table, const struct kube_resource *resource, uint64_t epoch)
 {
         pthread_mutex_lock(&table->lock);

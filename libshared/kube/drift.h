@@ -166,6 +166,8 @@ bool drift_owner_quiet(struct drift_table *table, const char *owner_namespace, c
 void drift_release(struct drift_table *table, const struct drift_key *key);
 /* Pruned, or nobody's any more. */
 void drift_forget(struct drift_table *table, const struct drift_key *key);
+/* The owner is gone: so is all that was known of what it applied, which may be there still, and wakes nobody. */
+void drift_forget_owner(struct drift_table *table, const char *owner_namespace, const char *owner_name);
 
 /*
  * Everything (resource NULL) or one kind has to be verified anew, because the server itself changed: its version, a webhook, a policy, a CRD. At

@@ -79,6 +79,7 @@ void watch_pool_free(struct watch_pool **pool); /* ends all watches; not from th
 
 /* Counts a user of that resource and starts its watch if it is the first. From any thread but io; the watch is valid until the release. */
 struct watch *watch_pool_use(struct watch_pool *pool, const struct kube_resource *resource);
+/* From any thread. */
 void watch_pool_release(struct watch_pool *pool, const struct kube_resource *resource);
 /* The cache of headers of a resource that is in use; NULL if it is not. */
 struct cache *watch_pool_cache(struct watch_pool *pool, const struct kube_resource *resource);

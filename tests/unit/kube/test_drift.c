@@ -355,6 +355,26 @@ static void what_a_complete_run_left_out_is_nobodys(void **state)
         assert_int_equal(wakes, 0);
 }
 
+/* What it applied may stay, with its labels, and is edited by others then. */
+static void an_owner_that_is_gone_is_not_woken(void **state)
+{
+        (void)state;
+        verify(&web, 10, 1);
+        verify(&data, 11, 0);
+        watch(&web, 10, 1);
+        watch(&data, 11, 0);
+        drift_update(table, &data, DRIFT_DELETED, VIEW_NULL);
+        assert_int_equal(wakes, 1);
+        drift_forget_owner(table, "flux", "nobody");
+        assert_int_equal(drift_table_count(table), 2);
+        drift_forget_owner(table, "flux", "app");
+        assert_int_equal(drift_table_count(table), 0);
+        show(&web, 12, 2, LESS, UPDATE("kubectl-edit", "", "{\"f:spec\":{\"f:replicas\":{}}}"), "");
+        drift_update(table, &web, DRIFT_DELETED, VIEW_NULL);
+        assert_int_equal(wakes, 1);
+        assert_int_equal(drift_table_count(table), 0);
+}
+
 static void new_epoch_renews_so_many_a_second(void **state)
 {
         int i, renewed = 0;
@@ -469,6 +489,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(each_edit_during_a_run_is_told_of, setup, teardown),
                 cmocka_unit_test_setup_teardown(quiet_owner_needs_no_run, setup, teardown),
                 cmocka_unit_test_setup_teardown(what_a_complete_run_left_out_is_nobodys, setup, teardown),
+                cmocka_unit_test_setup_teardown(an_owner_that_is_gone_is_not_woken, setup, teardown),
                 cmocka_unit_test_setup_teardown(new_epoch_renews_so_many_a_second, setup, teardown),
                 cmocka_unit_test_teardown(restored_store_begins_anew, teardown),
                 cmocka_unit_test_setup_teardown(waiting_ends_with_an_event, setup, teardown),
