@@ -51,10 +51,9 @@ void source_removed(struct controller *controller, const struct cache_object *ob
         departed = memory_allocate(sizeof(*departed));
         departed->namespace = memory_string(object->namespace);
         departed->name = memory_string(object->name);
-        pthread_mutex_lock(&program->sweep_lock);
-        departed->next = program->departed;
-        program->departed = departed;
-        pthread_mutex_unlock(&program->sweep_lock);
+        departed->next = atomic_load(&program->departed);
+        while (!atomic_compare_exchange_weak(&program->departed, &departed->next, departed))
+                ;
 }
 
 static bool object_exists(void *data, const struct storage_object *object)
@@ -93,16 +92,14 @@ static void remove_departed(struct source_run *source, struct source_departed *d
 static void sweep(struct context *ctx, struct source_run *source)
 {
         cleanup(error_release) struct error problem = ERROR_NULL;
-        struct source_departed *departed;
         unsigned removed = 0;
 
         pthread_mutex_lock(&source->program->sweep_lock);
         if (!source->program->swept && storage_sweep(ctx, source->program->storage, object_exists, source, &removed, &problem) < 0)
                 log_error(&source->run->log, &problem, "failed to remove what vanished objects left in the storage");
         source->program->swept = true;
-        departed = steal(&source->program->departed);
         pthread_mutex_unlock(&source->program->sweep_lock);
-        remove_departed(source, departed);
+        remove_departed(source, atomic_exchange(&source->program->departed, NULL));
 }
 
 /* The files go, then the finalizer. */

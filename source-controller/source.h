@@ -20,6 +20,7 @@
 #include "storage.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #define SOURCE_FINALIZER "finalizers.fluxcd.io"
@@ -37,9 +38,9 @@ struct source_program {
         struct storage *storage;
         struct view ssh_key_exchanges; /* --ssh-kex-algos, --ssh-hostkey-algos */
         struct view ssh_host_algorithms;
-        pthread_mutex_t sweep_lock; /* of what follows */
-        bool swept;                 /* what vanished objects left was removed */
-        struct source_departed *departed;
+        pthread_mutex_t sweep_lock;                 /* of `swept` */
+        bool swept;                                 /* what vanished objects left was removed */
+        _Atomic(struct source_departed *) departed; /* added to by the io thread, which must not wait for a sweep */
 };
 
 /* The kinds. */
