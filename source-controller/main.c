@@ -139,16 +139,6 @@ static struct view joined(const struct flag_list *list)
         return (struct view){ buffer_steal(&text), length };
 }
 
-static bool file_tag(void *data, const char *path, int fd, char tag[160])
-{
-        char digest[DIGEST_TEXT];
-
-        if (!storage_digest(data, path[0] == '/' ? path + 1 : path, fd, digest))
-                return false;
-        memcpy(tag, digest, sizeof(digest));
-        return true;
-}
-
 static int started(struct context *ctx, struct runtime *runtime, struct error *err)
 {
         struct storage_options storage = {
@@ -169,7 +159,7 @@ static int started(struct context *ctx, struct runtime *runtime, struct error *e
         files = (struct server_files){
                 .root = storage_root(program_state.storage),
                 .hidden = storage_hidden,
-                .tag = file_tag,
+                .tag = storage_tag,
                 .data = program_state.storage,
         };
         return server_start(&serving, &server, err);

@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "storage_private.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -405,13 +406,6 @@ static int open_artifact(struct storage *storage, const char *path, int *ret_fd,
         return 0;
 }
 
-int storage_read(struct storage *storage, const char *path, int *ret_fd, struct error *err)
-{
-        struct stat status;
-
-        return open_artifact(storage, path, ret_fd, &status, err);
-}
-
 static int corrupt(struct storage *storage, const char *path, struct error *err)
 {
         const char *name;
@@ -461,35 +455,16 @@ bool storage_digest(struct storage *storage, const char *path, int fd, char dige
         return fstat(fd, &status) == 0 && storage_seen_get(storage, path, &status, digest);
 }
 
-bool storage_tag(void *storage, const char *path, int fd, char tag[160])
+bool storage_tag(void *storage, const char *path, int fd, char tag[SERVER_TAG])
 {
         char digest[DIGEST_TEXT];
+
+        static_assert(DIGEST_TEXT <= SERVER_TAG, "a digest is an entity tag");
 
         if (!storage_digest(storage, path, fd, digest))
                 return false;
         memcpy(tag, digest, DIGEST_TEXT);
         return true;
-}
-
-int storage_link(struct storage *storage, const char *path, const char *link, struct buffer *url, struct error *err)
-{
-        const char *file;
-        cleanup(close_descriptor) int directory = -1;
-        cleanup(free_string) char *temporary = memory_printf("%s" STORAGE_TEMPORARY_SUFFIX, link), *linked = NULL;
-
-        if (!storage_path_valid(path))
-                return error_set(err, ERROR_INVALID, "link '%s': not the path of an artifact", path);
-        directory = beneath_open_parent(storage->root, path, &file);
-        if (directory < 0)
-                return error_set_errno(err, errno, "link '%s'", path);
-        TRY(check_component("link", link, err));
-        if (unlinkat(directory, temporary, 0) < 0 && errno != ENOENT)
-                return error_set_errno(err, errno, "link '%s'", path);
-        if (symlinkat(file, directory, temporary) < 0 || renameat(directory, temporary, directory, link) < 0)
-                return error_set_errno(err, errno, "link '%s'", path);
-        linked = memory_printf("%.*s%s", (int)(strlen(path) - strlen(file)), path, link);
-        storage_url(storage, linked, url);
-        return 0;
 }
 
 int storage_remove(struct storage *storage, const struct storage_object *object, bool *ret_removed, struct error *err)

@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/str.h"
 #include "data/digest.h"
+#include "net/server.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -93,14 +94,6 @@ int storage_verify(struct context *ctx, struct storage *storage, const char *pat
 /* The digest under which the file was last found good or written; false if it is not known or the file changed since. */
 bool storage_digest(struct storage *storage, const char *path, int fd, char digest[DIGEST_TEXT]);
 
-/* Opens an artifact for reading (the include of a GitRepository, a chart's source); STORAGE_MISSING if there is none. */
-int storage_read(struct storage *storage, const char *path, int *ret_fd, struct error *err);
-/*
- * <directory of path>/<link> becomes a symbolic link to the file (a relative one, so that it holds wherever the root is mounted); its address is
- * appended to `url`.
- */
-int storage_link(struct storage *storage, const char *path, const char *link, struct buffer *url, struct error *err);
-
 /*
  * Removes files of the artifact's directory that retention does not keep: older than the TTL first, then the oldest beyond the number of records;
  * never `path` itself. Stops after 5 s. *ret_removed counts them. -1: what could not be removed; the rest was.
@@ -118,4 +111,4 @@ int storage_sweep(struct context *ctx, struct storage *storage, storage_exists_f
 
 /* For struct server_files: lock and temporary files are not served, and the entity tag of an artifact is its digest. */
 bool storage_hidden(const char *name);
-bool storage_tag(void *storage, const char *path, int fd, char tag[160]);
+bool storage_tag(void *storage, const char *path, int fd, char tag[SERVER_TAG]);

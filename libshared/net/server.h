@@ -75,6 +75,8 @@ uint16_t server_port(const struct server *server);
 void server_stop(struct server **server, int64_t drain_ms);
 void server_free(struct server **server); /* server_stop without a drain; NULL is fine */
 
+#define SERVER_TAG 160 /* an entity tag without its quotes, with the terminator */
+
 /*
  * Static files below one directory, as a route "/": GET and HEAD, Range, If-Range, If-None-Match, If-Modified-Since, Last-Modified, ETag, a
  * content type by extension; symbolic links are followed inside the root and nowhere else; paths that are not clean are redirected
@@ -85,7 +87,7 @@ struct server_files {
         /* True hides a name (its last component), for lock and temporary files; NULL: none are hidden. */
         bool (*hidden)(const char *name);
         /* Puts the entity tag of an open file (without quotes) into tag, or returns false for size and time. NULL: always those. */
-        bool (*tag)(void *data, const char *path, int fd, char tag[160]);
+        bool (*tag)(void *data, const char *path, int fd, char tag[SERVER_TAG]);
         void *data;
 };
 

@@ -198,7 +198,7 @@ static void send_file(const struct server_files *files, const struct server_requ
 {
         const char *range = server_header(request, MHD_HTTP_HEADER_RANGE);
         uint64_t size = (uint64_t)status->st_size, start = 0, length = size;
-        char raw[160], tag[164], date[DATE_TEXT];
+        char raw[SERVER_TAG], tag[SERVER_TAG + 2], date[DATE_TEXT];
         enum range kind = RANGE_NONE;
 
         if (!files->tag || !files->tag(files->data, path, fd, raw))

@@ -184,12 +184,12 @@ static bool hidden(const char *name)
         return dot && strcmp(dot, ".lock") == 0;
 }
 
-static bool tag(void *data, const char *path, int fd, char text[160])
+static bool tag(void *data, const char *path, int fd, char text[SERVER_TAG])
 {
         (void)data;
         if (fd < 0 || strcmp(path, "k/ns/n/a.tar.gz") != 0)
                 return false;
-        snprintf(text, 160, "sha256:abc");
+        snprintf(text, SERVER_TAG, "sha256:abc");
         return true;
 }
 
