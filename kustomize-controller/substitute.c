@@ -5,7 +5,7 @@
 #include "substitute.h"
 
 #include "base/cleanup.h"
-#include "glob.h"
+#include "data/glob.h"
 
 #include <locale.h>
 #include <wctype.h>
@@ -243,7 +243,7 @@ static void add_stripped(struct buffer *output, struct view value, struct view p
         add_reversed(output, view_slice(value, matching_prefix(value, buffer_view(&pattern_reversed), longest), SIZE_MAX));
 }
 
-enum operator{
+enum operation {
         VALUE,
         LENGTH,
         UPPER_FIRST,
@@ -262,12 +262,12 @@ enum operator{
         STRIP_SUFFIX_LONGEST,
 };
 
-static int apply(struct reader *r, enum operator operator, struct view value, const struct view *arguments, size_t count,
+static int apply(struct reader *r, enum operation operation, struct view value, const struct view *arguments, size_t count,
                  struct buffer *output)
 {
         struct view replacement = count > 1 ? arguments[1] : VIEW("");
 
-        switch (operator) {
+        switch (operation) {
         case VALUE:
                 buffer_add_view(output, value);
                 return 0;
@@ -278,7 +278,8 @@ static int apply(struct reader *r, enum operator operator, struct view value, co
         case UPPER:
         case LOWER_FIRST:
         case LOWER:
-                add_cased(r, output, value, operator== UPPER || operator== UPPER_FIRST, operator== UPPER || operator== LOWER);
+                add_cased(r, output, value, operation == UPPER || operation == UPPER_FIRST,
+                          operation == UPPER || operation == LOWER);
                 return 0;
         case PART:
                 return add_part(r, output, value, arguments, count);
@@ -287,7 +288,7 @@ static int apply(struct reader *r, enum operator operator, struct view value, co
                 return 0;
         case REPLACE:
         case REPLACE_ALL:
-                add_replaced(output, value, arguments[0], replacement, operator== REPLACE_ALL);
+                add_replaced(output, value, arguments[0], replacement, operation == REPLACE_ALL);
                 return 0;
         case REPLACE_PREFIX:
                 if (count == 2 && view_starts(value, arguments[0])) {
@@ -307,9 +308,8 @@ static int apply(struct reader *r, enum operator operator, struct view value, co
         case STRIP_PREFIX_LONGEST:
         case STRIP_SUFFIX:
         case STRIP_SUFFIX_LONGEST:
-                add_stripped(
-                        output, value,
-                        arguments[0], operator>= STRIP_SUFFIX, operator== STRIP_PREFIX_LONGEST || operator== STRIP_SUFFIX_LONGEST);
+                add_stripped(output, value, arguments[0], operation >= STRIP_SUFFIX,
+                             operation == STRIP_PREFIX_LONGEST || operation == STRIP_SUFFIX_LONGEST);
                 return 0;
         }
         return 0;
@@ -415,48 +415,48 @@ static int read_replacement(struct reader *r, struct buffer *arguments, size_t *
 }
 
 /* The operator behind a name, with its arguments and the closing brace. */
-static int read_operator(struct reader *r, enum operator* ret_operator, struct buffer *arguments, size_t *ret_count)
+static int read_operator(struct reader *r, enum operation *ret_operation, struct buffer *arguments, size_t *ret_count)
 {
         int c = peek(r, 0), next = peek(r, 1);
 
         switch (c) {
         case '}':
                 r->at++;
-                *ret_operator = VALUE;
+                *ret_operation = VALUE;
                 return 0;
         case ':':
                 if (next == '-' || next == '=' || next == '?' || next == '+') {
                         r->at += 2;
-                        *ret_operator = DEFAULT;
+                        *ret_operation = DEFAULT;
                         return read_default(r, arguments, ret_count);
                 }
                 if (next < 0)
                         return bad_substitution(r);
                 r->at++;
-                *ret_operator = PART;
+                *ret_operation = PART;
                 return read_part(r, arguments, ret_count);
         case '=':
                 r->at++;
-                *ret_operator = DEFAULT;
+                *ret_operation = DEFAULT;
                 return read_default(r, arguments, ret_count);
         case ',':
         case '^':
                 r->at++;
                 if (next != ',' && next != '^') {
-                        *ret_operator = c == ',' ? LOWER_FIRST : UPPER_FIRST;
+                        *ret_operation = c == ',' ? LOWER_FIRST : UPPER_FIRST;
                 } else {
                         r->at++;
-                        *ret_operator = c != next ? VALUE : c == ',' ? LOWER : UPPER;
+                        *ret_operation = c != next ? VALUE : c == ',' ? LOWER : UPPER;
                 }
                 return read_close(r);
         case '/':
                 r->at += next == '/' || next == '#' || next == '%' ? 2 : 1;
-                *ret_operator = next == '/' ? REPLACE_ALL : next == '#' ? REPLACE_PREFIX : next == '%' ? REPLACE_SUFFIX : REPLACE;
+                *ret_operation = next == '/' ? REPLACE_ALL : next == '#' ? REPLACE_PREFIX : next == '%' ? REPLACE_SUFFIX : REPLACE;
                 return read_replacement(r, arguments, ret_count);
         case '#':
         case '%':
                 r->at += next == c ? 2 : 1;
-                *ret_operator = (c == '#' ? STRIP_PREFIX : STRIP_SUFFIX) + (next == c);
+                *ret_operation = (c == '#' ? STRIP_PREFIX : STRIP_SUFFIX) + (next == c);
                 TRY(read_argument(r, UNTIL_BRACE, false, &arguments[0]));
                 *ret_count = 1;
                 return read_close(r);
@@ -465,17 +465,17 @@ static int read_operator(struct reader *r, enum operator* ret_operator, struct b
         }
 }
 
-static int evaluate(struct reader *r, struct view name, enum operator operator, const struct buffer * arguments, size_t count,
+static int evaluate(struct reader *r, struct view name, enum operation operation, const struct buffer *arguments, size_t count,
                     struct buffer *output)
 {
         const struct variable *variable = find(r->variables, name);
         struct view views[ARGUMENT_LIMIT];
 
-        if (!variable && r->variables->strict && operator!= DEFAULT)
+        if (!variable && r->variables->strict && operation != DEFAULT)
                 return error_set(r->error, ERROR_INVALID, "variable not set (strict mode): \"%.*s\"", VIEW_ARGS(name));
         for (size_t i = 0; i < count; i++)
                 views[i] = arguments[i].data ? buffer_view(&arguments[i]) : VIEW("");
-        return apply(r, operator, variable ? variable->value : VIEW(""), views, count, output);
+        return apply(r, operation, variable ? variable->value : VIEW(""), views, count, output);
 }
 
 static void arguments_release(struct buffer (*arguments)[ARGUMENT_LIMIT])
@@ -488,7 +488,7 @@ static void arguments_release(struct buffer (*arguments)[ARGUMENT_LIMIT])
 static int read_function(struct reader *r, struct buffer *output)
 {
         cleanup(arguments_release) struct buffer arguments[ARGUMENT_LIMIT] = { BUFFER_NULL, BUFFER_NULL };
-        enum operator operator= VALUE;
+        enum operation operation = VALUE;
         size_t count = 0;
         struct view name;
         int result;
@@ -499,15 +499,15 @@ static int read_function(struct reader *r, struct buffer *output)
         if (peek(r, 0) == '#') {
                 r->at++;
                 name = read_name(r);
-                operator= LENGTH;
+                operation = LENGTH;
                 result = name.length ? read_close(r) : bad_substitution(r);
         } else {
                 name = read_name(r);
-                result = name.length ? read_operator(r, &operator, arguments, &count) : fail(r, "unable to parse variable name");
+                result = name.length ? read_operator(r, &operation, arguments, &count) : fail(r, "unable to parse variable name");
         }
         r->depth--;
         if (result == 0 && r->evaluate)
-                result = evaluate(r, name, operator, arguments, count, output);
+                result = evaluate(r, name, operation, arguments, count, output);
         return result;
 }
 

@@ -27,11 +27,5 @@ void ignore_add_vcs(struct ignore *ignore);
 /* Pictures, archives, CI files and the like: what is left out when nobody said anything. */
 void ignore_add_defaults(struct ignore *ignore);
 
-/*
- * The set of a source tree: VCS patterns, then those of every .sourceignore below `directory` (a descriptor), then `spec_ignore`
- * (VIEW_NULL: not set); the defaults if the last two hold no pattern. -1: the tree cannot be read, or more than 10 000 patterns.
- */
-int ignore_of_tree(int directory, struct view spec_ignore, struct ignore **ret_ignore, struct error *err);
-
 /* True if `path` ("a/b", relative to the root) stays out. `.git` always does. */
 bool ignore_match(const struct ignore *ignore, const char *path, bool directory);

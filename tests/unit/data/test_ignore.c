@@ -1,16 +1,7 @@
 #include "../test.h"
 
 #include "base/cleanup.h"
-#include "base/memory.h"
 #include "data/ignore.h"
-
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 enum { NO, YES };
 
@@ -185,94 +176,12 @@ static void defaults_and_vcs(void **state)
                         fail_msg("'%s'", cases[i].path);
 }
 
-static void put(int directory, const char *path, const char *content)
-{
-        char parent[256];
-        int fd;
-
-        for (const char *slash = strchr(path, '/'); slash; slash = strchr(slash + 1, '/')) {
-                snprintf(parent, sizeof(parent), "%.*s", (int)(slash - path), path);
-                assert_true(mkdirat(directory, parent, 0755) == 0 || errno == EEXIST);
-        }
-        fd = openat(directory, path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-        assert_true(fd >= 0);
-        assert_int_equal(write(fd, content, strlen(content)), strlen(content));
-        close(fd);
-}
-
-static void a_tree_has_a_set(void **state)
-{
-        char scratch[] = "/tmp/weir-ignore-XXXXXX", command[64];
-        cleanup(ignore_free) struct ignore *ignore = NULL;
-        cleanup(error_release) struct error err = ERROR_NULL;
-        cleanup(close_descriptor) int tree = -1;
-
-        (void)state;
-        assert_non_null(mkdtemp(scratch));
-        tree = open(scratch, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-        /* Nobody says anything: the defaults hold. Comments say nothing. */
-        assert_int_equal(ignore_of_tree(tree, VIEW("# only\n\n"), &ignore, &err), 0);
-        assert_true(ignore_match(ignore, "a.jpg", false));
-        assert_true(ignore_match(ignore, ".gitignore", false));
-        ignore_free(&ignore);
-
-        put(tree, "d/.gitignore", "ignored");
-        put(tree, "z/.sourceignore", "last.txt\n!mine.txt");
-        put(tree, "a/b/.sourceignore", "subdir.txt");
-        put(tree, ".git/.sourceignore", "*");
-        put(tree, ".sourceignore", "root.txt\n*.md\nmine.txt");
-        put(tree, "shared", "linked.txt");
-        assert_int_equal(mkdirat(tree, "l", 0755), 0);
-        assert_int_equal(symlinkat("../shared", tree, "l/.sourceignore"), 0);
-        assert_int_equal(mkdirat(tree, "m", 0755), 0);
-        assert_int_equal(symlinkat("/etc/passwd", tree, "m/.sourceignore"), 0);
-        assert_int_equal(symlinkat("z", tree, "y"), 0);
-        assert_int_equal(ignore_of_tree(tree, VIEW("!keep.md"), &ignore, &err), 0);
-        assert_int_equal(ignore_count(ignore), 4 + 3 + 1 + 1 + 2 + 1);
-        assert_true(ignore_match(ignore, "a/root.txt", false));
-        assert_true(ignore_match(ignore, "a/b/subdir.txt", false));
-        assert_false(ignore_match(ignore, "a/subdir.txt", false));
-        assert_true(ignore_match(ignore, "z/last.txt", false));
-        assert_false(ignore_match(ignore, "y/last.txt", false));
-        assert_false(ignore_match(ignore, "z/mine.txt", false));
-        assert_true(ignore_match(ignore, "l/linked.txt", false));
-        assert_false(ignore_match(ignore, "d/ignored", false));
-        assert_true(ignore_match(ignore, "x.md", false));
-        assert_false(ignore_match(ignore, "keep.md", false));
-        assert_false(ignore_match(ignore, "a.jpg", false)); /* no defaults now */
-        assert_true(ignore_match(ignore, ".gitmodules", false));
-        snprintf(command, sizeof(command), "rm -rf %s", scratch);
-        assert_int_equal(system(command), 0);
-}
-
-static void a_set_has_a_limit(void **state)
-{
-        char scratch[] = "/tmp/weir-ignore-XXXXXX", command[64];
-        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
-        cleanup(error_release) struct error err = ERROR_NULL;
-        cleanup(close_descriptor) int tree = -1;
-        struct ignore *ignore = NULL;
-
-        (void)state;
-        assert_non_null(mkdtemp(scratch));
-        tree = open(scratch, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        for (int i = 0; i < 10001; i++)
-                buffer_printf(&text, "%d\n", i);
-        assert_int_equal(ignore_of_tree(tree, buffer_view(&text), &ignore, &err), -1);
-        assert_int_equal(err.kind, ERROR_TOO_LARGE);
-        put(tree, ".sourceignore", buffer_string(&text));
-        assert_int_equal(ignore_of_tree(tree, VIEW_NULL, &ignore, &err), -1);
-        assert_int_equal(err.kind, ERROR_TOO_LARGE);
-        snprintf(command, sizeof(command), "rm -rf %s", scratch);
-        assert_int_equal(system(command), 0);
-}
-
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(one_pattern),      cmocka_unit_test(the_last_match_decides), cmocka_unit_test(defaults_and_vcs),
-                cmocka_unit_test(a_tree_has_a_set), cmocka_unit_test(a_set_has_a_limit),
+                cmocka_unit_test(one_pattern),
+                cmocka_unit_test(the_last_match_decides),
+                cmocka_unit_test(defaults_and_vcs),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

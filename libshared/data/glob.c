@@ -1,4 +1,4 @@
-#include "glob.h"
+#include "data/glob.h"
 
 /* One character of the text, one byte where it is no UTF-8. */
 static size_t next_rune(struct view text, size_t at, uint32_t *ret_rune)
@@ -48,27 +48,28 @@ static int match_set(struct view pattern, size_t *at, uint32_t rune)
         return found != negated;
 }
 
-/* The pattern element at *at (no star) against the next character of the name. */
-static int match_one(struct view pattern, size_t *at, uint32_t rune)
+/* The pattern element at *p (no star) against what is next in the name: a character, or for itself one byte of it. */
+static int match_one(struct view pattern, size_t *p, struct view name, size_t *n)
 {
-        uint32_t literal;
+        uint32_t rune;
 
-        switch (pattern.data[*at]) {
+        switch (pattern.data[*p]) {
         case '[':
-                ++*at;
-                return match_set(pattern, at, rune);
+                ++*p;
+                *n += next_rune(name, *n, &rune);
+                return match_set(pattern, p, rune);
         case '?':
-                ++*at;
+                ++*p;
+                *n += next_rune(name, *n, &rune);
                 return 1;
         case '\\':
-                if (++*at >= pattern.length)
+                if (++*p >= pattern.length)
                         return -1;
                 break;
         default:
                 break;
         }
-        *at += next_rune(pattern, *at, &literal);
-        return literal == rune;
+        return pattern.data[(*p)++] == name.data[(*n)++];
 }
 
 /* With several stars only the last one has to be given more: what comes before it has matched in the leftmost way. */
@@ -88,8 +89,7 @@ int glob_match(struct view pattern, struct view name)
                 if (p == pattern.length && n == name.length)
                         return 1;
                 if (p < pattern.length && n < name.length) {
-                        n += next_rune(name, n, &rune);
-                        match = match_one(pattern, &p, rune);
+                        match = match_one(pattern, &p, name, &n);
                         if (match < 0)
                                 return -1;
                 }
