@@ -5,11 +5,11 @@
 
 #include <string.h>
 
-enum operator{ EXISTS, NOT_EXISTS, IN, NOT_IN, GREATER, LESS };
+enum relation { EXISTS, NOT_EXISTS, IN, NOT_IN, GREATER, LESS };
 
 struct requirement {
         char *key;
-        enum operator operator;
+        enum relation relation;
         char **values;
         size_t count;
 };
@@ -230,15 +230,15 @@ static int parse_operator(struct parser *p, struct requirement *requirement, str
         bool in = token == TOKEN_WORD && view_is(p->word, "in"), notin = token == TOKEN_WORD && view_is(p->word, "notin");
 
         if (token == TOKEN_END || token == TOKEN_COMMA) {
-                requirement->operator= EXISTS;
+                requirement->relation = EXISTS;
                 return 0;
         }
         if (token != TOKEN_EQUALS && token != TOKEN_NOT_EQUALS && token != TOKEN_GREATER && token != TOKEN_LESS && !in && !notin)
                 return unexpected(p, "in, notin, =, ==, !=, gt, lt", error);
-        requirement->operator= token == TOKEN_GREATER ? GREATER
-        : token == TOKEN_LESS                         ? LESS
-        : token == TOKEN_EQUALS || in                 ? IN
-                                                      : NOT_IN;
+        requirement->relation = token == TOKEN_GREATER        ? GREATER
+                                : token == TOKEN_LESS         ? LESS
+                                : token == TOKEN_EQUALS || in ? IN
+                                                              : NOT_IN;
         advance(p);
         if (in || notin)
                 return parse_values(p, requirement, error);
@@ -260,7 +260,7 @@ static int parse_requirement(struct parser *p, struct requirement *requirement, 
         advance(p);
         if (!negated)
                 return parse_operator(p, requirement, error);
-        requirement->operator= NOT_EXISTS;
+        requirement->relation = NOT_EXISTS;
         return 0;
 }
 
@@ -311,7 +311,7 @@ static bool compares(const struct requirement *requirement, struct view value)
 
         if (view_to_int64(value, &theirs) < 0 || view_to_int64(view_of(requirement->values[0]), &ours) < 0)
                 return false;
-        return requirement->operator== GREATER ? theirs > ours : theirs<ours;
+        return requirement->relation == GREATER ? theirs > ours : theirs < ours;
 }
 
 static bool holds(const struct requirement *requirement, selector_label *label, const void *labels)
@@ -319,7 +319,7 @@ static bool holds(const struct requirement *requirement, selector_label *label, 
         struct view value = VIEW_NULL;
         bool found = label(labels, requirement->key, &value);
 
-        switch (requirement->operator) {
+        switch (requirement->relation) {
         case EXISTS:
                 return found;
         case NOT_EXISTS:

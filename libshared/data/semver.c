@@ -172,10 +172,10 @@ int semver_compare(const struct semver *a, const struct semver *b)
         return compare_pre(a->pre, b->pre);
 }
 
-enum operator{ TILDE_OR_EQUAL, NOT_EQUAL, GREATER, LESS, GREATER_EQUAL, LESS_EQUAL, TILDE, CARET };
+enum relation { TILDE_OR_EQUAL, NOT_EQUAL, GREATER, LESS, GREATER_EQUAL, LESS_EQUAL, TILDE, CARET };
 
 struct term {
-        enum operator operator;
+        enum relation relation;
         struct semver version;
         bool group_start; /* "||" stood before it */
         bool dirty;       /* some part is missing or a wildcard: */
@@ -279,11 +279,11 @@ static char *rewrite_hyphen_ranges(struct view text)
         return buffer_steal(&rewritten);
 }
 
-static size_t read_operator(struct view text, size_t at, enum operator* ret_operator)
+static size_t read_operator(struct view text, size_t at, enum relation *ret_relation)
 {
         static const struct {
                 struct view text;
-                enum operator operator;
+                enum relation relation;
         } operators[] = {
                 { { "!=", 2 }, NOT_EQUAL },     { { ">=", 2 }, GREATER_EQUAL }, { { "=>", 2 }, GREATER_EQUAL },
                 { { "<=", 2 }, LESS_EQUAL },    { { "=<", 2 }, LESS_EQUAL },    { { "~>", 2 }, TILDE },
@@ -293,10 +293,10 @@ static size_t read_operator(struct view text, size_t at, enum operator* ret_oper
         struct view rest = view_slice(text, at, 2);
         size_t i;
 
-        *ret_operator = TILDE_OR_EQUAL;
+        *ret_relation = TILDE_OR_EQUAL;
         for (i = 0; i < sizeof(operators) / sizeof(*operators); i++) {
                 if (view_starts(rest, operators[i].text)) {
-                        *ret_operator = operators[i].operator;
+                        *ret_relation = operators[i].relation;
                         return at + operators[i].text.length;
                 }
         }
@@ -349,7 +349,7 @@ static int parse_group(struct semver_range *range, struct view group, struct err
 
         for (; more; first = false) {
                 struct term term = { .group_start = first };
-                size_t from = skip_blanks(group, read_operator(group, at, &term.operator)), end;
+                size_t from = skip_blanks(group, read_operator(group, at, &term.relation)), end;
                 struct pattern pattern;
                 bool comma;
 
@@ -450,7 +450,7 @@ static bool caret(const struct semver *v, const struct term *term)
 
 static bool holds(const struct semver *version, const struct term *term)
 {
-        switch (term->operator) {
+        switch (term->relation) {
         case TILDE_OR_EQUAL:
                 return term->dirty ? tilde(version, term) : semver_compare(version, &term->version) == 0;
         case NOT_EQUAL:

@@ -377,7 +377,9 @@ static void notify(struct cache *cache, struct cache_event *event)
 /* Tells of a change and releases its objects. */
 static void tell(struct cache *cache, struct change *change, struct view frame)
 {
-        if (change->old && change->new &&strcmp(change->old->uid, change->new->uid) != 0) {
+        bool update = change->old && change->new;
+
+        if (update && strcmp(change->old->uid, change->new->uid) != 0) {
                 /* Deleted and made again while nobody looked. */
                 notify(cache, &(struct cache_event){ .old = change->old });
                 cache_object_release(&change->old);
@@ -451,10 +453,10 @@ static struct change *stage_add(struct stage *stage)
 static void stage_remove(struct stage *stage, const struct header *header)
 {
         for (size_t i = 0; i < stage->count; i++) {
-                struct change *change = &stage->changes[i];
+                const struct cache_object *listed = stage->changes[i].new;
 
-                if (change->new &&view_is(header->name, change->new->name) && view_is(header->namespace, change->new->namespace))
-                        cache_object_release(&change->new);
+                if (listed && view_is(header->name, listed->name) && view_is(header->namespace, listed->namespace))
+                        cache_object_release(&stage->changes[i].new);
         }
 }
 

@@ -153,10 +153,10 @@ static int rebase_condition(const struct object_patch *patch, const char *type, 
                         return modified_by_others(type, "AddCondition", latest, error);
                 if (old && new && !same_state(latest, old) && !same_state(latest, new))
                         return modified_by_others(type, "ChangeCondition", latest, error);
-                if (old && !new &&latest && !same_state(latest, old))
+                if (old && latest && !new && !same_state(latest, old))
                         return modified_by_others(type, "RemoveCondition", latest, error);
         }
-        if (new &&at >= 0)
+        if (at >= 0 && new)
                 json_put(target, (size_t)at, json_copy(new));
         else if (new)
                 json_append(target, json_copy(new));
