@@ -94,77 +94,64 @@ static const char *plain_text(const struct http_response *response, struct buffe
         return space->length && utf8_valid(buffer_view(space)) ? space->data : "unknown";
 }
 
+/* What client-go says of an answer that says nothing itself. */
+static const struct {
+        int code;
+        const char *message;
+} generic_messages[] = {
+        { 400, "the server rejected our request for an unknown reason" },
+        { 401, "the server has asked for the client to provide credentials" },
+        { 404, "the server could not find the requested resource" },
+        { 405, "the server does not allow this method on the requested resource" },
+        { 409, "the server reported a conflict" },
+        { 413, "the request is larger than the server takes" },
+        { 422, "the server rejected our request due to an error in our request" },
+        { 429, "the server has received too many requests and has asked us to try again later" },
+        { 503, "the server is currently unable to handle the request" },
+        { 504, "the server was unable to return a response in the time allotted, but may still be processing the request" },
+};
+
+static char *generic_message(int code, const char *text)
+{
+        for (size_t i = 0; i < sizeof(generic_messages) / sizeof(generic_messages[0]); i++)
+                if (generic_messages[i].code == code)
+                        return memory_string(generic_messages[i].message);
+        if (code == 406 && strcmp(text, "unknown") == 0)
+                return memory_string("the server was unable to respond with a content type that the client supports");
+        if (code == 403 || code == 406 || code == 415)
+                return memory_string(text);
+        if (code >= 500)
+                return memory_printf("an error on the server (\"%s\") has prevented the request from succeeding", text);
+        return memory_printf("the server responded with the status code %d but did not return more information", code);
+}
+
+/* " (get secrets name)", as client-go puts it behind its message. */
+static void add_request(struct buffer *message, const struct kube_request *request)
+{
+        const struct kube_resource *resource = request->resource;
+
+        buffer_add_string(message, " (");
+        for (const char *c = kube_verb_method(request->verb); *c; c++)
+                buffer_add_char(message, (char)(*c - 'A' + 'a'));
+        buffer_printf(message, " %s%s%s", resource->plural, *resource->group ? "." : "", resource->group);
+        if (request->name && *request->name)
+                buffer_printf(message, " %s", request->name);
+        buffer_add_char(message, ')');
+}
+
 static int generic_failure(const struct kube_request *request, const struct http_response *response, struct error *err)
 {
-        cleanup(buffer_release) struct buffer space = BUFFER_NULL;
-        cleanup(buffer_release) struct buffer about = BUFFER_NULL;
-        const char *text = plain_text(response, &space), *reason = "";
-        int code = response->status;
-        enum error_kind kind = kind_of(code, &reason);
-        cleanup(free_string) char *message = NULL;
+        cleanup(buffer_release) struct buffer space = BUFFER_NULL, about = BUFFER_NULL;
+        cleanup(free_string) char *message = generic_message(response->status, plain_text(response, &space));
+        const char *reason = "";
+        enum error_kind kind = kind_of(response->status, &reason);
 
-        switch (code) {
-        case 400:
-                message = memory_string("the server rejected our request for an unknown reason");
-                break;
-        case 401:
-                message = memory_string("the server has asked for the client to provide credentials");
-                break;
-        case 404:
-                message = memory_string("the server could not find the requested resource");
-                break;
-        case 405:
-                message = memory_string("the server does not allow this method on the requested resource");
-                break;
-        case 403:
-        case 415:
-                message = memory_string(text);
-                break;
-        case 406:
-                message = memory_string(strcmp(text, "unknown") == 0
-                                                ? "the server was unable to respond with a content type that the client supports"
-                                                : text);
-                break;
-        case 409:
-                if (request && request->verb == KUBE_CREATE)
-                        reason = "AlreadyExists";
-                message = memory_string("the server reported a conflict");
-                break;
-        case 413:
-                message = memory_string("the request is larger than the server takes");
-                break;
-        case 422:
-                message = memory_string("the server rejected our request due to an error in our request");
-                break;
-        case 429:
-                message = memory_string("the server has received too many requests and has asked us to try again later");
-                break;
-        case 503:
-                message = memory_string("the server is currently unable to handle the request");
-                break;
-        case 504:
-                message = memory_string(
-                        "the server was unable to return a response in the time allotted, but may still be processing the request");
-                break;
-        default:
-                message =
-                        code >= 500
-                                ? memory_printf("an error on the server (\"%s\") has prevented the request from succeeding", text)
-                                : memory_printf("the server responded with the status code %d but did not return more information",
-                                                code);
-        }
-        if (request) {
-                const struct kube_resource *resource = request->resource;
-
-                for (const char *c = kube_verb_method(request->verb); *c; c++)
-                        buffer_add_char(&about, (char)(*c - 'A' + 'a'));
-                buffer_printf(&about, " %s%s%s%s%s", resource->plural, *resource->group ? "." : "", resource->group,
-                              request->name && *request->name ? " " : "", request->name ? request->name : "");
-                error_set_reason(err, kind, reason, "%s (%s)", message, about.data);
-        } else {
-                error_set_reason(err, kind, reason, "%s", message);
-        }
-        err->http_status = code;
+        if (response->status == 409 && request && request->verb == KUBE_CREATE)
+                reason = "AlreadyExists";
+        if (request)
+                add_request(&about, request);
+        error_set_reason(err, kind, reason, "%s%s", message, buffer_string(&about));
+        err->http_status = response->status;
         err->retry_after_ms = response->retry_after_ms > 0 ? response->retry_after_ms : 0;
         return -1;
 }
