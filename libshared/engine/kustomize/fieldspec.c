@@ -25,6 +25,14 @@ size_t path_split(struct arena *arena, struct view path, char separator, struct 
         return count;
 }
 
+int path_check_pieces(struct build *build, size_t piece_count)
+{
+        if (piece_count <= READER_DEPTH)
+                return 0;
+        return error_set(build->error, ERROR_TOO_LARGE, "a path of %zu pieces leads deeper than %d levels", piece_count,
+                         READER_DEPTH);
+}
+
 struct walker {
         struct build *build;
         const struct field_spec *spec;
@@ -105,6 +113,7 @@ int field_walk_any(struct build *build, struct resource *resource, struct field_
 
         if (!spec->segments)
                 spec->segment_count = path_split(build->arena, spec->path, '/', &spec->segments);
+        TRY(path_check_pieces(build, spec->segment_count));
         if (visit(&w, resource->node, 0) == 0)
                 return 0;
         id = resource_current(&build->identity, resource);
@@ -119,7 +128,7 @@ int field_walk(struct build *build, struct resource *resource, struct field_spec
         return gvk_selected(&gvk, &spec->gvk) ? field_walk_any(build, resource, spec, walk) : 0;
 }
 
-static void add_spec(struct build *build, struct spec_list *list, const struct field_spec *spec)
+void spec_list_add(struct build *build, struct spec_list *list, const struct field_spec *spec)
 {
         if (list->count == list->capacity) {
                 size_t capacity = list->capacity ? list->capacity * 2 : 8;
@@ -139,7 +148,7 @@ int spec_list_merge_one(struct build *build, struct spec_list *list, const struc
                         return error_set(build->error, ERROR_INVALID, "conflicting fieldspecs");
                 return 0;
         }
-        add_spec(build, list, spec);
+        spec_list_add(build, list, spec);
         return 0;
 }
 
@@ -164,7 +173,7 @@ struct spec_list spec_list_decode(struct build *build, const struct node *list)
                 struct field_spec spec = { .gvk = decode_gvk(node), .path = node_get_text(node, "path") };
 
                 spec.create = node_text_is(node_get_of(node, "create"), "true");
-                add_spec(build, &specs, &spec);
+                spec_list_add(build, &specs, &spec);
         }
         return specs;
 }
@@ -287,7 +296,7 @@ static struct spec_list copy_specs(struct build *build, const struct spec_list *
         struct spec_list copy = { 0 };
 
         for (size_t i = 0; i < list->count; i++)
-                add_spec(build, &copy, &list->items[i]);
+                spec_list_add(build, &copy, &list->items[i]);
         return copy;
 }
 

@@ -62,6 +62,8 @@ struct configuration *configuration_copy(struct build *build, const struct confi
 int configuration_load(struct build *build, const char *directory, const struct node *paths, struct configuration *into);
 int configuration_load_crds(struct build *build, const char *directory, const struct node *paths, struct configuration *into);
 
+void spec_list_add(struct build *build, struct spec_list *list, const struct field_spec *spec);
+/* Adds it unless the list has it. -1 for "conflicting fieldspecs". */
 int spec_list_merge_one(struct build *build, struct spec_list *list, const struct field_spec *spec);
 int spec_list_merge(struct build *build, struct spec_list *list, const struct spec_list *from);
 /* From nodes in the canonical form of kustomization.h. */
@@ -73,6 +75,8 @@ int gvk_legacy_compare(const struct gvk *a, const struct gvk *b);
 
 /* Path pieces between slashes, `\/` unescaped, empty leading piece dropped. */
 size_t path_split(struct arena *arena, struct view path, char separator, struct view **ret_segments);
+/* -1, ERROR_TOO_LARGE: a path with so many pieces, made where it is missing, would be deeper than any document. */
+int path_check_pieces(struct build *build, size_t piece_count);
 
 /* What happens to a node at the end of the path. */
 typedef int field_function(void *user, struct node *node);

@@ -215,13 +215,7 @@ static void add_path(struct build *build, struct spec_list *list, const struct g
                 return;
         }
         spec.path = view_of(path);
-        if (list->count == list->capacity) {
-                size_t capacity = list->capacity ? list->capacity * 2 : 8;
-
-                list->items = arena_grow(build->arena, list->items, list->capacity * sizeof(spec), capacity * sizeof(spec));
-                list->capacity = capacity;
-        }
-        list->items[list->count++] = spec;
+        spec_list_add(build, list, &spec);
 }
 
 static void add_rows(struct build *build, struct spec_list *list, const char *kinds, const char *paths, bool create)

@@ -243,6 +243,13 @@ static int run_test(struct build *build, struct node *document, struct view path
         return error_set(build->error, ERROR_INVALID, "testing value %.*s failed: test failed", VIEW_ARGS(path));
 }
 
+static int check_depth(struct build *build, const struct node *node)
+{
+        if (node_depth(node, READER_DEPTH + 1) <= READER_DEPTH)
+                return 0;
+        return error_set(build->error, ERROR_TOO_LARGE, "the patched object is nested too deep");
+}
+
 static int run_move(struct build *build, struct node *document, struct view from, struct view path, bool copy)
 {
         struct place source, target;
@@ -260,6 +267,7 @@ static int run_move(struct build *build, struct node *document, struct view from
         }
         if (!value)
                 value = node_null(build->arena);
+        TRY(check_depth(build, value));
         value = node_copy(build->arena, value);
         if (!copy && remove_at(build, &source) < 0)
                 return error_wrap(build->error, "error in move for path: '%.*s'", VIEW_ARGS(source.key));
@@ -349,8 +357,7 @@ int json_patch_apply(struct build *build, struct node *object, const struct node
         if (document->kind != NODE_MAP)
                 return error_set(build->error, ERROR_INVALID,
                                  "json: cannot unmarshal array into Go value of type map[string]interface {}");
-        if (node_depth(document, READER_DEPTH + 1) > READER_DEPTH)
-                return error_set(build->error, ERROR_TOO_LARGE, "the patched object is nested too deep");
+        TRY(check_depth(build, document));
         *object = *document;
         return 0;
 }

@@ -8,7 +8,8 @@
  * (One exception, which the reference has: labels and annotations that a transformer adds to several places of one object are one node, and a
  * later change of one is a change of all.)
  *
- * Trees are as deep as their reader allowed (READER_DEPTH at most), which is what makes recursion over them safe.
+ * Trees are as deep as their reader allowed (READER_DEPTH at most), and as a transformer's path makes them (as many pieces at most), which is
+ * what makes recursion over them safe.
  */
 #pragma once
 
@@ -80,9 +81,10 @@ struct node *node_map(struct arena *arena);
 struct node *node_list(struct arena *arena);
 struct node *node_copy(struct arena *arena, const struct node *node);
 
+/* Of a map or list nothing. */
 static inline struct view node_text(const struct node *node)
 {
-        return (struct view){ node->text, node->count };
+        return node->kind == NODE_SCALAR ? (struct view){ node->text, node->count } : VIEW_NULL;
 }
 
 /* NULL and null scalars are null; so is an empty plain text. */

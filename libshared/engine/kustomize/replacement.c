@@ -212,8 +212,10 @@ static int replace_at(struct replacer *r, struct resource *resource, struct view
         enum path_create create = create_kind(r);
         struct path_pieces pieces = replacement_path_split(r->build, path);
         struct node_array found = { NULL, 0 };
-        int done = replacement_text_set(r->build, resource->node, pieces, create, set_in_text, r);
+        int done;
 
+        TRY(path_check_pieces(r->build, pieces.count));
+        done = replacement_text_set(r->build, resource->node, pieces, create, set_in_text, r);
         if (done != 0)
                 return done < 0 ? done : 0;
         done = replacement_path_match(r->build, resource->node, pieces, create, &found);

@@ -5,8 +5,10 @@
 struct loader {
         struct arena *arena;
         const struct node *definitions;
-        struct schema_type *types; /* one for each definition; filled on first use, so that definitions may refer to each other */
-        bool *filled;
+        struct schema_type *types; /* one for each definition, for they may refer to each other */
+        bool *known;               /* it is filled, or waits for that */
+        size_t *waiting;           /* to be filled one after the other: no recursion, however long a row of references is */
+        size_t waiting_count;
         bool adds;
         struct error *error;
 };
@@ -67,6 +69,15 @@ static void fill_type(struct loader *l, struct schema_type *type, const struct n
                 fill_field(l, &fields[count], "*", any, depth + 1);
 }
 
+static const struct schema_type *type_of_definition(struct loader *l, size_t number)
+{
+        if (!l->known[number]) {
+                l->known[number] = true;
+                l->waiting[l->waiting_count++] = number;
+        }
+        return &l->types[number];
+}
+
 static const struct schema_type *type_of(struct loader *l, const struct node *property, unsigned depth)
 {
         struct view reference = node_get_text(property, "$ref");
@@ -81,11 +92,7 @@ static const struct schema_type *type_of(struct loader *l, const struct node *pr
                 if (found < 0)
                         return l->adds ? schema_builtin_definition(view_slice(reference, strlen("#/definitions/"), SIZE_MAX))
                                        : NULL;
-                if (!l->filled[found]) {
-                        l->filled[found] = true;
-                        fill_type(l, &l->types[found], l->definitions->entries[found].value, 0);
-                }
-                return &l->types[found];
+                return type_of_definition(l, (size_t)found);
         }
         if (node_is_map(items))
                 return type_of(l, items, depth + 1);
@@ -125,15 +132,16 @@ static void load_kinds(struct loader *l, struct schema *schema)
 
                 if (!node_is_list(gvks) || gvks->count == 0)
                         continue;
-                if (!l->filled[i]) {
-                        l->filled[i] = true;
-                        fill_type(l, &l->types[i], definition, 0);
-                }
                 for (uint32_t k = 0; k < gvks->count; k++) {
                         kinds[schema->kind_count].api_version = api_version_of(l->arena, gvks->items[k]);
                         kinds[schema->kind_count].kind = node_get_text(gvks->items[k], "kind");
-                        kinds[schema->kind_count++].type = &l->types[i];
+                        kinds[schema->kind_count++].type = type_of_definition(l, i);
                 }
+        }
+        while (l->waiting_count) {
+                size_t number = l->waiting[--l->waiting_count];
+
+                fill_type(l, &l->types[number], l->definitions->entries[number].value, 0);
         }
         schema->kinds = kinds;
 }
@@ -178,7 +186,8 @@ int schema_load(struct arena *arena, const struct node *document, bool adds, con
         schema->builtin = adds;
         if (node_is_map(l.definitions)) {
                 l.types = arena_array(arena, l.definitions->count, sizeof(*l.types));
-                l.filled = arena_array(arena, l.definitions->count, sizeof(*l.filled));
+                l.known = arena_array(arena, l.definitions->count, sizeof(*l.known));
+                l.waiting = arena_array(arena, l.definitions->count, sizeof(*l.waiting));
                 load_kinds(&l, schema);
         }
         load_scopes(arena, node_get_of(document, "paths"), schema);

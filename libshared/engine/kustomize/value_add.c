@@ -40,6 +40,7 @@ static int make_place(struct build *build, struct node *object, struct view path
         size_t count = path_split(build->arena, path, '/', &segments);
         struct node *node = object;
 
+        TRY(path_check_pieces(build, count));
         for (size_t i = 0; i < count; i++) {
                 struct node *child = node_get(node, segments[i]);
 

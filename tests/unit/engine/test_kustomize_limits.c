@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -254,6 +255,74 @@ static void merge_bomb(void **state)
         fails_with(text, "excessive aliasing");
 }
 
+/* A path that makes what is missing: each piece would be a level. */
+static void paths_too_deep(void **state)
+{
+        static const struct {
+                const char *before, *piece, *behind;
+        } cases[] = {
+                { "replacements: [{sourceValue: v, targets: [{select: {kind: A}, options: {create: true}, fieldPaths: [\"", "a.",
+                  "a\"]}]}]\n" },
+                { "labels: [{pairs: {k: v}, fields: [{create: true, path: \"", "a/", "a\"}]}]\n" },
+                { "transformers: [\"{apiVersion: builtin, kind: ValueAddTransformer, metadata: {name: t}, value: v, targets: "
+                  "[{selector: {kind: A}, fieldPath: ",
+                  "a/", "a}]}\"]\n" },
+        };
+
+        (void)state;
+        for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+                char *path = repeat(cases[i].piece, 99999, cases[i].behind);
+                cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+                struct build_case c = { .name = cases[i].before,
+                                        .files = { { "kustomization.yaml", NULL }, { "a.yaml", resource } },
+                                        .error = "a path of 100000 pieces leads deeper than 512 levels" };
+
+                buffer_printf(&text, "resources: [a.yaml]\n%s%s", cases[i].before, path);
+                c.files[0].text = buffer_string(&text);
+                run_case(&c);
+                free(path);
+        }
+}
+
+/* Each operation copies the map into its deepest place: it is twice as deep then. */
+static void copies_that_deepen(void **state)
+{
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+        struct build_case c = { .name = "deepening",
+                                .files = { { "kustomization.yaml", NULL }, { "a.yaml", "kind: A\nmetadata: {name: a}\nm: {}\n" } },
+                                .error = "the patched object is nested too deep" };
+
+        (void)state;
+        buffer_add_string(&text, "resources: [a.yaml]\npatches:\n- target: {kind: A}\n  patch: |-\n");
+        for (int i = 0; i < 18; i++) {
+                char *path = repeat("/a", (size_t)1 << i, "");
+
+                buffer_printf(&text, "    - {op: copy, from: /m, path: /m%s}\n", path);
+                free(path);
+        }
+        c.files[0].text = buffer_string(&text);
+        run_case(&c);
+}
+
+/* Definitions of a schema, each made of the next one. */
+static void definitions_in_a_row(void **state)
+{
+        enum { DEFINITIONS = 15000 };
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+        struct build_case c = { .name = "definitions",
+                                .files = { { "kustomization.yaml", "resources: [a.yaml]\nopenapi: {path: schema.yaml}\n" },
+                                           { "a.yaml", resource },
+                                           { "schema.yaml", NULL } } };
+
+        (void)state;
+        buffer_add_string(&text, "definitions:\n  d0: {x-kubernetes-group-version-kind: [{kind: A}], "
+                                 "properties: {p: {$ref: '#/definitions/d1'}}}\n");
+        for (int i = 1; i < DEFINITIONS; i++)
+                buffer_printf(&text, "  d%d: {properties: {p: {$ref: '#/definitions/d%d'}}}\n", i, i + 1);
+        c.files[2].text = buffer_string(&text);
+        run_case(&c);
+}
+
 static void truncated_documents(void **state)
 {
         static const struct {
@@ -392,11 +461,17 @@ int main(void)
                 cmocka_unit_test(replacements_that_double),
                 cmocka_unit_test(texts_that_double),
                 cmocka_unit_test(merge_bomb),
+                cmocka_unit_test(paths_too_deep),
+                cmocka_unit_test(copies_that_deepen),
+                cmocka_unit_test(definitions_in_a_row),
                 cmocka_unit_test(truncated_documents),
                 cmocka_unit_test(files_that_are_none),
                 cmocka_unit_test(refused_by_name),
                 cmocka_unit_test(cost_grows_with_resources),
         };
+        /* A recursion that a repository drives ends here early. */
+        const struct rlimit stack = { 2 << 20, 2 << 20 };
 
+        setrlimit(RLIMIT_STACK, &stack);
         return cmocka_run_group_tests(tests, NULL, NULL);
 }
