@@ -27,8 +27,7 @@ void id_table_add(struct arena *arena, struct id_table *table, uint64_t hash, st
         table->count++;
 }
 
-/* The cursor starts at 0; returns 0 when there are no more. */
-size_t id_table_find(const struct id_table *table, uint64_t hash, size_t *cursor, struct resource **ret_resource)
+int id_table_find(const struct id_table *table, uint64_t hash, size_t *cursor, struct resource **ret_resource)
 {
         while (table->capacity && *cursor < table->capacity) {
                 const struct id_slot *slot = &table->slots[(hash + *cursor) & (table->capacity - 1)];

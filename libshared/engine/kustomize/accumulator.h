@@ -39,8 +39,8 @@ struct accumulator {
 };
 
 void id_table_add(struct arena *arena, struct id_table *table, uint64_t hash, struct resource *resource);
-/* Calls for each resource with that hash; stops at and returns the first result that is not 0. */
-size_t id_table_find(const struct id_table *table, uint64_t hash, size_t *cursor, struct resource **ret_resource);
+/* One after the other the resources with that hash: 1 with the next one, 0 when there are no more. The cursor starts at 0. */
+int id_table_find(const struct id_table *table, uint64_t hash, size_t *cursor, struct resource **ret_resource);
 
 /* The ids have changed, or the list has. */
 void accumulator_touch(struct accumulator *accumulator);

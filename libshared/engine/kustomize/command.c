@@ -292,6 +292,9 @@ static int write_records(const char *output, bool files, struct view records, st
         while (next_record(&records, &name, &text)) {
                 cleanup(free_string) char *path = files ? memory_printf("%s/%.*s", output, VIEW_ARGS(name)) : NULL;
 
+                /* The names come out of a sandbox. */
+                if (view_find(name, '/', 0) >= 0)
+                        return error_set(error, ERROR_INTERNAL, "a file name '%.*s' was made", VIEW_ARGS(name));
                 TRY(write_all(files ? path : output, text, error));
         }
         return 0;

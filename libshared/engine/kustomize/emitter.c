@@ -5,7 +5,6 @@
 #include "engine/kustomize/scalar.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -460,11 +459,7 @@ static int write_scalar(struct emitter *e, const struct node *node)
                 snprintf(text, sizeof(text), "%" PRIu64, value.large);
                 break;
         case VALUE_FLOAT:
-                if (!isfinite(value.real))
-                        return error_set(e->error, ERROR_INVALID, "json: unsupported value: %s",
-                                         isnan(value.real) ? "NaN"
-                                         : value.real > 0  ? "+Inf"
-                                                           : "-Inf");
+                TRY(scalar_check_finite(value.real, e->error));
                 scalar_print_yaml_float(value.real, text);
                 break;
         case VALUE_STRING:

@@ -4,7 +4,6 @@
 #include "engine/kustomize/scalar.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,11 +76,7 @@ static int write_scalar(struct json_writer *w, const struct node *node)
                 buffer_printf(w->out, "%" PRIu64, value.large);
                 break;
         case VALUE_FLOAT:
-                if (!isfinite(value.real))
-                        return error_set(w->error, ERROR_INVALID, "json: unsupported value: %s",
-                                         isnan(value.real) ? "NaN"
-                                         : value.real > 0  ? "+Inf"
-                                                           : "-Inf");
+                TRY(scalar_check_finite(value.real, w->error));
                 buffer_add_string(w->out, scalar_print_json_float(value.real, text));
                 break;
         case VALUE_STRING:
@@ -194,11 +189,7 @@ static int normal_scalar(struct normalizer *n, const struct node *node, struct n
                                   : node_scalar(n->arena, TAG_STRING, STYLE_DOUBLE, value.string);
                 return 0;
         case VALUE_FLOAT:
-                if (!isfinite(value.real))
-                        return error_set(n->error, ERROR_INVALID, "json: unsupported value: %s",
-                                         isnan(value.real) ? "NaN"
-                                         : value.real > 0  ? "+Inf"
-                                                           : "-Inf");
+                TRY(scalar_check_finite(value.real, n->error));
                 break;
         default:
                 break;

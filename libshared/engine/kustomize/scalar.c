@@ -387,6 +387,13 @@ bool scalar_is_base60(struct view text)
         return i == text.length;
 }
 
+int scalar_check_finite(double value, struct error *error)
+{
+        if (isfinite(value))
+                return 0;
+        return error_set(error, ERROR_INVALID, "json: unsupported value: %s", isnan(value) ? "NaN" : value > 0 ? "+Inf" : "-Inf");
+}
+
 /* Shortest digits that read back, as mantissa digits and a decimal exponent: value = 0.d1d2.. * 10^exponent. */
 static int shortest_digits(double value, char digits[32], int *ret_exponent)
 {

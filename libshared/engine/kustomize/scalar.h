@@ -44,6 +44,8 @@ struct value {
  */
 int scalar_value(struct arena *arena, const struct node *node, bool flow, struct value *ret_value, struct error *error);
 
+/* -1, ERROR_INVALID: infinite, or no number: JSON has none of these. */
+int scalar_check_finite(double value, struct error *error);
 /* Digits as Go's encoding/json writes them (shortest that reads back, exponent outside 1e-6..1e21). */
 #define NUMBER_TEXT 32
 char *scalar_print_json_float(double value, char text[NUMBER_TEXT]);
