@@ -30,7 +30,6 @@
 #define CONDITION_FETCH_FAILED             "FetchFailed"
 #define CONDITION_STORAGE_OPERATION_FAILED "StorageOperationFailed"
 #define CONDITION_INCLUDE_UNAVAILABLE      "IncludeUnavailable"
-#define CONDITION_BUILD_FAILED             "BuildFailed"
 #define CONDITION_SOURCE_VERIFIED          "SourceVerified"
 
 /* The program's own state, as controller->data. */

@@ -104,21 +104,6 @@ void cache_object_release(const struct cache_object **object)
                 pool_free(old);
 }
 
-static struct view object_annotation(struct view text, const char *map, const char *key)
-{
-        return scan_string(SCAN_PATH(text, "metadata", map, key));
-}
-
-struct view cache_object_label(const struct cache_object *object, const char *key)
-{
-        return object_annotation(object->text, "labels", key);
-}
-
-struct view cache_object_annotation(const struct cache_object *object, const char *key)
-{
-        return object_annotation(object->text, "annotations", key);
-}
-
 /* What of an object's text makes its header, as views into it. */
 struct header {
         struct view namespace, name, uid, resource_version, requested_at, managed_fields;

@@ -29,9 +29,6 @@ struct cache_object {
 
 const struct cache_object *cache_object_reference(const struct cache_object *object);
 void cache_object_release(const struct cache_object **object); /* for cleanup(cache_object_release); NULL is fine */
-/* The value of a label or an annotation; empty view (data NULL) if it is not there. Needs the text. */
-struct view cache_object_label(const struct cache_object *object, const char *key);
-struct view cache_object_annotation(const struct cache_object *object, const char *key);
 
 /* Strings under which an object is to be found, besides its name: "GitRepository/flux-system/app". */
 struct cache_keys;

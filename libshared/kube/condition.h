@@ -29,10 +29,8 @@
 #define REASON_FAILED                 "Failed"
 #define REASON_PROGRESSING            "Progressing"
 #define REASON_PROGRESSING_WITH_RETRY "ProgressingWithRetry"
-#define REASON_SUSPENDED              "Suspended"
 #define REASON_DEPENDENCY_NOT_READY   "DependencyNotReady"
 #define REASON_ACCESS_DENIED          "AccessDenied"
-#define REASON_FEATURE_GATE_DISABLED  "FeatureGateDisabled"
 
 /* More bytes than this end in "..."; the cut is between characters. */
 #define CONDITION_MESSAGE_LIMIT 32768

@@ -32,7 +32,6 @@ static const double duration_buckets[] = { 0.01,
                                            1799.9999999999982 };
 
 static struct {
-        struct program_state *state;
         struct metric *total, *errors, *terminal, *panics, *timeouts, *seconds, *concurrency, *active;
         struct metric *depth, *adds, *retries, *waited, *worked, *unfinished, *longest;
         struct metric *duration, *leader;
@@ -105,7 +104,6 @@ void program_metrics_register(struct program_state *state)
         static const char *const results[] = { "error", "requeue", "requeue_after", "success" };
 
         metrics_register_process();
-        metrics.state = state;
         metrics.active = METRIC(METRIC_GAUGE, "controller_runtime_active_workers",
                                 "Number of currently used workers per controller.", controller_labels);
         metrics.concurrency = METRIC(METRIC_GAUGE, "controller_runtime_max_concurrent_reconciles",

@@ -71,9 +71,6 @@ static void objects_are_packed_without_managed_fields(void **state)
         assert_int_equal(held->generation, 2);
         assert_true(held->deleting);
         assert_string_equal(held->requested_at, "now");
-        assert_true(view_is(cache_object_label(held, "l"), "v"));
-        assert_true(view_is(cache_object_annotation(held, "b"), "c"));
-        assert_null(cache_object_label(held, "x").data);
         assert_true(
                 view_is(held->text,
                         "{\"kind\":\"K\",\"metadata\":{\"name\":\"a\",\"namespace\":\"n\",\"uid\":\"u\",\"resourceVersion\":\"7\","
