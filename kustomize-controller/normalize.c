@@ -508,61 +508,81 @@ static void move_string_data(struct arena *arena, struct node *secret)
         node_remove_of(secret, "stringData");
 }
 
-static void complete_builtin(struct arena *arena, struct node *object, struct view group, struct view kind)
+static void complete_core(struct arena *arena, struct node *object, struct view kind)
+{
+        static const char *const with_spec[] = {
+                "LimitRange",    "Namespace", "PersistentVolume", "PersistentVolumeClaim", "Pod", "ReplicationController",
+                "ResourceQuota", "Service"
+        };
+        struct node *spec;
+
+        if (view_is(kind, "Secret"))
+                move_string_data(arena, object);
+        if (view_is(kind, "PodTemplate"))
+                complete_template(arena, object, false);
+        for (size_t i = 0; i < sizeof(with_spec) / sizeof(with_spec[0]); i++)
+                if (view_is(kind, with_spec[i]))
+                        make_map(arena, object, "spec");
+        spec = node_get_of(object, "spec");
+        if (view_is(kind, "Pod")) {
+                complete_pod_spec(arena, spec, true);
+        } else if (view_is(kind, "Service")) {
+                drop_empty_map(spec, "selector");
+                complete_service_ports(arena, node_get_of(spec, "ports"));
+        } else if (view_is(kind, "ReplicationController")) {
+                drop_empty_map(spec, "selector");
+                if (node_get_of(spec, "template"))
+                        complete_template(arena, spec, false);
+        } else if (view_is(kind, "PersistentVolumeClaim")) {
+                make_map(arena, spec, "resources");
+        } else if (view_is(kind, "PersistentVolume")) {
+                drop_volume_zeros(spec);
+        }
+}
+
+static void complete_workload(struct arena *arena, struct node *object, struct view kind)
 {
         struct node *spec;
 
+        make_map(arena, object, "spec");
+        spec = node_get_of(object, "spec");
+        complete_template(arena, spec, true);
+        if (view_is(kind, "Deployment"))
+                make_map(arena, spec, "strategy");
+        else if (view_is(kind, "StatefulSet") || view_is(kind, "DaemonSet"))
+                make_map(arena, spec, "updateStrategy");
+        if (view_is(kind, "StatefulSet") && !node_get_of(spec, "serviceName"))
+                node_set_of(arena, spec, "serviceName", node_string_of(arena, ""));
+        complete_claims(arena, node_get_of(spec, "volumeClaimTemplates"));
+}
+
+static void complete_job(struct arena *arena, struct node *object, struct view kind)
+{
+        struct node *spec;
+
+        make_map(arena, object, "spec");
+        spec = node_get_of(object, "spec");
+        if (view_is(kind, "CronJob")) {
+                make_map(arena, spec, "jobTemplate");
+                spec = node_get_of(spec, "jobTemplate");
+                make_map(arena, spec, "metadata");
+                make_map(arena, spec, "spec");
+                spec = node_get_of(spec, "spec");
+        }
+        complete_template(arena, spec, true);
+}
+
+static void complete_builtin(struct arena *arena, struct node *object, struct view group, struct view kind)
+{
         if (!group.length) {
-                if (view_is(kind, "Secret")) {
-                        move_string_data(arena, object);
-                } else if (view_is(kind, "Pod")) {
-                        make_map(arena, object, "spec");
-                        complete_pod_spec(arena, node_get_of(object, "spec"), true);
-                } else if (view_is(kind, "Service")) {
-                        make_map(arena, object, "spec");
-                        drop_empty_map(node_get_of(object, "spec"), "selector");
-                        complete_service_ports(arena, node_path(object, "spec", "ports", NULL));
-                } else if (view_is(kind, "PodTemplate")) {
-                        complete_template(arena, object, false);
-                } else if (view_is(kind, "ReplicationController")) {
-                        make_map(arena, object, "spec");
-                        drop_empty_map(node_get_of(object, "spec"), "selector");
-                        if (node_path(object, "spec", "template", NULL))
-                                complete_template(arena, node_get_of(object, "spec"), false);
-                } else if (view_is(kind, "PersistentVolumeClaim")) {
-                        make_map(arena, object, "spec");
-                        make_map(arena, node_get_of(object, "spec"), "resources");
-                } else if (view_is(kind, "Namespace") || view_is(kind, "ResourceQuota") || view_is(kind, "PersistentVolume") ||
-                           view_is(kind, "LimitRange")) {
-                        make_map(arena, object, "spec");
-                        if (view_is(kind, "PersistentVolume"))
-                                drop_volume_zeros(node_get_of(object, "spec"));
-                }
+                complete_core(arena, object, kind);
         } else if (view_is(group, "scheduling.k8s.io") && view_is(kind, "PriorityClass")) {
                 if (!node_get_of(object, "value"))
                         node_set_of(arena, object, "value", node_integer(arena, 0));
         } else if (view_is(group, "apps") && !view_is(kind, "ControllerRevision")) {
-                make_map(arena, object, "spec");
-                spec = node_get_of(object, "spec");
-                complete_template(arena, spec, true);
-                if (view_is(kind, "Deployment"))
-                        make_map(arena, spec, "strategy");
-                else if (view_is(kind, "StatefulSet") || view_is(kind, "DaemonSet"))
-                        make_map(arena, spec, "updateStrategy");
-                if (view_is(kind, "StatefulSet") && !node_get_of(spec, "serviceName"))
-                        node_set_of(arena, spec, "serviceName", node_string_of(arena, ""));
-                complete_claims(arena, node_get_of(spec, "volumeClaimTemplates"));
+                complete_workload(arena, object, kind);
         } else if (view_is(group, "batch")) {
-                make_map(arena, object, "spec");
-                spec = node_get_of(object, "spec");
-                if (view_is(kind, "CronJob")) {
-                        make_map(arena, spec, "jobTemplate");
-                        spec = node_get_of(spec, "jobTemplate");
-                        make_map(arena, spec, "metadata");
-                        make_map(arena, spec, "spec");
-                        spec = node_get_of(spec, "spec");
-                }
-                complete_template(arena, spec, true);
+                complete_job(arena, object, kind);
         } else if (view_is(group, "networking.k8s.io") && (view_is(kind, "Ingress") || view_is(kind, "NetworkPolicy"))) {
                 make_map(arena, object, "spec");
                 if (view_is(kind, "NetworkPolicy"))
