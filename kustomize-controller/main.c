@@ -5,6 +5,7 @@
 #include "base/cleanup.h"
 #include "base/memory.h"
 #include "kube/parallel.h"
+#include "normalize.h"
 #include "run.h"
 
 #include <stdio.h>
@@ -105,7 +106,7 @@ static int started(struct context *ctx, struct runtime *runtime, struct error *e
                                                       .wake = wake_owner };
                 const struct watch_pool_options pool = { .io = runtime->io,
                                                          .client = runtime->client,
-                                                         .label_selector = LABEL_OWNER_SELECTOR,
+                                                         .label_selector = LABEL_OWNER_NAME,
                                                          .handle = drift_seen,
                                                          .failed = drift_unwatched,
                                                          .restored = drift_restored };

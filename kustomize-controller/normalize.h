@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "engine/kustomize/node.h"
 
+/* What is applied carries these. */
 #define LABEL_OWNER_NAME      "kustomize.toolkit.fluxcd.io/name"
 #define LABEL_OWNER_NAMESPACE "kustomize.toolkit.fluxcd.io/namespace"
 

@@ -66,9 +66,6 @@ struct kustomize {
 
 extern struct kustomize kustomize;
 
-/* What is applied carries this label. */
-#define LABEL_OWNER_SELECTOR KUSTOMIZATION_GROUP "/name"
-
 /* The kind, as main.c names it, with what wakes it (kustomization_watch.c) and what it does then (kustomization.c). */
 extern struct controller kustomization_controller;
 int kustomization_reconcile(struct context *ctx, struct reconcile *reconcile, struct error *error);

@@ -249,6 +249,25 @@ static const struct {
           ",\"name\":\"y\"},\"value\":0}\n"
           "{\"apiVersion\":\"scheduling.k8s.io/v1\",\"kind\":\"PriorityClass\",\"metadata\":{" LABELS
           ",\"name\":\"z\"},\"value\":7}\n" },
+        { "what nobody wrote, of one kind for each group",
+          { { "a.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: a}\n" },
+            { "b.yaml", "apiVersion: v1\nkind: ReplicationController\nmetadata: {name: b}\nspec: {selector: {}}\n" },
+            { "c.yaml", "apiVersion: v1\nkind: PodTemplate\nmetadata: {name: c}\n" },
+            { "d.yaml", "apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: d}\n" },
+            { "e.yaml", "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: e}\n" },
+            { "f.yaml", "apiVersion: policy/v1\nkind: PodDisruptionBudget\nmetadata: {name: f}\n" } },
+          "{}",
+          "{\"apiVersion\":\"v1\",\"kind\":\"Namespace\",\"metadata\":{" LABELS ",\"name\":\"a\"},\"spec\":{}}\n"
+          "{\"apiVersion\":\"v1\",\"kind\":\"ReplicationController\",\"metadata\":{" LABELS ",\"name\":\"b\"},\"spec\":{}}\n"
+          "{\"apiVersion\":\"v1\",\"kind\":\"PodTemplate\",\"metadata\":{" LABELS
+          ",\"name\":\"c\"},\"template\":{\"metadata\":{},\"spec\":{}}}\n"
+          "{\"apiVersion\":\"batch/v1\",\"kind\":\"CronJob\",\"metadata\":{" LABELS
+          ",\"name\":\"d\"},\"spec\":{\"jobTemplate\":{\"metadata\":{},\"spec\":{\"template\":{\"metadata\":{},"
+          "\"spec\":{}}}}}}\n"
+          "{\"apiVersion\":\"networking.k8s.io/v1\",\"kind\":\"NetworkPolicy\",\"metadata\":{" LABELS
+          ",\"name\":\"e\"},\"spec\":{\"podSelector\":{}}}\n"
+          "{\"apiVersion\":\"policy/v1\",\"kind\":\"PodDisruptionBudget\",\"metadata\":{" LABELS
+          ",\"name\":\"f\"},\"spec\":{}}\n" },
         { "a path below the root, whatever it says",
           { { "etc/a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {x: y}\n" } },
           "{\"path\":\"../../etc\"}",
