@@ -282,6 +282,17 @@ static void take_legacy(struct kube_server *server, struct view body, bool core)
         }
 }
 
+/* A whole APIResourceList. What it does not name is taken for not served, and its objects for gone: half an answer, or a page of a proxy, is none. */
+static bool is_resource_list(struct view body)
+{
+        struct view list = scan_get(body, "resources");
+        struct scan resources = scan_begin(list);
+
+        while (scan_next(&resources))
+                ;
+        return scan_value_end(body, 0) && (scan_complete(&resources) || view_is(list, "null"));
+}
+
 /* An APIResourceList. */
 static void take_resources(struct version *version, struct view body)
 {
@@ -341,6 +352,8 @@ static int fetch_version(struct context *ctx, struct kube_client *client, const 
         struct version *version;
         int r = fetch(ctx, client, path, "application/json", &response, err);
 
+        if (r == 0 && !is_resource_list(buffer_view(&response.body)))
+                r = error_set(err, ERROR_UNAVAILABLE, "the answer is no list of resources, or a part of one");
         if (r < 0 && response.status != 404)
                 return error_wrap(err, "discover %s%s%s", group_name, *group_name ? "/" : "", version_name);
         pthread_mutex_lock(&server->discovery_lock);
@@ -439,7 +452,7 @@ static void consult(struct kube_server *server, struct question *q)
 }
 
 /* One thread reads all, the others wait for it. */
-static int discover(struct context *ctx, struct kube_client *client, bool *ret_now, struct error *err)
+static int discover(struct context *ctx, struct kube_client *client, struct error *err)
 {
         struct kube_server *server = client->server;
         int r;
@@ -467,7 +480,6 @@ static int discover(struct context *ctx, struct kube_client *client, bool *ret_n
         server->discovering = false;
         server->discovered = r == 0;
         pthread_mutex_unlock(&server->discovery_lock);
-        *ret_now = true;
         return r;
 }
 
@@ -506,19 +518,19 @@ static unsigned forgotten(struct kube_server *server)
 
 static int ask(struct context *ctx, struct kube_client *client, struct question *q, struct error *err)
 {
-        bool fresh = false;
+        bool read = false;
 
-        TRY(discover(ctx, client, &fresh, err));
-        TRY(consult_reading(ctx, client, q, &fresh, err));
-        if (q->answer || fresh)
+        TRY(discover(ctx, client, err));
+        TRY(consult_reading(ctx, client, q, &read, err));
+        if (q->answer || read)
                 return 0;
-        /* It may have come since the table was read. */
+        /* It may have come since the table was read; and a server that starts names its groups before it has found all. */
         if (q->version || !*q->group) {
                 TRY(fetch_version(ctx, client, q->group, q->version ? q->version : "v1", err));
         } else {
                 TRY(fetch_group(ctx, client, q->group, err));
         }
-        return consult_reading(ctx, client, q, &fresh, err);
+        return consult_reading(ctx, client, q, &read, err);
 }
 
 int kube_resource_find(struct context *ctx, struct kube_client *client, const char *group, const char *version, const char *kind,

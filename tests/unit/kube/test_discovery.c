@@ -1,5 +1,7 @@
 #include "api_server.h"
 
+#include "kube/client_private.h"
+
 /* An API server that can say what it serves in each of the three ways. */
 enum way {
         V2,
@@ -11,6 +13,7 @@ static struct {
         enum way way;
         _Atomic bool has_new; /* a CRD came: kind New in x.io/v1, nothing else says so */
         const char *plural;   /* of it */
+        const char *cut;      /* in place of what /apis/x.io/v1 answers; NULL: nothing */
 } api;
 
 #define RESOURCE(kind, plural, scope)                                                                                              \
@@ -75,7 +78,10 @@ static enum fake_next serve(void *data, struct fake_connection *connection, cons
 
         (void)data;
         if (strcmp(path, "/apis/x.io/v1") == 0)
-                return serve_new(connection);
+                return api.cut ? fake_json(connection, "200 OK", api.cut) : serve_new(connection);
+        if (strcmp(path, "/apis/late.io/v1") == 0)
+                return fake_json(connection, "200 OK",
+                                 "{\"resources\":[{\"name\":\"lates\",\"namespaced\":true,\"kind\":\"Late\"}]}");
         if (strcmp(path, "/apis/metrics.k8s.io/v1") == 0)
                 return fake_answer(connection, "503 Service Unavailable", "", "down");
         if (strncmp(path, "/apis/x.io/v1/namespaces/ns/", 28) == 0)
@@ -100,6 +106,7 @@ static void api_open(struct fixture *f, enum way way)
         api.way = way;
         api.has_new = false;
         api.plural = "news";
+        api.cut = NULL;
         fixture_open(f, serve, "token: t");
 }
 
@@ -209,6 +216,38 @@ static void a_forgotten_group_is_read_again(void **state)
         assert_int_equal(kube_resource_find(&f.ctx, f.client, "apps", NULL, "Deployment", &resource, &f.err), 0);
 }
 
+/* What is not found counts as gone: so it must be asked for by its own path, and the answer be whole. */
+static void what_is_not_served_is_so_by_its_own_path(void **state)
+{
+        static const char *const cut[] = {
+                "{\"resources\":[{\"name\":\"things\",\"namespaced\":true,\"kind\":\"Thing\"}",
+                "{\"resources\":[{\"name\":\"things\",\"namespaced\":true,\"kind\":\"Thing\"}]",
+                "{\"kind\":\"APIResourceList\",",
+                "<html>please log in</html>",
+                "",
+        };
+        const struct kube_resource *resource = NULL;
+
+        (void)state;
+        for (int way = V2; way <= LEGACY; way++) {
+                cleanup(fixture_close) struct fixture f;
+
+                api_open(&f, (enum way)way);
+                /* The first question of all: the list of groups is of this moment, and lacks one. */
+                assert_int_equal(kube_resource_find(&f.ctx, f.client, "late.io", "v1", "Late", &resource, &f.err), 0);
+                for (size_t i = 0; i < COUNT(cut); i++) {
+                        api.cut = cut[i];
+                        kube_discovery_forget_version(f.client->server, "x.io", "v1");
+                        assert_int_equal(kube_resource_find(&f.ctx, f.client, "x.io", "v1", "New", &resource, &f.err), -1);
+                        assert_int_equal(f.err.kind, ERROR_UNAVAILABLE);
+                        error_release(&f.err);
+                }
+                api.cut = "{\"resources\":null}";
+                assert_int_equal(kube_resource_find(&f.ctx, f.client, "x.io", "v1", "New", &resource, &f.err), KUBE_NO_MATCH);
+                error_release(&f.err);
+        }
+}
+
 static void *find_all(void *argument)
 {
         struct fixture *f = argument;
@@ -240,6 +279,7 @@ int main(void)
                 cmocka_unit_test(a_crd_that_comes_later_costs_one_request),
                 cmocka_unit_test(a_renamed_plural_is_found_on_the_way),
                 cmocka_unit_test(a_forgotten_group_is_read_again),
+                cmocka_unit_test(what_is_not_served_is_so_by_its_own_path),
                 cmocka_unit_test(threads_find_at_once),
         };
 
