@@ -188,18 +188,28 @@ static void succeed_unchanged(struct run *run)
         succeed(run);
 }
 
+/* Who cannot be reached now, or serve, will soon; the interval may be a day. */
+static int64_t time_to_retry(const struct run *run, const struct error *error)
+{
+        int64_t soon = run->reconcile->runtime->flags->requeue_dependency;
+
+        return error->kind == ERROR_UNAVAILABLE && soon < run->retry_ns ? soon : run->retry_ns;
+}
+
 static void fail(struct run *run, struct error *error)
 {
         char retry[DURATION_TEXT];
         cleanup(log_fields_release) struct log_fields fields = LOG_FIELDS_NULL;
+        int64_t pause = time_to_retry(run, error);
 
         owners_invalidate(kustomize.owners, run->namespace, run->name);
         run_not_ready(run, error->reason, error_message(error));
         log_field(&fields, "revision", run->revision ? run->revision : "");
         log_line(LOG_ERROR, NULL, &run->reconcile->log, &fields, error, "Reconciliation failed after %s, next try in %s",
-                 run_duration(run), duration_print(run->retry_ns, retry));
+                 run_duration(run), duration_print(pause, retry));
         run_event(run, EVENT_WARNING, run->revision, run->origin_revision, false, "%s", error_message(error));
-        run->reconcile->requeue_after_ms = run->retry_ns / NANOSECONDS_MS;
+        run->reconcile->failed = true;
+        run->reconcile->requeue_after_ms = pause / NANOSECONDS_MS;
 }
 
 /* A newer trigger while it waited for health: begin again at once. Without one something drifted, and who saw it has enqueued the object. */

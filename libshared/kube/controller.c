@@ -22,6 +22,7 @@
 #define CRASH_LIMIT    2
 #define STANDIN_LIMIT  124
 #define STANDIN_IDLE_S 1
+#define AGAIN_MS       1000 /* until a run is made again that the API server came back under */
 
 const char *controller_name(const struct controller *controller, char text[CONTROLLER_NAME])
 {
@@ -110,6 +111,12 @@ void controller_enqueue_all(struct controller *controller)
                 controller_interrupt(controller, list.items[i]->namespace, list.items[i]->name);
                 controller_enqueue(controller, list.items[i]->namespace, list.items[i]->name, QUEUE_PRIORITY_NORMAL);
         }
+}
+
+void controller_recovered(struct controller *controller)
+{
+        atomic_store(&controller->state->recovered_ms, clock_now_ms());
+        queue_hurry(controller->state->queue);
 }
 
 void controller_enqueue_for(struct controller *controller, const char *namespace, const char *name, int priority, const char *kind,
@@ -201,7 +208,10 @@ static const char *settle(struct reconcile *run, int r, const struct error *erro
         }
         if (run->requeue_after_ms > 0) {
                 queue_forget(queue, run->namespace, run->name);
-                queue_add_after(queue, run->namespace, run->name, run->priority, run->requeue_after_ms);
+                if (run->failed)
+                        queue_add_retry(queue, run->namespace, run->name, run->priority, run->requeue_after_ms);
+                else
+                        queue_add_after(queue, run->namespace, run->name, run->priority, run->requeue_after_ms);
                 return "requeue_after";
         }
         if (run->requeue) {
@@ -270,7 +280,7 @@ static void run_item(struct worker *worker, const struct queue_item *item)
         cleanup(context_close) struct context context;
         cleanup(cache_object_release) const struct cache_object *cached = NULL, *now = NULL;
         struct controller *controller = worker->controller;
-        int64_t started = clock_now_ns();
+        int64_t started = clock_now_ns(), started_ms = clock_now_ms();
         double waited = (double)(clock_now_ms() - item->ready_at_ms) / 1e3;
         struct reconcile run = {
                 .runtime = controller->runtime,
@@ -296,6 +306,9 @@ static void run_item(struct worker *worker, const struct queue_item *item)
         log_run(&run);
         r = call_reconcile(worker, &context, &run, &error);
         result = settle(&run, r, &error);
+        /* It failed while the API server was away, and nobody will hurry it any more. */
+        if ((r != 0 ? !run.terminal : run.failed) && atomic_load(&controller->state->recovered_ms) >= started_ms)
+                queue_add_after(controller->state->queue, run.namespace, run.name, run.priority, AGAIN_MS);
         program_metrics_run(controller, item->namespace, item->name, result, r != 0 && run.terminal,
                             (double)(clock_now_ns() - started) / 1e9, waited);
         /* The event that an object is gone may come while its last run still goes on, before that run is counted. */

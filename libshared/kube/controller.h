@@ -140,6 +140,7 @@ struct reconcile {
         /* The outcome of a run that returns 0; none set = done until something happens. */
         int64_t requeue_after_ms; /* > 0 */
         bool requeue;             /* limited */
+        bool failed;              /* requeue_after_ms is a retry, which comes at once when an API server that was away is back */
         /* With -1: nothing but a change can help; no retry. */
         bool terminal;
 };

@@ -126,6 +126,17 @@ static void source_restored(void *data, struct watch *watch)
         }
 }
 
+static void source_recovered(void *data, struct watch *watch)
+{
+        const struct source *source = data;
+        const struct program *program = source->state->program;
+
+        (void)watch;
+        for (size_t i = 0; i < program->controller_count; i++)
+                if (program->controllers[i]->state->source == source)
+                        controller_recovered(program->controllers[i]);
+}
+
 static struct source *source_of(struct program_state *state, const struct kube_resource *resource, bool metadata_only,
                                 const char *label_selector, bool optional)
 {
@@ -227,6 +238,7 @@ static void start_watches(struct program_state *state)
                                                                .optional = source->optional,
                                                                .cache = source->cache,
                                                                .failed = source_failed,
+                                                               .recovered = source_recovered,
                                                                .restored = source_restored,
                                                                .data = source,
                                                        });

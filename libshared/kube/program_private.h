@@ -127,12 +127,15 @@ struct controller_state {
         pthread_cond_t place;
         bool stopping, fresh_placed;
         bool supersede;
+        _Atomic int64_t recovered_ms; /* when the watch of its kind worked again after a failure; 0: it never failed */
 };
 
 void controller_open(struct controller *controller, const struct runtime *runtime);
 void controller_close(struct controller *controller);
 void controller_start_workers(struct controller *controller);
 void controller_stop_workers(struct controller *controller); /* joins: the runs have to end by themselves */
+/* The watch of its kind works again after a failure: so does what the runs ask for, probably. io thread. */
+void controller_recovered(struct controller *controller);
 /* An event of its own kind. */
 void controller_event(struct controller *controller, const struct cache_event *event);
 /* Logs runs that are far past the time they were to take, once each. */

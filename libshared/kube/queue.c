@@ -487,17 +487,28 @@ static void merge(struct queue *queue, struct item *item, int priority, bool ret
         wake(queue);
 }
 
-void queue_add_after(struct queue *queue, const char *namespace, const char *name, int priority, int64_t delay_ms)
+static void add_after(struct queue *queue, const char *namespace, const char *name, int priority, bool retry, int64_t delay_ms)
 {
         int64_t instant = now(queue), at;
 
         pthread_mutex_lock(&queue->lock);
         queue->counts.adds++;
+        queue->counts.retries += retry;
         if (delay_ms < 0)
                 delay_ms = 0;
         at = delay_ms > CLOCK_NEVER - instant ? CLOCK_NEVER : instant + delay_ms;
-        merge(queue, item_of(queue, namespace, name), priority, false, at, instant);
+        merge(queue, item_of(queue, namespace, name), priority, retry, at, instant);
         pthread_mutex_unlock(&queue->lock);
+}
+
+void queue_add_after(struct queue *queue, const char *namespace, const char *name, int priority, int64_t delay_ms)
+{
+        add_after(queue, namespace, name, priority, false, delay_ms);
+}
+
+void queue_add_retry(struct queue *queue, const char *namespace, const char *name, int priority, int64_t delay_ms)
+{
+        add_after(queue, namespace, name, priority, true, delay_ms);
 }
 
 void queue_add(struct queue *queue, const char *namespace, const char *name, int priority)
@@ -523,6 +534,27 @@ int64_t queue_add_limited(struct queue *queue, const char *namespace, const char
         merge(queue, item, priority, true, instant + delay, instant);
         pthread_mutex_unlock(&queue->lock);
         return delay;
+}
+
+void queue_hurry(struct queue *queue)
+{
+        int64_t instant = now(queue);
+
+        pthread_mutex_lock(&queue->lock);
+        for (size_t i = 0; i < queue->item_buckets; i++) {
+                for (struct item *item = queue->items[i]; item; item = item->hash_next) {
+                        if (item->state == WAITING && item->public.retry) {
+                                heap_remove(queue, item);
+                                item_start(queue, item, item->public.priority, true, instant, instant);
+                                item->failures = 0;
+                        } else if (item->state == RUNNING && item->again && item->again_retry) {
+                                item->again_at = instant;
+                                item->failures = 0;
+                        }
+                }
+        }
+        wake(queue);
+        pthread_mutex_unlock(&queue->lock);
 }
 
 void queue_forget(struct queue *queue, const char *namespace, const char *name)

@@ -35,6 +35,10 @@ void queue_add(struct queue *queue, const char *namespace, const char *name, int
 void queue_add_after(struct queue *queue, const char *namespace, const char *name, int priority, int64_t delay_ms);
 /* Ready after the item's next back-off delay, which is returned; counts as a failure and as a retry. */
 int64_t queue_add_limited(struct queue *queue, const char *namespace, const char *name, int priority);
+/* Ready in `delay_ms`, as a retry: the caller knows better than the back-off when to try again. */
+void queue_add_retry(struct queue *queue, const char *namespace, const char *name, int priority, int64_t delay_ms);
+/* What failures may have come of is over: retries that wait are ready now, and their failures are forgotten. */
+void queue_hurry(struct queue *queue);
 /* The item did well: its failures are forgotten. */
 void queue_forget(struct queue *queue, const char *namespace, const char *name);
 unsigned queue_failures(struct queue *queue, const char *namespace, const char *name);
@@ -43,7 +47,7 @@ unsigned queue_failures(struct queue *queue, const char *namespace, const char *
 struct queue_item {
         const char *namespace, *name;
         int priority;
-        bool retry;          /* was added by queue_add_limited and by nothing since */
+        bool retry;          /* was added by queue_add_limited or queue_add_retry and by nothing since */
         int64_t ready_at_ms; /* since when it could have run */
 };
 

@@ -168,9 +168,13 @@ static void report(struct watch *watch, const struct error *error)
 
 static void succeeded(struct watch *watch)
 {
-        if (watch->reported_ms || watch->last_error)
+        bool failing = watch->reported_ms;
+
+        if (failing || watch->last_error)
                 note_error(watch, NULL);
         watch->reported_ms = 0;
+        if (failing && watch->options.recovered)
+                watch->options.recovered(watch->options.data, watch);
 }
 
 static void open_stream(struct watch *watch, enum watch_state state, struct kube_request *request)
@@ -463,6 +467,11 @@ static int take_frame(void *data, struct view frame)
         watch->items++;
         atomic_store(&watch->heard_ms, now(watch));
         if (view_is(type, "BOOKMARK")) {
+                if (watch->state == WATCHING && resource_version_older(version, view_of(watch->newest))) {
+                        error_set(&watch->error, ERROR_UNAVAILABLE, "the version of a bookmark is older than those before it");
+                        watch->error.http_status = 410;
+                        return 1;
+                }
                 bookmark(watch, object, version);
                 return 0;
         }

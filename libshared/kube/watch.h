@@ -33,6 +33,8 @@ struct watch_options {
          * it appears and every 10 s; but see optional.
          */
         void (*failed)(void *data, struct watch *watch, const struct error *error);
+        /* On the io thread, may be NULL: it works again after a failure that was told. */
+        void (*recovered)(void *data, struct watch *watch);
         /*
          * On the io thread, may be NULL: a list, which is in the cache already, is older than what was heard before, so the server's store is one from
          * a backup. What was concluded from versions and from what is not there any more has to be looked at anew.

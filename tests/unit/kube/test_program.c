@@ -27,8 +27,9 @@
 
 /* What the program and the test both see. */
 struct shared {
-        _Atomic int runs, ended, superseded, interruptible, started, stopped, removed;
-        _Atomic int priority; /* of the last run */
+        _Atomic int runs, ended, superseded, interruptible, started, stopped, removed, restored;
+        _Atomic int recovered; /* the API server, as the test sees it */
+        _Atomic int priority;  /* of the last run */
         char trigger[64];
 };
 
@@ -86,6 +87,14 @@ static int reconcile(struct context *ctx, struct reconcile *run, struct error *e
                 r = error_set(error, ERROR_INVALID, "never");
         } else if (strcmp(mode, "again") == 0) {
                 run->requeue_after_ms = 50;
+        } else if (strcmp(mode, "hourly") == 0) {
+                run->failed = true;
+                run->requeue_after_ms = 3600000;
+        } else if (strcmp(mode, "slow") == 0) {
+                while (!atomic_load(&shared->recovered) && r == 0)
+                        r = context_sleep(ctx, 10, error);
+                run->failed = true;
+                run->requeue_after_ms = 3600000;
         } else if (strcmp(mode, "interrupted") == 0) {
                 be_interrupted(ctx, run);
                 atomic_store(&shared->interruptible, run->interruptible);
@@ -109,6 +118,12 @@ static void removed(struct controller *controller, const struct cache_object *ob
         atomic_fetch_add(&shared->removed, 1);
 }
 
+static void restored(struct controller *controller)
+{
+        (void)controller;
+        atomic_fetch_add(&shared->restored, 1);
+}
+
 static int started(struct context *ctx, struct runtime *runtime, struct error *error)
 {
         (void)ctx;
@@ -119,7 +134,7 @@ static int started(struct context *ctx, struct runtime *runtime, struct error *e
 }
 
 static struct controller things = {
-        .kind = &thing_kind, .reconcile = reconcile, .removed = removed, .supersede_gate = "Supersede"
+        .kind = &thing_kind, .reconcile = reconcile, .removed = removed, .restored = restored, .supersede_gate = "Supersede"
 };
 
 /* What is closed here may see something just now, and call as ever. */
@@ -156,7 +171,8 @@ static struct {
         struct buffer item;  /* "": there is none */
         struct buffer event; /* of the last change */
         int version;
-        _Atomic int streamed, watches;
+        _Atomic int streamed, watches, turned_away;
+        _Atomic bool away;
 } api = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 /* What happened since that version, or after a moment that nothing did. */
@@ -165,6 +181,13 @@ static void serve_watch(const struct server_request *request, struct server_resp
         const char *version = server_query(request, "resourceVersion");
 
         atomic_fetch_add(&api.watches, 1);
+        if (version && atoi(version) > api.version) {
+                response->status = 504;
+                buffer_add_string(&response->body,
+                                  "{\"kind\":\"Status\",\"status\":\"Failure\",\"reason\":\"Timeout\",\"code\":504,"
+                                  "\"message\":\"Too large resource version\"}");
+                return;
+        }
         if (version && atoi(version) < api.version)
                 buffer_add_view(&response->body, buffer_view(&api.event));
         else
@@ -184,6 +207,11 @@ static void serve(void *data, const struct server_request *request, struct serve
                 buffer_add_string(&response->body,
                                   "{\"kind\":\"Status\",\"status\":\"Failure\",\"reason\":\"Invalid\",\"code\":422,"
                                   "\"message\":\"sendInitialEvents is forbidden\"}");
+                return;
+        }
+        if (atomic_load(&api.away)) {
+                atomic_fetch_add(&api.turned_away, 1);
+                response->status = 503;
                 return;
         }
         pthread_mutex_lock(&api.lock);
@@ -510,6 +538,51 @@ static void results_go_to_the_queue_and_the_metrics(void **state)
         }
 }
 
+/* What failed because of an outage is tried when that is over, also if the run itself ends later than the outage. */
+static void retries_come_when_the_server_is_back(void **state)
+{
+        static const char *const modes[] = { "hourly", "slow" };
+
+        (void)state;
+        for (size_t i = 0; i < COUNT(modes); i++) {
+                struct process process;
+                int before;
+
+                set_thing(1, "", modes[i]);
+                begin(&process, NULL);
+                assert_true(reaches(i ? &shared->runs : &shared->ended, 1));
+                atomic_store(&api.away, true);
+                assert_true(reaches(&api.turned_away, atomic_load(&api.turned_away) + 1));
+                assert_int_equal(atomic_load(&shared->runs), 1);
+                before = atomic_load(&api.watches);
+                atomic_store(&api.away, false);
+                assert_true(reaches(&api.watches, before + 2));
+                atomic_store(&shared->recovered, 1);
+                assert_true(reaches(&shared->runs, 2));
+                kill(process.pid, SIGTERM);
+                assert_int_equal(end(&process), 0);
+        }
+}
+
+static void a_restored_server_is_looked_at_anew(void **state)
+{
+        struct process process;
+
+        (void)state;
+        api.version += 1000;
+        set_thing(1, "", "once");
+        begin(&process, NULL);
+        assert_true(reaches(&shared->ended, 1));
+        assert_int_equal(atomic_load(&shared->restored), 0);
+        pthread_mutex_lock(&api.lock);
+        api.version -= 500;
+        pthread_mutex_unlock(&api.lock);
+        assert_true(reaches(&shared->restored, 1));
+        assert_true(reaches(&shared->runs, 2));
+        kill(process.pid, SIGTERM);
+        assert_int_equal(end(&process), 0);
+}
+
 static void a_run_that_honours_its_token_ends_at_once(void **state)
 {
         struct process process;
@@ -597,6 +670,8 @@ int main(void)
                 cmocka_unit_test(wrong_arguments_have_their_exit_status),
                 cmocka_unit_test(an_object_runs_when_its_generation_or_request_changes),
                 cmocka_unit_test(results_go_to_the_queue_and_the_metrics),
+                cmocka_unit_test(retries_come_when_the_server_is_back),
+                cmocka_unit_test(a_restored_server_is_looked_at_anew),
                 cmocka_unit_test(a_run_that_honours_its_token_ends_at_once),
                 cmocka_unit_test(a_run_that_does_not_is_left_behind),
                 cmocka_unit_test(a_change_supersedes_the_run_if_the_gate_says_so),

@@ -280,6 +280,44 @@ static void failures_back_off_and_success_resets(void **state)
         queue_free(&queue);
 }
 
+/* What waits for its turn goes on waiting: only failures may have come of what is over. */
+static void retries_can_be_hurried(void **state)
+{
+        struct queue *queue = queue_new(&(struct queue_options){ .base_delay_ms = 0 });
+        const struct queue_item *item, *running;
+        struct queue_counts counts;
+
+        (void)state;
+        for (int i = 0; i < 10; i++)
+                queue_add_limited(queue, "ns", "failing", 0);
+        queue_add_retry(queue, "ns", "hourly", 0, 3600000);
+        queue_add_after(queue, "ns", "well", 0, 3600000);
+        queue_add_retry(queue, "ns", "changed", 0, 3600000);
+        queue_add_after(queue, "ns", "changed", 0, 1800000);
+        queue_add(queue, "ns", "runs", 0);
+        running = queue_try(queue, false, NULL);
+        assert_string_equal(running->name, "runs");
+        assert_true(queue_add_limited(queue, "ns", "runs", 0) > 0);
+        assert_null(queue_try(queue, false, NULL));
+
+        queue_hurry(queue);
+        queue_done(queue, running);
+        queue_counts(queue, &counts);
+        assert_int_equal(counts.ready, 3);
+        assert_int_equal(counts.waiting, 2);
+        assert_int_equal(queue_failures(queue, "ns", "failing"), 0);
+        assert_int_equal(queue_failures(queue, "ns", "runs"), 0);
+        assert_null(queue_try(queue, true, NULL)); /* retries they are */
+        for (int i = 0; i < 3; i++) {
+                item = queue_try(queue, false, NULL);
+                assert_true(item->retry);
+                assert_string_not_equal(item->name, "well");
+                queue_done(queue, item);
+        }
+        assert_null(queue_try(queue, false, NULL));
+        queue_free(&queue);
+}
+
 static void a_change_goes_before_the_initial_list(void **state)
 {
         struct queue *queue = queue_new(&(struct queue_options){ .base_delay_ms = 0 });
@@ -425,6 +463,7 @@ int main(void)
         static const struct CMUnitTest tests[] = {
                 cmocka_unit_test(random_operations_equal_the_model),
                 cmocka_unit_test(failures_back_off_and_success_resets),
+                cmocka_unit_test(retries_can_be_hurried),
                 cmocka_unit_test(a_change_goes_before_the_initial_list),
                 cmocka_unit_test(adds_while_it_runs_are_one_more_run),
                 cmocka_unit_test(namespaces_take_turns),

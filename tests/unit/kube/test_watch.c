@@ -20,7 +20,7 @@ struct world {
         const struct kube_stream_events *stream_events;
         void *stream_data;
         bool open;
-        int restored;
+        int restored, recovered;
 };
 
 static struct kube_stream *world_open(void *data, const struct kube_request *request, const struct kube_stream_events *events,
@@ -106,6 +106,12 @@ static void note_restored(void *data, struct watch *watch)
         ((struct world *)data)->restored++;
 }
 
+static void note_recovered(void *data, struct watch *watch)
+{
+        (void)watch;
+        ((struct world *)data)->recovered++;
+}
+
 static const struct kube_resource resource = { "g", "v1", "K", "ks", "g/v1", true };
 
 /* A world of its own API server, which therefore has not been asked anything yet. */
@@ -124,6 +130,7 @@ static struct world *world_begin_with(const char *server, const char *labels, bo
                                                           .cache = world->cache,
                                                           .failed = note_failure,
                                                           .restored = note_restored,
+                                                          .recovered = note_recovered,
                                                           .data = world },
                                  server, &world_ops, world);
         watch_begin(world->watch);
@@ -443,8 +450,12 @@ static void who_is_busy_is_asked_for_the_same_version(void **state)
                 assert_true(has_error(world));
                 turn(world);
                 expect(&world->requests, "WATCH rv=20; ");
+                assert_int_equal(world->recovered, 0);
                 world->stream_events->start(world->stream_data);
                 assert_false(has_error(world));
+                assert_int_equal(world->recovered, 1);
+                feed(world, BOOKMARK("21"));
+                assert_int_equal(world->recovered, 1);
                 world_end(world);
         }
 }
@@ -519,11 +530,28 @@ static void who_was_away_is_asked_for_the_list(void **state)
         feed(world, EVENT("ADDED", "a", "11") LISTED("15"));
         expect(&world->events, "-b@7 ");
         assert_int_equal(world->restored, 1);
+        assert_int_equal(world->recovered, 1);
         /* It goes on from there. */
         feed(world, EVENT("MODIFIED", "a", "16"));
         world->now += 5000;
         end(world, 0, "");
         expect(&world->requests, "WATCH rv=16; ");
+        world_end(world);
+}
+
+static void a_bookmark_that_goes_back_starts_over(void **state)
+{
+        struct world *world = world_begin();
+
+        (void)state;
+        synced(world);
+        feed(world, BOOKMARK("30") BOOKMARK("30"));
+        assert_true(world->open);
+        feed(world, BOOKMARK("15"));
+        assert_int_equal(turn(world), 800);
+        expect(&world->requests, "WATCH initial; ");
+        feed(world, EVENT("ADDED", "a", "11") EVENT("ADDED", "b", "7") LISTED("15"));
+        assert_int_equal(world->restored, 1);
         world_end(world);
 }
 
@@ -780,6 +808,7 @@ int main(void)
                 cmocka_unit_test(another_cause_begins_with_short_waits),
                 cmocka_unit_test(who_was_away_is_asked_for_the_list),
                 cmocka_unit_test(an_object_that_went_back_is_a_restored_store),
+                cmocka_unit_test(a_bookmark_that_goes_back_starts_over),
                 cmocka_unit_test(a_watch_that_says_nothing_is_not_resumed),
                 cmocka_unit_test(a_version_that_is_none_is_forgotten),
                 cmocka_unit_test(a_version_too_old_is_not_one_failure_more),
