@@ -14,6 +14,7 @@ from cluster.cluster import ControlPlane  # noqa: E402
 from cluster.controllers import Stack  # noqa: E402
 from cluster.kube import Kube  # noqa: E402
 from cluster.process import Workspace  # noqa: E402
+from peers.artifacts import Artifacts  # noqa: E402
 from peers.certificates import Authority  # noqa: E402
 from peers.git import GitServer, Repository  # noqa: E402
 from peers.proxy import Link  # noqa: E402
@@ -55,6 +56,13 @@ def tls_git_server(workspace, git_server, certificate):
     server = GitServer(git_server.folder, certificate)
     yield server
     server.close()
+
+
+@pytest.fixture
+def artifacts():
+    artifacts = Artifacts()
+    yield artifacts
+    artifacts.close()
 
 
 @pytest.fixture(scope="session")

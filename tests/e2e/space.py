@@ -1,7 +1,8 @@
 """A namespace of one test, and the words in which tests speak about it."""
+import hashlib
 import time
 
-from cluster.kube import find_condition
+from cluster.kube import APPLY, find_condition
 from cluster.process import until
 
 GIT = "source.toolkit.fluxcd.io/v1"
@@ -32,6 +33,15 @@ class Space:
         url = repository if isinstance(repository, str) else repository.url
         ref = {} if "ref" in spec else {"ref": {"branch": "main"}}
         return self.apply([{"apiVersion": GIT, "kind": "GitRepository", "metadata": {"name": name}, "spec": {"interval": "1h", "url": url, **ref, **spec}}])[0]
+
+    def advertise(self, url, data, name="app", **artifact):
+        """A GitRepository that nobody fetches and that says that its artifact, these bytes, is at a URL."""
+        generation = self.source("http://127.0.0.1:1/none", name, suspend=True)["metadata"]["generation"]
+        digest = hashlib.sha256(data).hexdigest()
+        status = {"observedGeneration": generation, "artifact": {"path": "x", "url": url, "revision": f"main@sha1:{digest[:40]}", "digest": f"sha256:{digest}",
+                                                                 "lastUpdateTime": "2026-01-01T00:00:00Z", **artifact}}
+        self.kube.request("PATCH", self.kube.path("GitRepository", self.name, name) + "/status?fieldManager=test&force=true",
+                          {"apiVersion": GIT, "kind": "GitRepository", "metadata": {"name": name}, "status": status}, APPLY)
 
     def kustomization(self, name="app", metadata=None, **spec):
         """A Kustomization of the GitRepository app, at path ./"""

@@ -111,12 +111,6 @@ def test_error_about_a_secret_shows_nothing_of_it(space):
     assert not any("s3cret" in text for text in texts)
 
 
-def test_health_check_of_a_kind_that_is_not_there(space):
-    space.source(space.repository({"a.yaml": CONFIG.format("a")}))
-    space.kustomization(targetNamespace=space.name, timeout="3s", healthChecks=[{"apiVersion": "example.com/v1", "kind": "Nope", "name": "x", "namespace": space.name}])
-    assert f"Nope/{space.name}/x" in find_condition(space.not_ready("Kustomization", reason="HealthCheckFailed", seconds=60))["message"]
-
-
 def test_source_without_an_artifact(space):
     space.source(space.repository({"a.yaml": CONFIG.format("a")}), ref={"branch": "nope"})
     space.kustomization(targetNamespace=space.name)

@@ -65,11 +65,22 @@ def test_fix_pushed_while_the_check_waits(space):
     assert [r["trigger"] for r in log] == [f"GitRepository/{space.name}/app"]
 
 
-def test_missing_named_object_times_out_by_name(space):
+def test_what_the_timeout_cuts_short(space, artifacts):
+    """What was waited for is named: an object or a kind that is not there; and what was tried until then: a download. All at once, for no timeout is shorter than half a minute."""
+    artifacts.fail()
+    space.advertise(artifacts.url, b"", "down")
     space.source(space.repository({"web.yaml": deployment()}))
-    space.kustomization(targetNamespace=space.name, timeout="30s", healthChecks=[{"apiVersion": "apps/v1", "kind": "Deployment", "name": "absent", "namespace": space.name}])
-    o = space.not_ready("Kustomization", reason="HealthCheckFailed", seconds=60)
-    assert f"timeout waiting for: [Deployment/{space.name}/absent status: 'NotFound'" in find_condition(o)["message"]
+    check = {"name": "absent", "namespace": space.name}
+    for name, version, kind in (("object", "apps/v1", "Deployment"), ("kind", "example.com/v1", "Nope")):
+        space.kustomization(name, targetNamespace=space.name, nameSuffix=f"-{name}", timeout="30s", healthChecks=[{"apiVersion": version, "kind": kind, **check}])
+    space.kustomization("download", targetNamespace=space.name, sourceRef={"kind": "GitRepository", "name": "down"}, timeout="30s", retryInterval="1h")
+
+    def said(name, reason):
+        return find_condition(space.not_ready("Kustomization", name, reason=reason, seconds=60))["message"]
+    assert f"timeout waiting for: [Deployment/{space.name}/absent status: 'NotFound'" in said("object", "HealthCheckFailed")
+    assert f"Nope/{space.name}/absent" in said("kind", "HealthCheckFailed")
+    text = said("download", "ArtifactFailed")
+    assert text.startswith("context deadline exceeded") and f"failed to download archive from {artifacts.url} (status: 503)" in text
 
 
 def test_job_that_goes_when_it_has_finished(space):
