@@ -67,17 +67,20 @@ def http_get(port, path, token=None, https=True):
 
 
 class ControlPlane:
-    """etcd, API server and the controllers of Kubernetes. start() returns when all is ready; admin is the path of a kubeconfig that may do everything."""
+    """
+    etcd, API server and the controllers of Kubernetes, without some of them if they are named. start() returns when all is ready; admin is the path of a
+    kubeconfig that may do everything.
+    """
 
-    def __init__(self):
+    def __init__(self, without=()):
         self.workspace = Workspace("cluster")
         self.etcd_port, self.peer_port, self.port, self.manager_port = (free_port() for _ in range(4))
         self.server = f"https://127.0.0.1:{self.port}"
         self.token = secrets.token_urlsafe(24)
         self.admin = f"{self.workspace.path}/kubeconfig"
-        self._prepare()
+        self._prepare(without)
 
-    def _prepare(self):
+    def _prepare(self, without):
         workspace = self.workspace
         etcd, apiserver, manager = tools(["etcd", "kube-apiserver", "kube-controller-manager"])
         keys = workspace.folder("keys")
@@ -101,7 +104,7 @@ class ControlPlane:
         self.manager = workspace.process("kube-controller-manager", [
             manager, "--leader-elect=false", f"--kubeconfig={self.admin}", f"--service-account-private-key-file={keys}/sa.key", "--kube-api-qps=200",
             "--kube-api-burst=400", f"--root-ca-file={self.certificate}", "--bind-address=127.0.0.1", f"--secure-port={self.manager_port}",
-            f"--cert-dir={keys}", "--controllers=" + ",".join(f"{name}-controller" for name in CONTROLLERS)])
+            f"--cert-dir={keys}", "--controllers=" + ",".join(f"{name}-controller" for name in CONTROLLERS if name not in without)])
 
     def start(self):
         self.etcd.start()
@@ -115,7 +118,7 @@ class ControlPlane:
         self.apiserver.start()
         self.wait_ready()
 
-    def wait_ready(self, seconds=60):
+    def wait_ready(self, seconds=120):
         until(lambda: http_get(self.port, "/readyz", self.token)[0] == 200 or self._ended(self.apiserver), seconds, self.apiserver.tail, 0.05)
 
     @staticmethod

@@ -78,16 +78,15 @@ def stack(sink):
         yield Stack(plane, Kube(plane.admin), FLAGS, BINARIES, sink.url).start()
 
 
-@pytest.fixture
-def own_stack(sink):
+def stacks(sink):
     """
     Makes stacks of a test's own: own_stack(flags={...}) and what else Stack takes. linked: its controllers reach the API server through stack.link, which can
-    freeze and be cut. apiserver: further flags of the API server.
+    freeze and be cut. apiserver: further flags of the API server; without: controllers of Kubernetes that it does without.
     """
     ends = []
 
-    def make(start=True, flags=None, linked=False, apiserver=(), **options):
-        plane = ControlPlane()
+    def make(start=True, flags=None, linked=False, apiserver=(), without=(), **options):
+        plane = ControlPlane(without)
         plane.apiserver.command += apiserver
         ends.append(plane.stop)
         plane.start()
@@ -100,6 +99,11 @@ def own_stack(sink):
     yield make
     for end in reversed(ends):
         end()
+
+
+own_stack = pytest.fixture(name="own_stack")(stacks)
+# Stacks that stay until the end of the file.
+file_stack = pytest.fixture(name="file_stack", scope="module")(stacks)
 
 
 def identifier(request):

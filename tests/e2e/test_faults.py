@@ -1,6 +1,6 @@
 """
-What breaks around the controllers, and what must still be true afterwards. Each test has a control plane of its own to break; the interval of what it makes is
-short, because the events that were lost meanwhile are made up for at the interval.
+What breaks around the controllers, and what must still be true afterwards. The control plane is nobody else's: test after test breaks and mends it. The interval
+of what they make is short, because the events that were lost meanwhile are made up for at the interval.
 """
 import os
 import random
@@ -34,13 +34,26 @@ def holds(space, count, value):
     return found == {f"c{i}": f"v{value}" for i in range(count)}
 
 
+@pytest.fixture(scope="module")
+def mended():
+    """The stack that the test before has left in order."""
+    return []
+
+
 @pytest.fixture
-def world(own_stack, space_in):
-    """A stack to break, and a space in it."""
-    def make(**options):
-        stack = own_stack(flags=options.pop("flags", FLAGS), **options)
+def world(file_stack, own_stack, mended, space_in, request):
+    """A stack to break, and a space in it. With options, or for what does not mend it, one of the test's own."""
+    def make(own=False, **options):
+        if own or options:
+            stack = own_stack(flags=FLAGS, **options)
+        else:
+            stack = mended.pop() if mended else file_stack(flags=FLAGS)
+            stacks.append(stack)
         return stack, space_in(stack)
-    return make
+    stacks = []
+    yield make
+    if not getattr(request.node, "failed", False):
+        mended.extend(stacks)
 
 
 def deploy(space, count=20, **spec):
@@ -248,8 +261,11 @@ def test_random_kills(world):
     for controller in stack.controllers.values():
         until(lambda: not controller.leftovers(), 20, lambda: f"the temporary files of the dead gone: {controller.leftovers()}", 0.2)
     advertised = artifact_of(space.get("GitRepository"))["path"]
-    partial = subprocess.run(["find", stack.source.storage, "-type", "f", "!", "-name", "*.tar.gz", "!", "-name", "*.lock"], capture_output=True, text=True).stdout.split()
-    assert os.path.exists(f"{stack.source.storage}/{advertised}") and not partial
+    assert os.path.exists(f"{stack.source.storage}/{advertised}")
+
+    def partial():
+        return subprocess.run(["find", stack.source.storage, "-type", "f", "!", "-name", "*.tar.gz", "!", "-name", "*.lock"], capture_output=True, text=True).stdout.split()
+    until(lambda: not partial(), 20, lambda: f"the half artifacts of the dead gone: {partial()}", 0.2)
 
 
 def test_orderly_end(world):
@@ -263,7 +279,7 @@ def test_orderly_end(world):
 
 def test_stored_object_that_cannot_be_decoded(world):
     """An object from before a rule of the CRD was made: it alone has an error, the others are served, also after a restart."""
-    stack, space = world()
+    stack, space = world(own=True)
     repository = deploy(space)
     name = "kustomizations.kustomize.toolkit.fluxcd.io"
     crd = stack.kube.get("CustomResourceDefinition", name)
