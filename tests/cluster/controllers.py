@@ -133,6 +133,16 @@ class Stack:
             kubeconfig = plane.write_kubeconfig(f"kubeconfig-{name}", kube.token_of(NAMESPACE, name), server)
             extra = [*([f"--events-addr={events}"] if events else []), *(flags or {}).get(name, ())]
             self.controllers[name] = Controller(plane.workspace, name, kubeconfig, binaries, extra)
+        # The authorizer of the API server hears of new rights a moment after they were made.
+        for right in (("source-controller", "watch", "source.toolkit.fluxcd.io", "gitrepositories"), ("source-controller", "get", "", "secrets"),
+                      ("kustomize-controller", "watch", "kustomize.toolkit.fluxcd.io", "kustomizations"), ("kustomize-controller", "watch", "", "configmaps")):
+            until(lambda right=right: self.may(*right), 30, f"{right} allowed")
+
+    def may(self, name, verb, group, resource):
+        """Whether a controller has a right everywhere."""
+        account = {"user": f"system:serviceaccount:{NAMESPACE}:{name}", "groups": ["system:serviceaccounts", f"system:serviceaccounts:{NAMESPACE}", "system:authenticated"]}
+        review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": {**account, "resourceAttributes": {"verb": verb, "group": group, "resource": resource}}}
+        return self.kube.request("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", review)["status"]["allowed"]
 
     @property
     def source(self):

@@ -91,6 +91,11 @@ class Space:
     def exists(self, kind, name, seconds=30):
         return self.wait(kind, name, lambda o: o is not None, seconds, "there")
 
+    def begun(self):
+        """Waits until the controllers of Kubernetes, which start beside ours, have listed what there is and made what every namespace has."""
+        self.exists("ServiceAccount", "default", 60)
+        self.exists("ConfigMap", "kube-root-ca.crt", 60)
+
     def data(self, name, expected, seconds=30):
         """Waits until a ConfigMap holds this data."""
         return self.wait("ConfigMap", name, lambda o: o is not None and o.get("data") == expected, seconds, f"data {expected}")

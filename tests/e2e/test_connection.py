@@ -94,39 +94,47 @@ def test_frozen_server_is_left_for_one_that_works(alone, space_in):
     space.data("a", {"k": "1"}, 15)
 
 
-def test_no_write_after_the_lease(own_stack, space_in):
-    """The API server hangs up on the leader while it applies: it goes on trying until its lease could be another's, and not a moment longer."""
-    retries = ["--min-retry-delay=100ms", "--max-retry-delay=300ms"]
-    stack = own_stack(start=False, flags={"kustomize-controller": [*ELECTION, *retries]})
-    tap = Tap(stack.plane.port, stack.plane.certificate, f"{stack.plane.workspace.path}/keys/apiserver.key")
-    try:
+@pytest.fixture
+def tapped(own_stack):
+    """A stack whose kustomize-controller goes through a tap, which stays for as long as there is anything left to delete."""
+    taps = []
+
+    def make(**options):
+        stack = own_stack(start=False, **options)
+        tap = Tap(stack.plane.port, stack.plane.certificate, f"{stack.plane.workspace.path}/keys/apiserver.key")
+        taps.append(tap)
         token = stack.kube.token_of("flux-system", "kustomize-controller")
         stack.kustomize.process.env["KUBECONFIG"] = stack.plane.write_kubeconfig("kubeconfig-tapped", token, f"https://127.0.0.1:{tap.port}")
-        stack.start()
-        space = space_in(stack)
-        space.source(space.repository({f"c{i}.yaml": config(f"c{i}", 0) for i in range(200)}))
-        seen = space.kube.observe("ConfigMap", space.name)
-        space.kustomization(targetNamespace=space.name, retryInterval="300ms")
-        until(lambda: len(seen) > 20, 60, lambda: f"the apply begun; asked for {[r[1:] for r in tap.requests[-20:]]}; the log:\n{stack.kustomize.process.tail()}", 0.005)
-        tap.refuse()
-        begun = time.monotonic()
-
-        def requests(start, end=1000):
-            return [(at - begun, method, path) for at, method, path in list(tap.requests) if start < at - begun <= end]
-
-        def writes(start, end=1000):
-            return [r for r in requests(start, end) if r[1] not in ("GET", "HEAD") and "/leases" not in r[2]]
-        until(lambda: time.monotonic() - begun > RENEW_DEADLINE + 6, 20, "the lease over", 0.2)
-        assert writes(0, RENEW_DEADLINE), "nobody tried while the lease was held"
-        # What was on its way may be read a little later; the lease is not another's for some seconds yet.
-        assert not writes(RENEW_DEADLINE + 1)
-        assert [r for r in requests(RENEW_DEADLINE) if "/leases" in r[2]], "nobody stands for election any more"
-        tap.resume()
-        space.ready("Kustomization", seconds=60)
-        assert len(space.kube.list("ConfigMap", space.name, "kustomize.toolkit.fluxcd.io/name=app")) == 200
-        assert stack.kustomize.process.running
-    finally:
+        return stack.start(), tap
+    yield make
+    for tap in taps:
         tap.close()
+
+
+def test_no_write_after_the_lease(tapped, space_in):
+    """The API server hangs up on the leader while it applies: it goes on trying until its lease could be another's, and not a moment longer."""
+    stack, tap = tapped(flags={"kustomize-controller": [*ELECTION, "--min-retry-delay=100ms", "--max-retry-delay=300ms"]})
+    space = space_in(stack)
+    space.source(space.repository({f"c{i}.yaml": config(f"c{i}", 0) for i in range(200)}))
+    space.kustomization(targetNamespace=space.name, prune=False, retryInterval="300ms")
+    until(lambda: sum("/configmaps/" in path and "dryRun" not in path for _, _, path in list(tap.requests)) > 20, 60, lambda: f"the apply begun; asked for {[r[1:] for r in tap.requests[-20:]]}; the log:\n{stack.kustomize.process.tail()}", 0.005)
+    tap.refuse()
+    begun = time.monotonic()
+
+    def requests(start, end=1000):
+        return [(at - begun, method, path) for at, method, path in list(tap.requests) if start < at - begun <= end]
+
+    def writes(start, end=1000):
+        return [r for r in requests(start, end) if r[1] not in ("GET", "HEAD") and "/leases" not in r[2]]
+    until(lambda: time.monotonic() - begun > RENEW_DEADLINE + 6, 20, "the lease over", 0.2)
+    assert writes(0, RENEW_DEADLINE), "nobody tried while the lease was held"
+    # What was on its way may be read a little later; the lease is not another's for some seconds yet.
+    assert not writes(RENEW_DEADLINE + 1)
+    assert [r for r in requests(RENEW_DEADLINE) if "/leases" in r[2]], "nobody stands for election any more"
+    tap.resume()
+    space.ready("Kustomization", seconds=60)
+    assert len(space.kube.list("ConfigMap", space.name, "kustomize.toolkit.fluxcd.io/name=app")) == 200
+    assert stack.kustomize.process.running
 
 
 def with_token_file(stack, name):

@@ -71,12 +71,17 @@ def test_intervals_at_which_nothing_changed(own_stack, space_in):
     for name in names:
         space.ready("Kustomization", name)
 
+    def asked():
+        return requests(stack.kube, "configmaps", "serviceaccounts")
+
     def runs():
         return {n: sum(v for m, labels, v in stack.kustomize.metrics() if m == "gotk_reconcile_duration_seconds_count" and labels["name"] == n) for n in names}
-    pass_by(1)
-    first, before, busy = runs(), requests(stack.kube, "configmaps", "serviceaccounts"), busy_seconds(stack.kustomize)
+    space.begun()
+    counts = []
+    until(lambda: counts.append(asked()) or counts[-1:] * 5 == counts[-5:], 30, "the last watch begun", 0.2)
+    first, before, busy = runs(), counts[-1], busy_seconds(stack.kustomize)
     until(lambda: all(count >= first[name] + INTERVALS for name, count in runs().items()), 60, "the intervals over", 0.5)
-    after = requests(stack.kube, "configmaps", "serviceaccounts")
+    after = asked()
     assert {key: count - before.get(key, 0) for key, count in after.items() if count != before.get(key, 0)} == {}
     each = (busy_seconds(stack.kustomize) - busy) / sum(runs()[name] - first[name] for name in names)
     print(f"{each * 1000:.2f} ms a run")
