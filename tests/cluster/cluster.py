@@ -152,6 +152,12 @@ class ControlPlane:
         revision = self.etcd_call("/v3/kv/range", {"key": base64.b64encode(b"x").decode()})["header"]["revision"]
         self.etcd_call("/v3/kv/compaction", {"revision": revision, "physical": True})
 
+    def end_others(self):
+        """Ends the processes that were started in the workspace beside these three, and removes their logs and folders."""
+        own = (self.etcd, self.apiserver, self.manager)
+        for process in [process for process in self.workspace.processes if process not in own]:
+            process.remove()
+
     def stop(self):
         self.workspace.close()
 

@@ -139,6 +139,14 @@ class Process:
             self.signal(signal.SIGKILL)
             self.wait()
 
+    def remove(self):
+        """Ends it, and removes its log and the folder of its name."""
+        self.kill()
+        self.workspace.processes.remove(self)
+        shutil.rmtree(f"{self.workspace.path}/{self.name}", ignore_errors=True)
+        if os.path.exists(self.log):
+            os.unlink(self.log)
+
     def output(self):
         """What it wrote, in all its lives; nothing if it never started."""
         if not os.path.exists(self.log):

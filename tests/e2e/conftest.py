@@ -1,6 +1,6 @@
 """
 What the end-to-end tests stand on: one control plane and one pair of controllers for the run, one namespace and one folder of repositories for each test.
-A test that breaks a shared part (kills the API server, fills the disk) takes a stack of its own.
+A test that breaks a shared part (kills a controller, fills the disk) takes a stack of its own.
 """
 import os
 import re
@@ -11,15 +11,15 @@ import pytest
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from cluster.cluster import ControlPlane  # noqa: E402
-from cluster.controllers import Stack  # noqa: E402
-from cluster.kube import Kube  # noqa: E402
+from cluster.controllers import NAMESPACE, Stack  # noqa: E402
+from cluster.kube import ApiError, Kube  # noqa: E402
 from cluster.process import Workspace  # noqa: E402
 from peers.artifacts import Artifacts  # noqa: E402
 from peers.certificates import Authority  # noqa: E402
 from peers.git import GitServer, Repository  # noqa: E402
 from peers.proxy import Link  # noqa: E402
 from peers.sink import Sink  # noqa: E402
-from space import Space  # noqa: E402
+from space import KINDS, Space  # noqa: E402
 
 # Another build of the controllers than ours, to hold the tests themselves against.
 BINARIES = os.environ.get("WEIR_BINARIES")
@@ -78,18 +78,70 @@ def stack(sink):
         yield Stack(plane, Kube(plane.admin), FLAGS, BINARIES, sink.url).start()
 
 
-def stacks(sink):
+class Planes:
+    """Control planes that one test after another may have, for as long as each leaves it as it was; a start takes seconds."""
+
+    def __init__(self):
+        self.free = []
+
+    def take(self):
+        if self.free:
+            return self.free.pop()
+        plane = ControlPlane()
+        try:
+            return plane.start()
+        except BaseException:
+            plane.stop()
+            raise
+
+    def give_back(self, plane):
+        """Keeps the plane, if no object of ours is left there; the controllers of the test end."""
+        plane.end_others()
+        try:
+            kube = Kube(plane.admin)
+            left = any(kube.list(kind) for kind in KINDS)
+            for lease in kube.list("Lease", NAMESPACE):
+                kube.delete("Lease", lease["metadata"]["name"], NAMESPACE)
+        except (OSError, ApiError):
+            left = True
+        if left:
+            plane.stop()
+        else:
+            self.free.append(plane)
+
+    def close(self):
+        for plane in self.free:
+            plane.stop()
+
+
+@pytest.fixture(scope="session")
+def planes():
+    planes = Planes()
+    yield planes
+    planes.close()
+
+
+def stacks(sink, planes, request):
     """
-    Makes stacks of a test's own: own_stack(flags={...}) and what else Stack takes. linked: its controllers reach the API server through stack.link, which can
-    freeze and be cut. apiserver: further flags of the API server; without: controllers of Kubernetes that it does without.
+    Makes stacks of a test's own: own_stack(flags={...}) and what else Stack takes. spoils: nobody can have its control plane afterwards. linked: its controllers
+    reach the API server through stack.link, which can freeze and be cut. apiserver: further flags of the API server; without: controllers of Kubernetes that it
+    does without.
     """
     ends = []
 
-    def make(start=True, flags=None, linked=False, apiserver=(), without=(), **options):
-        plane = ControlPlane(without)
-        plane.apiserver.command += apiserver
-        ends.append(plane.stop)
-        plane.start()
+    def end(plane, spoilt):
+        if spoilt or getattr(request.node, "failed", False):
+            plane.stop()
+        else:
+            planes.give_back(plane)
+
+    def make(start=True, flags=None, spoils=False, linked=False, apiserver=(), without=(), **options):
+        spoilt = bool(spoils or linked or apiserver or without or request.scope != "function")
+        plane = ControlPlane(without) if spoilt else planes.take()
+        ends.append(lambda: end(plane, spoilt))
+        if spoilt:
+            plane.apiserver.command += apiserver
+            plane.start()
         link = Link(plane.port) if linked else None
         if link:
             ends.append(link.close)
@@ -97,8 +149,8 @@ def stacks(sink):
         stack.link = link
         return stack.start() if start else stack
     yield make
-    for end in reversed(ends):
-        end()
+    for close in reversed(ends):
+        close()
 
 
 own_stack = pytest.fixture(name="own_stack")(stacks)

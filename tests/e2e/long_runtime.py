@@ -107,7 +107,7 @@ def test_edits_do_not_put_off_that_a_health_check_fails(space):
 
 def test_thousand_large_secrets(own_stack):
     """A hundred megabytes of Secrets, of which three are of interest: the others are not even asked for."""
-    stack = own_stack()
+    stack = own_stack(spoils=True)
     kube, controller = stack.kube, stack.kustomize
     pass_by(5)
     before = private(controller.process.pid)
@@ -237,7 +237,7 @@ def add_webhook(space, controller):
 
 
 def test_many_at_which_nothing_changes(own_stack, space_in):
-    stack = own_stack()
+    stack = own_stack(spoils=True)
     space = space_in(stack)
     pass_by(5)
     print(f"nothing there yet: {memory(stack.kustomize)}")
@@ -250,7 +250,7 @@ def test_many_at_which_nothing_changes(own_stack, space_in):
 
 def test_ten_minutes_of_nothing(own_stack, space_in):
     """All watches open, two of metadata among them."""
-    stack = own_stack()
+    stack = own_stack(spoils=True)
     space = space_in(stack)
     space.deploy({"a.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n", "s.yaml": "apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec: {ports: [{port: 80}]}\n"}, targetNamespace=space.name)
     pass_by(15)

@@ -153,7 +153,7 @@ def stack(own_stack):
     """A stack with sides (Flux, weir), neither of which runs yet."""
     flux_tool("source-controller")
     flux = os.path.dirname(flux_tool("kustomize-controller"))
-    stack = own_stack(start=False)
+    stack = own_stack(start=False, spoils=True)
     install(stack.kube, glob.glob(f"{flux}/crds/*.yaml"))
     port = free_port()
     stack.controllers = {}

@@ -45,7 +45,7 @@ def world(file_stack, own_stack, mended, space_in, request):
     """A stack to break, and a space in it. With options, or for what does not mend it, one of the test's own."""
     def make(own=False, **options):
         if own or options:
-            stack = own_stack(flags=FLAGS, **options)
+            stack = own_stack(flags=FLAGS, spoils=True, **options)
         else:
             stack = mended.pop() if mended else file_stack(flags=FLAGS)
             stacks.append(stack)

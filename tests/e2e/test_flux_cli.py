@@ -386,7 +386,7 @@ def lines_of(flux, message):
 
 def test_uninstall(own_stack, git_server, repository, tmp_path):
     """What the manifest created goes, what was applied from Git stays; no finalizer holds anything up."""
-    stack = own_stack()
+    stack = own_stack(spoils=True)
     space = Space(stack, "left", git_server, repository)
     space.deploy({"settings.yaml": SETTINGS % "v"}, targetNamespace=space.name)
     flux = Flux(NAMESPACE, stack.plane.admin, str(tmp_path))

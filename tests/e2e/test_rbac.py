@@ -66,7 +66,7 @@ subjects: [{kind: ServiceAccount, name: tenant, namespace: "${NS}"}]
 def test_rights_lost_and_given_back(own_stack, space_in):
     """RBAC lost in the middle of a run: said on the objects, and when it is back all goes on without a restart."""
     retry = ["--min-retry-delay=200ms", "--max-retry-delay=2s"]
-    stack = own_stack(flags={"kustomize-controller": [*retry, "--custom-apply-stage-kinds=rbac.authorization.k8s.io/Role,v1/Nope"], "source-controller": retry})
+    stack = own_stack(spoils=True, flags={"kustomize-controller": [*retry, "--custom-apply-stage-kinds=rbac.authorization.k8s.io/Role,v1/Nope"], "source-controller": retry})
     space = space_in(stack)
     # Before all that: whoever is no administrator may bind a Role only if it is there, which the stage of its own sees to.
     space.apply("apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: tenant}\n---\n" +

@@ -96,7 +96,7 @@ def test_deleted_object_that_cannot_be_decoded(own_stack, space_in):
     The object is from before a rule of the CRD was made. Where what decides about the deletion can be read its owner gets what was asked for; where not, nothing
     is deleted, and it is said what to do.
     """
-    stack = own_stack()
+    stack = own_stack(spoils=True)
     space = space_in(stack)
     repository = space.repository({f"{name}/{name}.yaml": config(name) for name in ("clear", "odd")})
     space.source(repository)
