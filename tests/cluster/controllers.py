@@ -121,8 +121,9 @@ class Controller:
 class Stack:
     """
     A control plane with the CRDs and the rights of manifests/install.yaml, and the controllers that there are, each with exactly its rights. flags: name of a
-    controller -> its further flags; server: another address for the API server.
+    controller -> its further flags; server: another address for the API server. stays: it is there for the whole run.
     """
+    stays = False
 
     def __init__(self, plane, kube, flags=None, binaries=None, events=None, server=None):
         self.plane, self.kube = plane, kube

@@ -75,7 +75,9 @@ def sink():
 @pytest.fixture(scope="session")
 def stack(sink):
     with ControlPlane() as plane:
-        yield Stack(plane, Kube(plane.admin), FLAGS, BINARIES, sink.url).start()
+        stack = Stack(plane, Kube(plane.admin), FLAGS, BINARIES, sink.url)
+        stack.stays = True
+        yield stack.start()
 
 
 class Planes:

@@ -148,13 +148,16 @@ class Space:
             print("\n".join(line for line in lines if not line.startswith("{"))[-6000:])
 
     def close(self):
-        """Removes what the controllers know; the namespace itself goes with the control plane."""
+        """
+        Removes what the controllers know, and waits for that where they end next; the namespace itself goes with the control plane. On a stack that stays the next
+        test begins meanwhile.
+        """
         try:
             for kind in KINDS:
                 for o in self.kube.list(kind, self.name):
                     self.kube.delete(kind, o["metadata"]["name"], self.name)
             end = time.monotonic() + 10
-            while time.monotonic() < end and any(self.kube.list(kind, self.name) for kind in KINDS):
+            while not self.stack.stays and time.monotonic() < end and any(self.kube.list(kind, self.name) for kind in KINDS):
                 time.sleep(0.05)
         except OSError:
             """The test ended without its API server."""
