@@ -285,6 +285,7 @@ static int await_stage(struct context *context, const struct apply_settings *set
                 .owner_namespace = settings->owner_namespace,
                 .timeout_ms = settings->stage_wait_ms ? settings->stage_wait_ms : STAGE_WAIT_MS,
                 .fail_fast = true,
+                .made = true,
         };
         size_t i, count = 0;
 

@@ -387,6 +387,12 @@ static char *describe(const struct pending *item, struct arena *arena)
         return arena_string(arena, buffer_string(&text));
 }
 
+/* No time helps it. */
+static bool is_lost(const struct wait *wait, const struct pending *item)
+{
+        return item->status == KSTATUS_FAILED || (wait->settings->made && item->status == KSTATUS_NOT_FOUND);
+}
+
 static int give_up(const struct wait *wait, bool early, struct error *error)
 {
         cleanup(arena_free) struct arena *arena = arena_new();
@@ -395,7 +401,7 @@ static int give_up(const struct wait *wait, bool early, struct error *error)
         size_t i, count = 0;
 
         for (i = 0; i < wait->count; i++)
-                if (early ? wait->items[i].status == KSTATUS_FAILED : wait->items[i].status != KSTATUS_CURRENT)
+                if (early ? is_lost(wait, &wait->items[i]) : wait->items[i].status != KSTATUS_CURRENT)
                         lines[count++] = describe(&wait->items[i], arena);
         qsort(lines, count, sizeof(*lines), compare_texts);
         for (i = 0; i < count; i++)
@@ -416,7 +422,7 @@ static struct tally count_up(const struct wait *wait)
 
         for (i = 0; i < wait->count; i++) {
                 tally.current += wait->items[i].status == KSTATUS_CURRENT;
-                tally.failed += wait->items[i].status == KSTATUS_FAILED;
+                tally.failed += is_lost(wait, &wait->items[i]);
                 tally.unseen += wait->items[i].status == KSTATUS_UNKNOWN;
         }
         return tally;

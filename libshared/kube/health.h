@@ -35,6 +35,7 @@ struct health_settings {
         const char *label_selector; /* that all objects carry; NULL: none is known, each is read by itself */
         int64_t timeout_ms;
         bool fail_fast;
+        bool made; /* all objects were there a moment ago: with fail_fast one that is not is Failed, for nobody makes it anew meanwhile */
         /*
          * The caller's own rule for a kind, before the built-in ones: true if it knows one. May be NULL.
          */

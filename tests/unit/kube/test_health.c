@@ -240,6 +240,20 @@ static void what_was_seen_current_is_not_read(void **state)
         assert_int_equal(fake_count(), 0);
 }
 
+/* What was applied and has been deleted since is not waited for. */
+static void what_is_gone_does_not_come_back(void **state)
+{
+        const struct health_object objects[] = { DEPLOYMENT("after-999"), DEPLOYMENT("missing") };
+        const struct health_settings settings = { .timeout_ms = 600000, .fail_fast = true, .made = true };
+        cleanup(error_release) struct error error = ERROR_NULL;
+
+        (void)state;
+        assert_int_equal(health_wait(&context, &settings, objects, 2, &error), -1);
+        assert_int_equal(error.kind, ERROR_CONFLICT);
+        assert_string_equal(error_message(&error),
+                            "failed early due to stalled resources: [Deployment/ns/missing status: 'NotFound']");
+}
+
 /* The first breaks while the second is waited for: they are healthy when both are. */
 static void what_breaks_meanwhile_is_waited_for(void **state)
 {
@@ -423,6 +437,7 @@ int main(void)
                 cmocka_unit_test_teardown(what_is_waited_for_and_what_is_said, teardown),
                 cmocka_unit_test_setup_teardown(long_messages_are_cut, setup, teardown),
                 cmocka_unit_test_setup_teardown(what_was_seen_current_is_not_read, setup, teardown),
+                cmocka_unit_test_setup_teardown(what_is_gone_does_not_come_back, setup, teardown),
                 cmocka_unit_test_setup_teardown(what_breaks_meanwhile_is_waited_for, setup, teardown),
                 cmocka_unit_test_setup_teardown(many_of_one_kind_are_one_list, setup, teardown),
                 cmocka_unit_test_setup_teardown(rules_of_the_caller_come_first, setup, teardown),
