@@ -61,7 +61,7 @@ static int failures(bool openat2)
 static void nothing_leads_out(void **state)
 {
         (void)state;
-        assert_int_equal(failures(true), 0);
+        assert_int_equal(failures(kernel_has_openat2()), 0);
 }
 
 static void nor_on_an_old_kernel(void **state)
@@ -74,9 +74,12 @@ static void nor_on_an_old_kernel(void **state)
         };
         struct sock_fprog program = { .len = COUNT(list), .filter = list };
         int status;
-        pid_t pid = fork();
+        pid_t pid;
 
         (void)state;
+        if (!kernel_has_filters())
+                skip();
+        pid = fork();
         if (pid == 0) {
                 prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
                 _exit(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0 ? 100 : failures(false));

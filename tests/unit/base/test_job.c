@@ -365,6 +365,8 @@ int main(void)
         };
         cleanup(error_release) struct error err = ERROR_NULL;
 
+        if (!kernel_has_filters())
+                return 0;
         if (job_server_start(NULL, &err) < 0) {
                 fprintf(stderr, "%s\n", error_message(&err));
                 return 1;

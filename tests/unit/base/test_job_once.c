@@ -149,5 +149,5 @@ int main(void)
                 cmocka_unit_test(children_are_collected_whatever_was_inherited),
         };
 
-        return cmocka_run_group_tests(tests, NULL, NULL);
+        return kernel_has_filters() ? cmocka_run_group_tests(tests, NULL, NULL) : 0;
 }

@@ -232,6 +232,8 @@ static void free_inside(void)
         pool_free((char *)pool_allocate(200) + 32);
 }
 
+#define NO_LIMIT 77 /* as under qemu-user */
+
 /* No addresses to be had: all the same, from the heap. */
 static void without_addresses(void)
 {
@@ -239,6 +241,8 @@ static void without_addresses(void)
         char *piece;
 
         setrlimit(RLIMIT_AS, &limit);
+        if (mmap(NULL, 1 << 20, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED)
+                _exit(NO_LIMIT);
         piece = pool_allocate(100);
         if (!all_are((unsigned char *)piece, 100, 0) || pieces() != 0)
                 _exit(1);
@@ -254,11 +258,16 @@ static void misuse_ends_the_process(void **state)
 
 static void no_addresses(void **state)
 {
+        int end;
+
         (void)state;
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
         skip(); /* they need addresses themselves */
 #endif
-        assert_int_equal(end_of(without_addresses), 0);
+        end = end_of(without_addresses);
+        if (end == -NO_LIMIT)
+                skip();
+        assert_int_equal(end, 0);
 }
 
 int main(void)

@@ -417,6 +417,8 @@ int main(void)
         };
         struct error err = ERROR_NULL;
 
+        if (!kernel_has_filters())
+                return 0;
         if (job_server_start(substitute_prepare, &err) < 0) {
                 fprintf(stderr, "%s\n", error_message(&err));
                 return 1;

@@ -319,6 +319,8 @@ static void files_are_served(void **state)
         for (size_t i = 0; i < COUNT(cases); i++) {
                 int status = http_call(server_port(server), cases[i].line, cases[i].headers, "", &answer);
 
+                if (strstr(cases[i].line, "/latest.tar.gz") && !kernel_has_openat2())
+                        continue;
                 if (status != cases[i].status || !view_is(http_header(&answer, cases[i].header), cases[i].value) ||
                     (cases[i].body && !view_is(http_body(&answer), cases[i].body)))
                         fail_msg("%s %s: %d\n%s", cases[i].line, cases[i].headers, status, buffer_string(&answer));
