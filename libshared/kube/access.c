@@ -33,6 +33,7 @@ static bool uses_plugin(const struct kube_config *config)
 static void settings_make(struct kube_server *server, bool close_old)
 {
         const struct kube_config *config = server->config;
+        const char *http1 = getenv("DISABLE_HTTP2");
         bool plugin = server->plugin.certificate.length > 0;
         struct http_settings_options options = {
                 .ca = buffer_view(&server->ca),
@@ -40,7 +41,7 @@ static void settings_make(struct kube_server *server, bool close_old)
                 .key = plugin ? secret_view(&server->plugin.key) : secret_view(&server->key),
                 .server_name = config->server_name,
                 .insecure = config->insecure,
-                .http1 = getenv("DISABLE_HTTP2") && *getenv("DISABLE_HTTP2"),
+                .http1 = http1 && *http1,
                 .proxy = server->proxy,
         };
 

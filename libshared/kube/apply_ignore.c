@@ -161,7 +161,7 @@ static bool applied_by_another(const struct apply_run *run, const struct json *l
                 struct search search = { .pointer = pointer };
                 const struct field_set *set;
 
-                if (strcmp(owner.operation, "Apply") || *owner.subresource ||
+                if (strcmp(owner.operation, "Apply") != 0 || *owner.subresource ||
                     !strcmp(owner.manager, run->settings->field_manager) ||
                     field_set_parse(json_get(json_at(entries, i), "fieldsV1"), arena, &set, &ignored) != 0)
                         continue;

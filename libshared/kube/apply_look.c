@@ -139,7 +139,8 @@ int apply_look(struct context *context, const struct apply_settings *settings, c
                 return context_check(context, error);
         qsort(items, count, sizeof(*items), by_place);
         look.places = arena_array(arena, count, sizeof(*look.places));
-        look.selector = selector = apply_owner_selector(settings);
+        selector = apply_owner_selector(settings);
+        look.selector = selector;
         for (i = 0; i < count; i++)
                 if (i && items[i].resource == items[i - 1].resource && !strcmp(items[i].namespace, items[i - 1].namespace))
                         look.places[places - 1].count++;

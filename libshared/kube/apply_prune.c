@@ -260,7 +260,7 @@ static bool is_gone(const struct victim *victim, struct error *error)
 
         if (error->kind != ERROR_NOT_FOUND)
                 return false;
-        return strcmp(error->reason, KUBE_PATH_ABSENT) || find_kind(victim, victim->id, &resource, &ignored) == KUBE_NO_MATCH;
+        return strcmp(error->reason, KUBE_PATH_ABSENT) != 0 || find_kind(victim, victim->id, &resource, &ignored) == KUBE_NO_MATCH;
 }
 
 /* Until what was looked at is what would be deleted. */

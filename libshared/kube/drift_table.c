@@ -169,7 +169,7 @@ static struct drift_entry **entry_slot(struct drift_table *table, const uint8_t 
 {
         struct drift_entry **slot = &table->buckets[bucket_of(table, hash)];
 
-        while (*slot && memcmp((*slot)->key, hash, 16))
+        while (*slot && memcmp((*slot)->key, hash, 16) != 0)
                 slot = &(*slot)->next;
         return slot;
 }

@@ -125,7 +125,7 @@ static struct memory *recall(struct cache *cache, const uint8_t key[KEY], bool *
         struct memory **bucket = bucket_of(cache, key);
         struct memory *memory = *bucket;
 
-        while (memory && memcmp(memory->key, key, KEY))
+        while (memory && memcmp(memory->key, key, KEY) != 0)
                 memory = memory->chained;
         *ret_new = memory == NULL;
         if (memory) {

@@ -92,7 +92,7 @@ static int unreadable(struct pending *item, struct error *error)
         item->status = KSTATUS_UNKNOWN;
         item->version = 0;
         set_message(item, error_message(error));
-        if (error->kind == ERROR_NOT_FOUND && strcmp(error->reason, "NoKindMatch")) {
+        if (error->kind == ERROR_NOT_FOUND && strcmp(error->reason, "NoKindMatch") != 0) {
                 item->status = item->wanted->finishes ? KSTATUS_CURRENT : KSTATUS_NOT_FOUND;
                 set_message(item, "");
         }
@@ -177,7 +177,7 @@ static int match_list(const struct wait *wait, struct group *group, struct json 
                 for (k = 0; k < group->count; k++) {
                         struct pending *item = group->items[k];
 
-                        if (item->found || strcmp(item->id.name, name))
+                        if (item->found || strcmp(item->id.name, name) != 0)
                                 continue;
                         json_set_string(object, "apiVersion", item->resource->api_version);
                         json_set_string(object, "kind", item->resource->kind);

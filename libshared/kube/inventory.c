@@ -15,7 +15,7 @@ static bool may_have_colons(const char *group, const char *kind)
         static const char *const kinds[] = { "Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding" };
         size_t i;
 
-        if (strcmp(group, RBAC_GROUP))
+        if (strcmp(group, RBAC_GROUP) != 0)
                 return false;
         for (i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)
                 if (!strcmp(kind, kinds[i]))

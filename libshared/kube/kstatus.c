@@ -102,7 +102,7 @@ static enum kstatus claim(const struct reader *reader)
 {
         const char *phase = text(reader->status, "phase");
 
-        if (strcmp(phase, "Bound"))
+        if (strcmp(phase, "Bound") != 0)
                 return IN_PROGRESS(reader, "PVC is not Bound. phase: %s", *phase ? phase : "unknown");
         return CURRENT(reader, "PVC is Bound");
 }
@@ -217,7 +217,7 @@ static enum kstatus stateful_set(const struct reader *reader)
         if (number(reader->status, "currentReplicas", 0) < wanted)
                 return IN_PROGRESS(reader, "current: %lld/%lld", (long long)number(reader->status, "currentReplicas", 0),
                                    (long long)wanted);
-        if (strcmp(text(reader->status, "currentRevision"), text(reader->status, "updateRevision")))
+        if (strcmp(text(reader->status, "currentRevision"), text(reader->status, "updateRevision")) != 0)
                 return IN_PROGRESS(reader, "Waiting for updated revision to match current");
         return CURRENT(reader, "All replicas scheduled as expected. Replicas: %lld", (long long)replicas);
 }
@@ -278,7 +278,7 @@ static enum kstatus definition(const struct reader *reader)
 
         if (condition_is_false(reader->object, "NamesAccepted"))
                 return FAILED(reader, "%s", condition_message(reader->object, "NamesAccepted"));
-        if (condition_is(established, CONDITION_FALSE) && strcmp(text(established, "reason"), "Installing"))
+        if (condition_is(established, CONDITION_FALSE) && strcmp(text(established, "reason"), "Installing") != 0)
                 return FAILED(reader, "%s", text(established, "message"));
         if (condition_is(established, CONDITION_TRUE))
                 return CURRENT(reader, "CRD is established");

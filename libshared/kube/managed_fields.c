@@ -469,8 +469,8 @@ bool field_owner_taken(const struct field_owner *owner, const struct field_takeo
         for (i = 0; i < count; i++) {
                 size_t length = strlen(owners[i].manager);
 
-                if (owners[i].prefix ? strncmp(owner->manager, owners[i].manager, length)
-                                     : strcmp(owner->manager, owners[i].manager))
+                if (owners[i].prefix ? strncmp(owner->manager, owners[i].manager, length) != 0
+                                     : strcmp(owner->manager, owners[i].manager) != 0)
                         continue;
                 if (!owners[i].operation || !strcmp(owner->operation, owners[i].operation))
                         return true;

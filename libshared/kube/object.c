@@ -346,8 +346,10 @@ static int decode_field(const struct decode *d, const struct field *field, const
         struct place place = { .parent = parent, .name = field_name(field, name) };
         const struct json *json = json_get(object, name);
 
-        if (json_is_null(json) && field->initial)
-                json = initial = initial_value(field);
+        if (json_is_null(json) && field->initial) {
+                initial = initial_value(field);
+                json = initial;
+        }
         if (!json_is_null(json))
                 return decode_value(d, field, &place, json, (char *)target + field->offset, error);
         return field->required ? refuse(d, &place, error, "is required") : 0;

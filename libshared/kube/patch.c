@@ -345,7 +345,7 @@ static int write_part(struct context *context, const struct object_patch *patch,
                         json_free(&body);
                         body = part(object);
                         JSON_EACH(body, member)
-                                if (strcmp(member.key, "metadata"))
+                                if (strcmp(member.key, "metadata") != 0)
                                         json_set(before, member.key, json_copy(member.value));
                         return 0;
                 }

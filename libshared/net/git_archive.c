@@ -104,7 +104,7 @@ static int check_name(const struct walk *walk, const char *name, const git_tree_
 static int walk_next(struct walk *walk, const git_tree_entry **ret_entry, struct error *err)
 {
         struct frame *frame;
-        const git_tree_entry *entry;
+        const git_tree_entry *entry = NULL;
         const char *name;
         size_t length, at;
 
@@ -181,7 +181,7 @@ static int collect_ignore(git_repository *repository, git_odb *odb, const git_oi
 {
         cleanup(ignore_free) struct ignore *ignore = ignore_new();
         cleanup(walk_free) struct walk *walk = NULL;
-        const git_tree_entry *entry;
+        const git_tree_entry *entry = NULL;
         size_t vcs;
         int result;
 
@@ -252,7 +252,7 @@ int git_archive(git_repository *repository, const git_oid *tree, const struct gi
         cleanup(walk_free) struct walk *walk = NULL;
         cleanup(archive_free) struct archive *archive = NULL;
         struct archive_summary summary;
-        const git_tree_entry *entry;
+        const git_tree_entry *entry = NULL;
         int more;
 
         if (git_repository_odb(&odb, repository) < 0)

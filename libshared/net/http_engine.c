@@ -103,7 +103,7 @@ static struct http_socket *socket_find(struct http_engine *engine, curl_socket_t
 
 static uint16_t port_of(int fd)
 {
-        struct sockaddr_storage address;
+        struct sockaddr_storage address = { 0 };
         socklen_t length = sizeof(address);
 
         if (getsockname(fd, (struct sockaddr *)&address, &length) < 0)
@@ -401,8 +401,10 @@ static void engine_stop(void *argument)
                         curl_multi_cleanup(engine->lanes[i].multi);
         while (engine->pooled)
                 curl_easy_cleanup(engine->pool[--engine->pooled]);
-        while (engine->sockets)
-                socket_forget(engine->sockets);
+        for (struct http_socket *socket = engine->sockets, *next; socket; socket = next) {
+                next = socket->next;
+                socket_forget(socket);
+        }
         io_timer_cancel(engine->io, &engine->liveness);
         io_timer_cancel(engine->io, &engine->kick);
         for (unsigned i = 0; i < LANE_COUNT; i++)

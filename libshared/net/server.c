@@ -342,13 +342,10 @@ static int open_socket(const char *address, int *ret_socket, struct error *err)
 
 static uint16_t port_of(int socket)
 {
-        struct sockaddr_storage address = { 0 };
+        struct sockaddr_in6 address = { 0 }; /* one of IPv4 has its port in the same place */
         socklen_t length = sizeof(address);
 
-        if (getsockname(socket, (struct sockaddr *)&address, &length) < 0)
-                return 0;
-        return ntohs(address.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&address)->sin6_port
-                                                   : ((struct sockaddr_in *)&address)->sin_port);
+        return getsockname(socket, (struct sockaddr *)&address, &length) < 0 ? 0 : ntohs(address.sin6_port);
 }
 
 int server_start(const struct server_options *options, struct server **ret_server, struct error *err)

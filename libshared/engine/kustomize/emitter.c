@@ -293,7 +293,7 @@ static void write_escape(struct emitter *e, uint32_t rune)
 static void write_double(struct emitter *e, struct view text)
 {
         bool fold = e->fold && !e->simple_key, spaces = false;
-        bool bom = text.length >= 3 && memcmp(text.data, "\xef\xbb\xbf", 3) == 0;
+        bool bom = view_starts(text, VIEW("\xef\xbb\xbf"));
         uint32_t rune;
         size_t width;
 
@@ -347,7 +347,7 @@ static void write_literal(struct emitter *e, struct view text)
         uint32_t rune;
 
         write_indicator(e, "|", true, false, false);
-        if (text.data[0] == ' ' || break_at(text, 0))
+        if (view_starts(text, VIEW(" ")) || break_at(text, 0))
                 write_indicator(e, "2", false, false, false);
         if (!break_at(text, last))
                 write_indicator(e, "-", false, false, false);

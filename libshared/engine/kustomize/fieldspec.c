@@ -180,7 +180,7 @@ struct spec_list spec_list_decode(struct build *build, const struct node *list)
 
 static struct name_reference *add_reference(struct build *build, struct reference_list *list, const struct gvk *referral)
 {
-        if (list->count == list->capacity) {
+        if (!list->items || list->count == list->capacity) {
                 size_t capacity = list->capacity ? list->capacity * 2 : 8;
 
                 list->items = arena_grow(build->arena, list->items, list->capacity * sizeof(*list->items),

@@ -550,7 +550,7 @@ static int merge(struct build *build, struct node *dest, struct node *patch, con
 
 int merge_patch(struct build *build, struct node *object, struct node *patch, bool *ret_deleted)
 {
-        struct merged result;
+        struct merged result = { NULL, false };
 
         build->schema_used = true;
         build->merging = object;

@@ -89,11 +89,6 @@ struct node *node_copy(struct arena *arena, const struct node *node)
         return copy;
 }
 
-bool node_is_null(const struct node *node)
-{
-        return !node || (node->kind == NODE_SCALAR && node->tag == TAG_NULL);
-}
-
 bool node_is_scalar(const struct node *node)
 {
         return node && node->kind == NODE_SCALAR && node->tag != TAG_NULL;

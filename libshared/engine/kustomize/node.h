@@ -88,7 +88,10 @@ static inline struct view node_text(const struct node *node)
 }
 
 /* NULL and null scalars are null; so is an empty plain text. */
-bool node_is_null(const struct node *node);
+static inline bool node_is_null(const struct node *node)
+{
+        return !node || (node->kind == NODE_SCALAR && node->tag == TAG_NULL);
+}
 static inline bool node_is_map(const struct node *node)
 {
         return node && node->kind == NODE_MAP;

@@ -165,8 +165,8 @@ static int read_object(struct json *j, unsigned depth, struct node *map)
         if (take(j, '}'))
                 return 0;
         do {
-                struct node *value;
-                struct view key;
+                struct node *value = NULL;
+                struct view key = VIEW_NULL;
 
                 TRY(read_string(j, &key));
                 if (!take(j, ':'))
@@ -182,7 +182,7 @@ static int read_array(struct json *j, unsigned depth, struct node *list)
         if (take(j, ']'))
                 return 0;
         do {
-                struct node *item;
+                struct node *item = NULL;
 
                 TRY(read_value(j, depth + 1, &item));
                 node_append(j->arena, list, item);
@@ -192,7 +192,7 @@ static int read_array(struct json *j, unsigned depth, struct node *list)
 
 static int read_value(struct json *j, unsigned depth, struct node **ret)
 {
-        struct view text;
+        struct view text = VIEW_NULL;
         char c;
 
         skip_blanks(j);

@@ -83,7 +83,7 @@ static struct node *find_exact(const struct node *list, struct view field, struc
 static int lookup_step(struct build *build, struct node *node, struct view piece, struct node **ret)
 {
         struct view field, value;
-        uint64_t index;
+        uint64_t index = 0;
 
         if (view_is(piece, "*"))
                 return error_set(build->error, ERROR_INVALID, "wildcard is not supported in PathGetter");

@@ -13,7 +13,7 @@
         }
 #define NESTED(name, type)                                                                                                         \
         {                                                                                                                          \
-                name, &type, false,                                                                                                \
+                name, &(type), false,                                                                                              \
                 {                                                                                                                  \
                         NULL                                                                                                       \
                 }                                                                                                                  \
@@ -27,7 +27,7 @@
         }
 #define MERGE_OF(name, type, key)                                                                                                  \
         {                                                                                                                          \
-                name, &type, true,                                                                                                 \
+                name, &(type), true,                                                                                               \
                 {                                                                                                                  \
                         key                                                                                                        \
                 }                                                                                                                  \

@@ -185,7 +185,7 @@ static int refuse_remote(struct build *build, const char *field, const char *pat
 static int add_path(struct build *build, struct target *target, struct accumulator *accumulator, const char *path)
 {
         struct error file_error = ERROR_NULL;
-        struct target sub;
+        struct target sub = { 0 };
         int r;
 
         if (tree_is_remote(path))
@@ -228,7 +228,7 @@ static int quoted(struct build *build, const char *context)
 static int add_components(struct build *build, struct target *target, struct accumulator *accumulator, const struct node *paths)
 {
         for (uint32_t i = 0; paths && i < paths->count; i++) {
-                struct target sub;
+                struct target sub = { 0 };
 
                 if (tree_is_remote(paths->items[i]->text))
                         return refuse_remote(build, "components", paths->items[i]->text);

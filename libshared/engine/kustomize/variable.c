@@ -164,9 +164,7 @@ static const struct node *follow(struct build *build, const struct node *node, c
                     view_to_uint64(view_slice(piece, (size_t)bracket + 1, piece.length - (size_t)bracket - 2), &index) == 0) {
                         if (bracket > 0)
                                 node = node_get(node, view_slice(piece, 0, (size_t)bracket));
-                } else if (node_is_list(node) && view_to_uint64(piece, &index) == 0) {
-                        bracket = 0;
-                } else {
+                } else if (!node_is_list(node) || view_to_uint64(piece, &index) != 0) {
                         node = node_get(node, piece);
                         continue;
                 }
