@@ -7,11 +7,13 @@
 #include "engine/kustomize/fieldspec.h"
 
 /* Resources by a hash of one of their ids; the finder compares. */
+struct id_slot {
+        uint64_t hash;
+        struct resource *resource; /* NULL: free */
+};
+
 struct id_table {
-        struct id_slot {
-                uint64_t hash;
-                struct resource *resource; /* NULL: free */
-        } * slots;
+        struct id_slot *slots;
         size_t capacity; /* a power of two */
         size_t count;
 };

@@ -338,12 +338,14 @@ static int collect_binding_namespaces(struct fixer *f)
 }
 
 /* The rules that apply to one kind of referrer. */
+struct applicable_item {
+        const struct name_reference *rule;
+        struct field_spec *spec;
+};
+
 struct applicable {
         struct gvk gvk;
-        struct {
-                const struct name_reference *rule;
-                struct field_spec *spec;
-        } * items;
+        struct applicable_item *items;
         size_t count;
 };
 
