@@ -15,6 +15,7 @@
 #include "kube/client.h"
 #include "net/git.h"
 #include "net/proxy.h"
+#include "net/url.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -159,6 +160,7 @@ static int configure(struct context *ctx, struct git_run *git, struct error *err
 {
         const struct git_repository_spec *spec = &git->spec;
         struct source_program *program = git->source.program;
+        cleanup(buffer_release) struct buffer shown = BUFFER_NULL;
         bool has_user, ssh;
 
         git->request = (struct git_request){
@@ -179,7 +181,8 @@ static int configure(struct context *ctx, struct git_run *git, struct error *err
         if (spec->proxy_secret_ref && configure_proxy(ctx, git, err) < 0)
                 return proxy_failed(git, err);
         if (git_url_check(git->request.url, &has_user, &ssh, err) < 0) {
-                error_wrap(err, "failed to parse url '%s'", spec->url);
+                url_show(git->request.url, &shown);
+                error_wrap(err, "failed to parse url '%s'", buffer_string(&shown));
                 return source_stalled(&git->source, CONDITION_FETCH_FAILED, "URLInvalid", err);
         }
         if (!spec->proxy_secret_ref && !ssh && use_environment_proxy(git, err) < 0)

@@ -1,9 +1,11 @@
 #include "secrets.h"
 
 #include "base/cleanup.h"
+#include "net/url.h"
 
 #include <curl/curl.h>
 #include <string.h>
+#include <strings.h>
 
 #define AUTHENTICATION_FAILED "AuthenticationFailed"
 #define INVALID_PROVIDER      "InvalidProviderConfiguration"
@@ -154,12 +156,28 @@ int secrets_proxy_address(const char *address, struct arena *arena, struct git_r
         return 0;
 }
 
+static bool scheme_is(struct view scheme, struct view wanted)
+{
+        return scheme.length == wanted.length && strncasecmp(scheme.data, wanted.data, wanted.length) == 0;
+}
+
+/* What may hold a password is not shown. */
+static int check_proxy_address(struct view address, struct error *err)
+{
+        if (url_check(address, err) == 0)
+                return 0;
+        if (view_find(address, '@', 0) >= 0)
+                return error_set(err, ERROR_INVALID, "failed to parse proxy address");
+        return error_wrap(err, "failed to parse proxy address '%.*s'", VIEW_ARGS(address));
+}
+
 static bool scheme_supported(struct view address, struct view *ret_scheme)
 {
         ptrdiff_t colon = view_find(address, ':', 0);
 
         *ret_scheme = view_slice(address, 0, colon < 0 ? 0 : (size_t)colon);
-        return view_is(*ret_scheme, "http") || view_is(*ret_scheme, "https") || view_is(*ret_scheme, "socks5");
+        return scheme_is(*ret_scheme, VIEW("http")) || scheme_is(*ret_scheme, VIEW("https")) ||
+               scheme_is(*ret_scheme, VIEW("socks5"));
 }
 
 int secrets_proxy(const struct json *secret, const char *name, struct arena *arena, struct git_request *request, struct error *err)
@@ -173,6 +191,8 @@ int secrets_proxy(const struct json *secret, const char *name, struct arena *are
         if (address.length > PROXY_ADDRESS_LIMIT)
                 return error_set(err, ERROR_INVALID, "secret '%s': proxy URL exceeds maximum length of %d characters", name,
                                  PROXY_ADDRESS_LIMIT);
+        if (check_proxy_address(address, err) < 0)
+                return error_wrap(err, "secret '%s'", name);
         if (!scheme_supported(address, &scheme))
                 return error_set(err, ERROR_INVALID,
                                  "secret '%s': proxy URL must use one of the supported schemes (http, https, socks5), got '%.*s'",

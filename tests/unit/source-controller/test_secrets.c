@@ -136,6 +136,12 @@ static void proxies_are_read(void **state)
                   "secret 'ns/p': proxy URL must use one of the supported schemes (http, https, socks5), got 'ftp'" },
                 { PAIRS("address", "p:3128"), NULL, NULL, NULL,
                   "secret 'ns/p': proxy URL must use one of the supported schemes (http, https, socks5), got 'p'" },
+                { PAIRS("address", "HTTP://p:3128"), "http://p:3128/", NULL, NULL, NULL },
+                { PAIRS("address", "127.0.0.1:3128"), NULL, NULL, NULL,
+                  "secret 'ns/p': failed to parse proxy address '127.0.0.1:3128': parse \"127.0.0.1:3128\": first path segment in "
+                  "URL "
+                  "cannot contain colon" },
+                { PAIRS("address", "http://u:se/cret@p"), NULL, NULL, NULL, "secret 'ns/p': failed to parse proxy address" },
         };
         struct arena *arena = arena_new();
 
