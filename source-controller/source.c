@@ -102,13 +102,32 @@ static void sweep(struct context *ctx, struct source_run *source)
         remove_departed(source, atomic_exchange(&source->program->departed, NULL));
 }
 
+/* The object was seen, and nothing is done for it. */
+static void mark_seen(struct source_run *source)
+{
+        condition_finish(source->object, CONDITION_RETRY, NULL, &source->kind->summary, 1, NULL);
+        if (json_length(json_path(source->object, "status", "conditions", NULL)) > 0)
+                condition_observed(source->object);
+}
+
+/* Where somebody else's finalizer keeps the object, nobody shall look for its artifact. */
+static int leave_deleted(struct context *ctx, struct source_run *source, struct error *err)
+{
+        if (json_length(json_path(source->object, "metadata", "finalizers", NULL)) > 0) {
+                json_remove(status_of(source), "artifact");
+                mark_seen(source);
+        }
+        TRY(object_patch_write(ctx, &source->patch, source->object, err));
+        return SOURCE_OVER;
+}
+
 /* The files go, then the finalizer. */
 static int finalize(struct context *ctx, struct source_run *source, struct error *err)
 {
         bool removed = false;
 
         if (!finalizer_has(source->object, SOURCE_FINALIZER))
-                return SOURCE_OVER;
+                return leave_deleted(ctx, source, err);
         if (storage_remove(source->program->storage, &source->place, &removed, err) < 0) {
                 error_wrap(err, "garbage collection for deleted resource failed");
                 error_reason(err, "GarbageCollectionFailed");
@@ -118,18 +137,14 @@ static int finalize(struct context *ctx, struct source_run *source, struct error
         if (removed)
                 source_trace(source, "GarbageCollectionSucceeded", "garbage collected artifacts for deleted resource");
         finalizer_remove(source->object, SOURCE_FINALIZER);
-        TRY(object_patch_write(ctx, &source->patch, source->object, err));
-        return SOURCE_OVER;
+        return leave_deleted(ctx, source, err);
 }
 
 /* Nothing is fetched, but the object says that it was seen. */
 static int leave_suspended(struct context *ctx, struct source_run *source, struct error *err)
 {
         log_info(&source->run->log, "reconciliation is suspended for this object");
-        condition_summarize(source->object, &source->kind->summary);
-        condition_handled(source->object);
-        if (json_length(json_path(source->object, "status", "conditions", NULL)) > 0)
-                condition_observed(source->object);
+        mark_seen(source);
         TRY(object_patch_write(ctx, &source->patch, source->object, err));
         return SOURCE_OVER;
 }

@@ -72,6 +72,11 @@ def test_request_is_acknowledged(space, git_server, state):
     token = space.reconcile("GitRepository")
     space.wait("GitRepository", "app", lambda o: (o.get("status") or {}).get("lastHandledReconcileAt") == token, 15, "acknowledged")
     assert (len(git_server.seen(repository.name)) > asked) == (state != "suspended")
+    if state == "failing":
+        space.spec("GitRepository", suspend=True)
+        generation = space.get("GitRepository")["metadata"]["generation"]
+        o = space.wait("GitRepository", "app", lambda o: o["status"].get("observedGeneration") == generation, 15, "suspension seen")
+        assert find_condition(o, "Reconciling")["observedGeneration"] == generation
 
 
 def test_suspended_source_does_not_move(space):

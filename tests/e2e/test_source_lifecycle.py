@@ -173,9 +173,17 @@ def test_storage_that_cannot_be_cleaned_keeps_the_object(own_stack, space_in):
 
 
 def test_deleted_while_suspended(space):
-    space.source(space.repository(FILES), suspend=True)
-    space.wait("GitRepository", "app", lambda o: o["metadata"].get("finalizers"), 15, "finalizer")
+    """Also while somebody else's finalizer keeps it: its artifact is not shown any more, and requests are acknowledged."""
+    space.source(space.repository(FILES))
+    space.ready("GitRepository")
+    space.spec("GitRepository", suspend=True)
+    space.patch("GitRepository", "app", {"metadata": {"finalizers": ["finalizers.fluxcd.io", "example.com/mine"]}})
     space.delete("GitRepository")
+    o = space.wait("GitRepository", "app", lambda o: o["metadata"]["finalizers"] == ["example.com/mine"] and "artifact" not in o["status"], 15, "finalizer")
+    assert o["status"]["observedGeneration"] == o["metadata"]["generation"]
+    token = space.reconcile("GitRepository")
+    space.wait("GitRepository", "app", lambda o: o["status"].get("lastHandledReconcileAt") == token, 15, "acknowledged")
+    space.patch("GitRepository", "app", {"metadata": {"finalizers": None}})
     space.gone("GitRepository")
 
 
