@@ -1,4 +1,6 @@
 #include "net/git_internal.h"
+#include "net/tls.h"
+#include "net/url.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -65,6 +67,18 @@ static int remote_failed(struct git_session *session, const char *what, struct e
         return git_library_error(err);
 }
 
+/* Here Flux has words of its own. */
+static int listing_failed(struct git_session *session, struct error *err)
+{
+        const git_error *last = git_error_last();
+
+        if (session->failure.kind == ERROR_NONE && session->packets.said)
+                return error_set(err, ERROR_UNAVAILABLE, "%s", session->packets.said);
+        if (session->failure.kind == ERROR_NONE && last && last->message && strcmp(last->message, "bad packet length") == 0)
+                return error_set(err, ERROR_INVALID, "invalid pkt-len found");
+        return remote_failed(session, "the server's list of references", err);
+}
+
 static int make_transport(git_transport **out, git_remote *owner, void *data)
 {
         struct git_session *session = data;
@@ -116,7 +130,7 @@ static int list(struct run *run, struct error *err)
         options.callbacks.transfer_progress = on_progress;
         if (git_remote_connect_ext(run->remote, GIT_DIRECTION_FETCH, &options) < 0 ||
             git_remote_ls(&heads, &count, run->remote) < 0)
-                return remote_failed(run->session, "the server's list of references", err);
+                return listing_failed(run->session, err);
         if (count > REFERENCE_LIMIT)
                 return error_set(err, ERROR_TOO_LARGE, "the server has more than %d references", REFERENCE_LIMIT);
         copy = arena_array(run->arena, count + 1, sizeof(*copy));
@@ -239,26 +253,30 @@ static void describe(struct run *run, const git_oid *commit, struct git_result *
 /* The URL in messages: as it was given, unless it holds a password. */
 static const char *shown_url(struct arena *arena, struct view text)
 {
-        cleanup(error_release) struct error ignored = ERROR_NULL;
         cleanup(buffer_release) struct buffer shown = BUFFER_NULL;
-        struct git_url url;
 
-        if (git_url_parse(arena, text, &url, &ignored) < 0 || !url.password)
-                return arena_view(arena, text).data;
-        git_url_print(&url, &shown);
+        url_show(text, &shown);
         return arena_view(arena, buffer_view(&shown)).data;
 }
 
 /* Flux lists where it hopes to find nothing new, and clones where it knows better. */
+static bool would_list(const struct git_request *request)
+{
+        return !request->commit.length &&
+               (request->name.length > 0 || (request->known_revision.length > 0 && !request->semver.length));
+}
+
+static int failed_at(const struct git_request *request, const char *url, struct error *err)
+{
+        return error_wrap(err, would_list(request) ? "unable to list remote for '%s'" : "unable to clone '%s'", url);
+}
+
 static int list_failed(struct run *run, const char *url, struct error *err)
 {
-        const struct git_request *request = run->request;
-        bool listing = !request->commit.length &&
-                       (request->name.length > 0 || (request->known_revision.length > 0 && !request->semver.length));
         cleanup(error_release) struct error cause = ERROR_NULL;
 
-        if (listing || err->kind != ERROR_NOT_FOUND || strcmp(run->session->url.scheme, "ssh") != 0)
-                return error_wrap(err, listing ? "unable to list remote for '%s'" : "unable to clone '%s'", url);
+        if (would_list(run->request) || err->kind != ERROR_NOT_FOUND || strcmp(run->session->url.scheme, "ssh") != 0)
+                return failed_at(run->request, url, err);
         /* Over ssh there is no answer that Flux could quote; what the server's program said comes after its words. */
         error_move(&cause, err);
         return error_set(err, ERROR_NOT_FOUND, "unable to clone: repository not found: git repository: '%s'%s", url,
@@ -268,6 +286,8 @@ static int list_failed(struct run *run, const char *url, struct error *err)
 /* What the server said is there decides; texts are those of the reference. */
 static int select_failed(struct run *run, const char *url, struct error *err)
 {
+        if (run->head_count == 0 && would_list(run->request))
+                return failed_at(run->request, url, err);
         if (run->head_count == 0) {
                 cleanup(error_release) struct error cause = ERROR_NULL;
 
@@ -351,6 +371,8 @@ static int fetch_job(struct job *job, struct error *err)
         if (git_url_parse(arena, request.url, &session.url, err) < 0)
                 return error_wrap(err, "failed to parse url");
         TRY(check_credentials(&session, err));
+        if (request.certificate.length > 0 && tls_check_pair(request.certificate, request.key, err) < 0)
+                return failed_at(&request, shown_url(arena, request.url), err);
         if (strcmp(session.url.scheme, "ssh") == 0 && git_ssh_prepare(&session, err) < 0)
                 return error_wrap(err, "unable to construct auth method with options");
         outcome = open_repository(&run, job->input.data, err);

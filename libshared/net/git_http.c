@@ -12,7 +12,6 @@
 #include "base/clock.h"
 #include "base/memory.h"
 
-#include <ctype.h>
 #include <curl/curl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -20,6 +19,7 @@
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <string.h>
+#include <strings.h>
 
 #define RECEIVE_AHEAD  (256u << 10)
 #define REQUEST_LIMIT  (16u << 20)
@@ -73,7 +73,7 @@ int git_remaining(const struct git_session *session, int64_t *ret_ms, struct err
 /* The private CA counts besides the system's, so curl's own option (which replaces them) does not do. */
 static CURLcode add_authorities(CURL *easy, void *tls, void *data)
 {
-        const struct git_session *session = data;
+        struct git_session *session = data;
         struct view pem = session->request->authorities;
         X509_STORE *store = SSL_CTX_get_cert_store(tls);
         BIO *memory;
@@ -81,6 +81,7 @@ static CURLcode add_authorities(CURL *easy, void *tls, void *data)
         int count = 0;
 
         (void)easy;
+        git_trouble_listen(tls, session);
         roots_trust(store);
         if (pem.length == 0)
                 return CURLE_OK;
@@ -110,7 +111,7 @@ static int set_proxy(CURL *easy, struct git_session *session, struct error *err)
         curl_easy_setopt(easy, CURLOPT_NOPROXY, "");
         curl_easy_setopt(easy, CURLOPT_PROXYPORT, proxy_default_port(proxy));
         /* The proxy resolves the name, as in Go. */
-        if (strncmp(proxy, "socks5://", 9) == 0)
+        if (strncasecmp(proxy, "socks5://", 9) == 0)
                 proxy = arena_printf(session->arena, "socks5h://%s", proxy + 9);
         if (curl_easy_setopt(easy, CURLOPT_PROXY, proxy) != CURLE_OK)
                 return error_set(err, ERROR_INVALID, "the proxy URL cannot be used");
@@ -293,47 +294,6 @@ static int pump(struct http *http, struct error *err)
         return 0;
 }
 
-/* host:port of the request's proxy. */
-static const char *proxy_address(const struct git_session *session)
-{
-        struct view proxy = session->request->proxy, host = proxy;
-        ptrdiff_t scheme = view_search(proxy, VIEW("://"), 0), slash, bracket;
-
-        if (scheme >= 0)
-                host = view_slice(proxy, (size_t)scheme + 3, proxy.length);
-        slash = view_find(host, '/', 0);
-        if (slash >= 0)
-                host = view_slice(host, 0, (size_t)slash);
-        bracket = view_find(host, ']', 0);
-        if (view_find(host, ':', bracket < 0 ? 0 : (size_t)bracket) >= 0)
-                return arena_view(session->arena, host).data;
-        return arena_printf(session->arena, "%.*s:%ld", VIEW_ARGS(host),
-                            proxy_default_port(arena_view(session->arena, proxy).data));
-}
-
-/* The same words for the same trouble: libcurl's own hold how many milliseconds it took, and a condition would never stay as it is. */
-const char *git_curl_problem(CURL *easy, int code, const char *problem, const struct git_session *session)
-{
-        const struct git_url *url = &session->url;
-        bool proxied = session->request->proxy.length > 0;
-        long number = 0;
-
-        if (code == CURLE_OPERATION_TIMEDOUT)
-                return "connect: connection timed out";
-        if (code == CURLE_COULDNT_CONNECT && curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &number) == CURLE_OK && number != 0) {
-                char *reason = arena_string(session->arena, strerror((int)number));
-
-                reason[0] = (char)tolower((unsigned char)reason[0]);
-                if (proxied)
-                        return arena_printf(session->arena, "proxyconnect tcp: dial tcp %s: connect: %s", proxy_address(session),
-                                            reason);
-                return arena_printf(session->arena,
-                                    strchr(url->host, ':') ? "dial tcp [%s]:%u: connect: %s" : "dial tcp %s:%u: connect: %s",
-                                    url->host, url->port, reason);
-        }
-        return problem[0] ? problem : curl_easy_strerror((CURLcode)code);
-}
-
 static int transfer_failed(struct http *http, const char *method, const char *url, struct error *err)
 {
         const char *problem = git_curl_problem(http->easy, http->result, http->problem, http->session);
@@ -342,8 +302,10 @@ static int transfer_failed(struct http *http, const char *method, const char *ur
         case CURLE_OPERATION_TIMEDOUT: {
                 int64_t left = 0;
 
-                if (git_remaining(http->session, &left, err) < 0 || left < 100)
-                        return git_deadline_exceeded(err);
+                if (git_remaining(http->session, &left, err) < 0 || left < 100) {
+                        git_deadline_exceeded(err);
+                        return error_wrap(err, "%s \"%s\"", method, url);
+                }
                 return error_set(err, ERROR_TIMEOUT, "%s \"%s\": %s", method, url, problem);
         }
         case CURLE_SSL_CACERT_BADFILE:
@@ -407,16 +369,16 @@ static int answer(struct http *http, const char *method, const char *url, struct
         const char *wanted = post.data ? "application/x-git-upload-pack-result" : "application/x-git-upload-pack-advertisement";
         long status = 0;
 
-        TRY(begin(http, url, post, err));
-        TRY(pump(http, err));
+        if (begin(http, url, post, err) < 0 || pump(http, err) < 0)
+                return error_wrap(err, "%s \"%s\"", method, url);
         if (http->ended && http->result != CURLE_OK)
                 return transfer_failed(http, method, url, err);
         curl_easy_getinfo(http->easy, CURLINFO_RESPONSE_CODE, &status);
         curl_easy_getinfo(http->easy, CURLINFO_REDIRECT_URL, &location);
         if (location && status >= 300 && status < 400) {
                 if (!ret_location)
-                        return error_set(err, ERROR_INVALID, "%s \"%s\": redirect refused: only info/refs may be moved", method,
-                                         url);
+                        return error_set(err, ERROR_INVALID, "%s \"%s\": http redirect: redirect on non-initial request to %s",
+                                         method, url, location);
                 *ret_location = arena_view(http->session->arena, view_of(location));
                 return 1;
         }
@@ -441,13 +403,12 @@ static int list(struct http *http, struct error *err)
 
                 if (result <= 0)
                         return result;
-                if (git_url_redirect(session->arena, &session->url, location, &session->url, &other, err) < 0)
-                        return error_wrap(err, "Get \"%s\"", url);
+                TRY(git_url_redirect(session->arena, &session->url, location, &session->url, &other, err));
                 /* What belongs to one server is not shown to another, and not to the first one again on the way back. */
                 session->without_credentials = session->without_credentials || other;
         }
-        return error_set(err, ERROR_INVALID, "Get \"%s\": stopped after %d redirects", request_url(http, "/info/refs"),
-                         REDIRECT_LIMIT);
+        return error_set(err, ERROR_INVALID, "Get \"%s\": http redirect: too many redirects",
+                         request_url(http, "/info/refs?service=git-upload-pack"));
 }
 
 static int start(struct http_stream *stream, struct error *err)

@@ -55,6 +55,8 @@ struct git_session {
         int64_t deadline_ms;
         bool without_credentials; /* a redirect led to another host */
         struct git_packets packets;
+        int alert;            /* the TLS alert with which a server refused us; 0: none */
+        bool asked;           /* it wants a client certificate, and there is none */
         void *identity;       /* for ssh: git_ssh_prepare's */
         struct error failure; /* the transport's; libgit2 only knows that it failed */
 };
@@ -72,8 +74,13 @@ int git_ssh_prepare(struct git_session *session, struct error *err);
 /* libcurl's proxy options for the request; both transports connect through it. */
 typedef void CURL;
 int git_curl_connection(CURL *curl, struct git_session *session, struct error *err);
-/* Why a transfer failed, with the address where nobody answered: `problem` is its error buffer, `code` its CURLcode. */
+/*
+ * Why a transfer failed, in the words of Go's net and crypto/tls where they have some for it, with the address where nobody answered: `problem`
+ * is its error buffer, `code` its CURLcode.
+ */
 const char *git_curl_problem(CURL *curl, int code, const char *problem, const struct git_session *session);
+/* Remembers in the session the alert that the server sends. `tls` is the SSL_CTX of the connection to come. */
+void git_trouble_listen(void *tls, struct git_session *session);
 
 /* What an ls-remote answered, in the server's order. Peeled tags are entries "refs/tags/v1^{}". */
 struct git_advertised {

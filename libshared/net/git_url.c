@@ -1,4 +1,5 @@
 #include "net/git_internal.h"
+#include "net/url.h"
 
 #include "base/cleanup.h"
 
@@ -92,14 +93,14 @@ int git_url_redirect(struct arena *arena, const struct git_url *base, struct vie
         size_t length;
 
         if (git_url_parse(arena, location, &url, err) < 0)
-                return error_wrap(err, "redirect");
+                return error_wrap(err, "http redirect");
         if (strcmp(url.scheme, "ssh") == 0)
-                return error_set(err, ERROR_INVALID, "redirect to unsupported scheme \"%s\"", url.scheme);
+                return error_set(err, ERROR_INVALID, "http redirect: unsupported scheme \"%s\"", url.scheme);
         if (strcmp(base->scheme, "https") == 0 && strcmp(url.scheme, "http") == 0)
-                return error_set(err, ERROR_INVALID, "redirect from https to http refused");
+                return error_set(err, ERROR_INVALID, "http redirect: changes scheme from \"https\" to \"http\"");
         length = strlen(url.path);
         if (length < sizeof(suffix) - 1 || strcmp(url.path + length - (sizeof(suffix) - 1), suffix) != 0)
-                return error_set(err, ERROR_INVALID, "redirect target \"%s\" does not end with %s", url.path, suffix);
+                return error_set(err, ERROR_INVALID, "http redirect: target \"%s\" does not end with %s", url.path, suffix);
         url.path = arena_string_n(arena, url.path, length - (sizeof(suffix) - 1));
         url.query = NULL;
         url.user = url.password = NULL;
@@ -113,7 +114,10 @@ int git_url_check(struct view text, bool *ret_has_user, bool *ret_ssh, struct er
 {
         struct arena *arena = arena_new();
         struct git_url url;
-        int result = git_url_parse(arena, text, &url, err);
+        int result = url_check(text, err);
+
+        if (result == 0)
+                result = git_url_parse(arena, text, &url, err);
 
         if (result == 0) {
                 *ret_has_user = url.user != NULL;

@@ -51,6 +51,11 @@ int tls_check_certificates(struct view pem, const char *what, struct error *err)
         return end && count ? 0 : -1;
 }
 
+static bool has_pem(struct view text)
+{
+        return view_search(text, VIEW("-----BEGIN "), 0) >= 0;
+}
+
 int tls_check_pair(struct view certificate_pem, struct view key_pem, struct error *err)
 {
         BIO *bio;
@@ -64,13 +69,16 @@ int tls_check_pair(struct view certificate_pem, struct view key_pem, struct erro
                 BIO_free(bio);
         }
         if (!certificate) {
-                r = error_set(err, ERROR_INVALID, "tls: failed to find certificate PEM data in certificate input");
+                r = error_set(err, ERROR_INVALID, "tls: failed to find %s PEM data in certificate input",
+                              has_pem(certificate_pem) ? "certificate" : "any");
         } else {
                 if ((bio = bio_of(key_pem))) {
                         key = PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL);
                         BIO_free(bio);
                 }
-                if (!key)
+                if (!key && !has_pem(key_pem))
+                        r = error_set(err, ERROR_INVALID, "tls: failed to find any PEM data in key input");
+                else if (!key)
                         r = error_set(err, ERROR_INVALID,
                                       "tls: failed to find PEM block of an unencrypted private key in key input");
                 else if (X509_check_private_key(certificate, key) != 1)
