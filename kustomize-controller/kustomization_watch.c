@@ -119,7 +119,7 @@ static void source_changed(struct controller *controller, const struct cache_eve
 {
         struct view old_revision = artifact_text(event->old, "revision"), new_revision = artifact_text(event->new, "revision");
         const struct cache_object *source = event->new ? event->new : event->old;
-        bool update = event->old && event->new, same_revision = update && view_equal(old_revision, new_revision);
+        bool update = event->old && event->new, same_revision = update &&view_equal(old_revision, new_revision);
         cleanup(cache_list_release) struct cache_list list = CACHE_LIST_NULL;
         char key[600];
 
@@ -131,8 +131,11 @@ static void source_changed(struct controller *controller, const struct cache_eve
         }
         snprintf(key, sizeof(key), "%s/%s/%s", kind, source->namespace, source->name);
         cache_find(controller_cache(controller), "source", key, &list);
-        /* The same revision with other content (an ignore rule changed) is news to everybody. */
-        enqueue_list(controller, &list, kind, event, same_revision ? VIEW_NULL : new_revision);
+        /*
+         * The same revision with other content (an ignore rule changed) is news to everybody. Whoever applied what a source had that is deleted
+         * now stays as it is until its interval, as in Flux.
+         */
+        enqueue_list(controller, &list, kind, event, same_revision ? VIEW_NULL : event->new ? new_revision : old_revision);
 }
 
 static void git_repository_changed(struct controller *controller, const struct cache_event *event)
