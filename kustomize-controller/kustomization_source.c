@@ -59,7 +59,7 @@ static int source_waiting(struct run *run)
         return RUN_ENDED;
 }
 
-/* From the cache; what is not there is asked for, because a cache lags. *ret_source is NULL if it does not exist. */
+/* From the cache; what is not there is asked for, because a cache lags, and all is if the watch is blind. *ret_source is NULL if it does not exist. */
 static int read_source(struct context *ctx, struct run *run, const struct source_kind *kind, const char *namespace,
                        const char *name, struct json **ret_source, struct error *error)
 {
@@ -72,8 +72,10 @@ static int read_source(struct context *ctx, struct run *run, const struct source
         if (kube_get(ctx, runtime->client, kube_resource_intern(SOURCE_GROUP, "v1", kind->kind, kind->plural, true), namespace,
                      name, ret_source, error) == 0)
                 return 0;
-        if (error->kind != ERROR_NOT_FOUND)
+        if (error->kind != ERROR_NOT_FOUND) {
+                run->reconcile->retry_limit_ms = RECONCILE_BLIND_MS;
                 return error_wrap(error, "unable to get source '%s/%s'", namespace, name);
+        }
         error_release(error);
         *ret_source = NULL;
         return 0;
@@ -340,7 +342,8 @@ static void report_watch(void *data, const struct kube_resource *resource)
         watch = watch_pool_use(kustomize.watches, resource);
         drift_watch_synced(kustomize.drift, resource, watch_synced(watch));
         if (watch_synced(watch))
-                drift_watch_heard(kustomize.drift, resource, now - watch_age_ms(watch));
+                drift_watch_heard(kustomize.drift, resource,
+                                  now - (watch_current(watch) ? watch_age_ms(watch) : DRIFT_WATCH_STALE_MS));
         watch_pool_release(kustomize.watches, resource);
 }
 

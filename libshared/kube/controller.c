@@ -7,8 +7,10 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/uuid.h"
+#include "kube/client.h"
 #include "kube/condition.h"
 #include "kube/patch.h"
+#include "kube/watch.h"
 
 #include <ctype.h>
 #include <stdlib.h>
@@ -202,6 +204,8 @@ static const char *settle(struct reconcile *run, int r, const struct error *erro
                         log_debug(&run->log, "run was cancelled: %s", error_message(error));
                 else
                         log_error(&run->log, error, "Reconciler error");
+                if (!run->terminal && run->retry_limit_ms > 0)
+                        queue_add_after(queue, run->namespace, run->name, run->priority, run->retry_limit_ms);
                 if (!run->terminal)
                         queue_add_limited(queue, run->namespace, run->name, run->priority);
                 return "error";
@@ -243,16 +247,39 @@ static int refuse(struct context *context, struct reconcile *run, struct error *
         return -1;
 }
 
+#define OBJECT_GONE 1
+
+/* As cached; but a watch that is blind does not end the work, and nothing is done that was asked for long ago. OBJECT_GONE: it is not there any more. */
+static int read_object(struct context *context, struct reconcile *run, struct error *error)
+{
+        const struct kind *kind = run->controller->kind;
+
+        if (watch_current(run->controller->state->source->watch)) {
+                if (json_parse(run->cached->text, &run->object, error) == 0)
+                        return 0;
+                run->terminal = true;
+                return error_wrap(error, "read %s %s/%s", kind->kind, run->namespace, run->name);
+        }
+        if (kube_get(context, run->runtime->client,
+                     kube_resource_intern(kind->group, kind->version, kind->kind, kind->plural, true), run->namespace, run->name,
+                     &run->object, error) == 0)
+                return 0;
+        if (error->kind != ERROR_NOT_FOUND) {
+                run->retry_limit_ms = RECONCILE_BLIND_MS;
+                return error_wrap(error, "read %s %s/%s, which cannot be watched", kind->kind, run->namespace, run->name);
+        }
+        error_release(error);
+        return OBJECT_GONE;
+}
+
 static int call_reconcile(struct worker *worker, struct context *context, struct reconcile *run, struct error *error)
 {
         cleanup(free_string) char *what = memory_printf("%s %s/%s %lld", run->controller->kind->kind, run->namespace, run->name,
                                                         (long long)run->cached->generation);
-        int r;
+        int r = read_object(context, run, error);
 
-        if (json_parse(run->cached->text, &run->object, error) < 0) {
-                run->terminal = true;
-                return error_wrap(error, "read %s %s/%s", run->controller->kind->kind, run->namespace, run->name);
-        }
+        if (r != 0)
+                return r == OBJECT_GONE ? 0 : -1;
         if (crash_count(what) >= CRASH_LIMIT)
                 return refuse(context, run, error);
         pthread_mutex_lock(&worker->controller->state->lock);

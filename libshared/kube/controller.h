@@ -65,7 +65,10 @@ struct runtime {
 
 /* Is that feature gate of the program on. */
 bool runtime_gate(const struct runtime *runtime, const char *name);
-/* The cache that a controller of the program (its kind or its watches) keeps of that kind; NULL if none does. */
+/*
+ * The cache that a controller of the program (its kind or its watches) keeps of that kind. NULL if none does, or if its watch cannot tell how things are now
+ * (it has lost its rights, its kind or its server): then only asking helps.
+ */
 struct cache *runtime_cache(const struct runtime *runtime, const char *group, const char *kind);
 
 /* Another kind whose events concern this controller's objects. */
@@ -126,8 +129,8 @@ struct reconcile {
         const char *namespace, *name;
         struct arena *arena; /* ends with the run */
         /*
-         * This run's own tree of the object as cached, with apiVersion and kind; the loop frees what is here at the end, so a newer
-         * one may be put in its place.
+         * This run's own tree of the object, with apiVersion and kind: as cached, or read just now if the watch cannot tell how it is. The loop frees what is
+         * here at the end, so a newer one may be put in its place.
          */
         struct json *object;
         const struct cache_object *cached;
@@ -143,7 +146,11 @@ struct reconcile {
         bool failed;              /* requeue_after_ms is a retry, which comes at once when an API server that was away is back */
         /* With -1: nothing but a change can help; no retry. */
         bool terminal;
+        int64_t retry_limit_ms; /* With -1: the back-off is no longer than that, because no event will tell when it can go on. 0: --max-retry-delay */
 };
+
+/* For retry_limit_ms: something cannot be read that is usually watched, which may be over any moment. */
+#define RECONCILE_BLIND_MS 30000
 
 /* Enqueues an object of that controller. From any thread. */
 void controller_enqueue(struct controller *controller, const char *namespace, const char *name, int priority);

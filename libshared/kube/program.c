@@ -46,12 +46,12 @@ bool runtime_gate(const struct runtime *runtime, const char *name)
 struct cache *runtime_cache(const struct runtime *runtime, const char *group, const char *kind)
 {
         struct program_state *state = runtime->state;
-        struct cache *cache = NULL;
+        const struct source *source = NULL;
 
-        for (unsigned i = 0; i < state->source_count && !cache; i++)
+        for (unsigned i = 0; i < state->source_count && !source; i++)
                 if (strcmp(state->sources[i].resource->group, group) == 0 && strcmp(state->sources[i].resource->kind, kind) == 0)
-                        cache = state->sources[i].cache;
-        return cache;
+                        source = &state->sources[i];
+        return source && watch_current(source->watch) ? source->cache : NULL;
 }
 
 int64_t runtime_jitter(const struct runtime *runtime, int64_t interval_ns)
@@ -101,8 +101,8 @@ static void source_failed(void *data, struct watch *watch, const struct error *e
                 log_line(source->optional ? LOG_DEBUG : LOG_ERROR, NULL, &fields, NULL, error, REPORT_MISSING_CRD);
         else if (error->http_status == 403 && source->optional)
                 log_line(LOG_ERROR, NULL, &fields, NULL, error,
-                         "Failed to watch, for want of rights: changes are not noticed at once. "
-                         "Trying again every minute");
+                         "Failed to watch, for want of rights: changes are not noticed at once. Trying again every %s",
+                         watch_synced(watch) ? "few seconds" : "minute");
         else
                 log_line(LOG_ERROR, NULL, &fields, NULL, error, "Failed to watch");
 }

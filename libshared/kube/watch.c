@@ -89,7 +89,7 @@ struct watch {
         unsigned failures;
         enum cause cause; /* of the last of them */
         int64_t failed_ms, reported_ms;
-        _Atomic bool synced;
+        _Atomic bool synced, failing;
         _Atomic int64_t heard_ms;
         pthread_mutex_t lock; /* of what follows */
         struct waiter *waiters;
@@ -148,7 +148,7 @@ static void note_error(struct watch *watch, const struct error *error)
         pthread_mutex_unlock(&watch->lock);
 }
 
-/* Nobody gives it the right soon, and it goes without. */
+/* It goes without the right, and says so once. */
 static bool is_resigned(const struct watch *watch, const struct error *error)
 {
         return watch->options.optional && error && error->http_status == 403;
@@ -172,6 +172,7 @@ static void succeeded(struct watch *watch)
 
         if (failing || watch->last_error)
                 note_error(watch, NULL);
+        atomic_store(&watch->failing, false);
         watch->reported_ms = 0;
         if (failing && watch->options.recovered)
                 watch->options.recovered(watch->options.data, watch);
@@ -294,8 +295,8 @@ static int64_t limit_of(const struct watch *watch, enum cause cause)
                 return AWAY_LIMIT_MS;
         case CAUSE_UNWELL:
                 return UNWELL_LIMIT_MS;
-        case CAUSE_FORBIDDEN:
-                return watch->options.optional ? BACKOFF_LIMIT_MS : UNWELL_LIMIT_MS;
+        case CAUSE_FORBIDDEN: /* a right that was there may be given back any moment, one that never was there hardly is */
+                return watch->options.optional && !atomic_load(&watch->synced) ? BACKOFF_LIMIT_MS : UNWELL_LIMIT_MS;
         case CAUSE_VERSION:
         case CAUSE_OTHER:
                 break;
@@ -330,6 +331,7 @@ static void pause_for(struct watch *watch, bool resume, const struct error *erro
         watch->resume = resume;
         watch->state = PAUSED;
         watch->ops->timer(watch->ops_data, watch, instant + delay);
+        atomic_store(&watch->failing, true);
         report(watch, error);
 }
 
@@ -775,6 +777,12 @@ bool watch_synced(const struct watch *watch)
 int64_t watch_age_ms(const struct watch *watch)
 {
         return atomic_load(&watch->synced) ? clock_now_ms() - atomic_load(&watch->heard_ms) : CLOCK_NEVER;
+}
+
+bool watch_current(const struct watch *watch)
+{
+        return atomic_load(&watch->synced) && !atomic_load(&watch->failing) &&
+               now(watch) - atomic_load(&watch->heard_ms) < WATCH_STALE_MS;
 }
 
 void watch_last_error(const struct watch *watch, struct buffer *text)

@@ -26,7 +26,7 @@ struct watch_options {
         const char *namespace;                /* NULL or "": all; copied */
         const char *label_selector;           /* NULL or "": all; copied */
         bool metadata_only;                   /* PartialObjectMetadata */
-        bool optional;       /* a help, no need: where it is forbidden it is told once and tried every half minute or so */
+        bool optional; /* a help, no need: where it is forbidden it is told once and, if it always was, tried every half minute or so */
         struct cache *cache; /* stays the caller's; written by this watch alone while it runs */
         /*
          * On the io thread, may be NULL: the failure that keeps the watch from its list or stream (no such kind, forbidden), when
@@ -54,6 +54,12 @@ bool watch_synced(const struct watch *watch);
 int watch_wait(struct context *ctx, struct watch *watch, int64_t timeout_ms, struct error *error);
 /* Milliseconds since the last event or bookmark came in; CLOCK_NEVER while it is not synced. */
 int64_t watch_age_ms(const struct watch *watch);
+/*
+ * The cache shows how things are, as far as a watch can tell: it is synced, has not failed since, and was heard of within WATCH_STALE_MS (a server sends
+ * a bookmark each minute). If not, who acts on what it holds acts on what may be long gone. From any thread.
+ */
+#define WATCH_STALE_MS 150000
+bool watch_current(const struct watch *watch);
 /* The last failure as text, "" if there is none since the last success. */
 void watch_last_error(const struct watch *watch, struct buffer *text);
 

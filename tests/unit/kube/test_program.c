@@ -28,8 +28,8 @@
 /* What the program and the test both see. */
 struct shared {
         _Atomic int runs, ended, superseded, interruptible, started, stopped, removed, restored;
-        _Atomic int recovered; /* the API server, as the test sees it */
-        _Atomic int priority;  /* of the last run */
+        _Atomic int recovered;            /* the API server, as the test sees it */
+        _Atomic int priority, generation; /* of the last run */
         char trigger[64];
 };
 
@@ -69,6 +69,7 @@ static int reconcile(struct context *ctx, struct reconcile *run, struct error *e
         int r = 0;
 
         atomic_store(&shared->priority, run->priority);
+        atomic_store(&shared->generation, (int)json_integer(JSON_PATH(run->object, "metadata", "generation"), 0));
         atomic_fetch_add(&shared->runs, 1);
         if (strcmp(mode, "wait") == 0) {
                 r = context_sleep(ctx, 20000, error);
@@ -141,8 +142,8 @@ static struct controller things = {
 static void stopped(struct runtime *runtime)
 {
         (void)runtime;
-        controller_interrupt(&things, "ns", "a");
-        controller_enqueue_after(&things, "ns", "a", QUEUE_PRIORITY_NORMAL, 0);
+        controller_interrupt(&things, "n", "a");
+        controller_enqueue_after(&things, "n", "a", QUEUE_PRIORITY_NORMAL, 0);
         atomic_fetch_add(&shared->stopped, 1);
 }
 
@@ -173,7 +174,15 @@ static struct {
         int version;
         _Atomic int streamed, watches, turned_away;
         _Atomic bool away;
+        _Atomic int forbidden; /* FORBIDDEN_...; written by the test */
+        _Atomic int refused_watches, refused_reads;
 } api = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+enum {
+        FORBIDDEN_NOTHING,
+        FORBIDDEN_WATCH, /* and lists */
+        FORBIDDEN_ALL,
+};
 
 /* What happened since that version, or after a moment that nothing did. */
 static void serve_watch(const struct server_request *request, struct server_response *response)
@@ -196,11 +205,26 @@ static void serve_watch(const struct server_request *request, struct server_resp
                       api.version);
 }
 
+static bool is_one(const struct server_request *request)
+{
+        static const char end[] = "/things/a";
+        size_t length = strlen(request->path);
+
+        return length > strlen(end) && strcmp(request->path + length - strlen(end), end) == 0;
+}
+
 static void serve(void *data, const struct server_request *request, struct server_response *response)
 {
         (void)data;
         snprintf(response->content_type, sizeof(response->content_type), "application/json");
         server_response_header(response, "X-Kubernetes-PF-FlowSchema-UID", "test");
+        if (atomic_load(&api.forbidden) > (is_one(request) ? FORBIDDEN_WATCH : FORBIDDEN_NOTHING)) {
+                response->status = 403;
+                buffer_add_string(&response->body, "{\"kind\":\"Status\",\"status\":\"Failure\",\"reason\":\"Forbidden\","
+                                                   "\"code\":403,\"message\":\"it is forbidden\"}");
+                atomic_fetch_add(is_one(request) ? &api.refused_reads : &api.refused_watches, 1);
+                return;
+        }
         if (server_query(request, "sendInitialEvents")) {
                 atomic_fetch_add(&api.streamed, 1);
                 response->status = 422;
@@ -217,6 +241,8 @@ static void serve(void *data, const struct server_request *request, struct serve
         pthread_mutex_lock(&api.lock);
         if (server_query(request, "watch"))
                 serve_watch(request, response);
+        else if (is_one(request))
+                buffer_add_view(&response->body, buffer_view(&api.item));
         else
                 buffer_printf(&response->body, "{\"kind\":\"ThingList\",\"metadata\":{\"resourceVersion\":\"%d\"},\"items\":[%s]}",
                               api.version, buffer_string(&api.item));
@@ -385,6 +411,25 @@ static const char *ask(uint16_t port, const char *path)
                 length += (size_t)piece;
         text[length] = '\0';
         close(fd);
+        return text;
+}
+
+/* What the process has logged, the end of it if it is long. */
+static const char *log_of(const struct process *process)
+{
+        static char text[65536];
+        char path[128];
+        size_t length;
+        FILE *file;
+
+        snprintf(path, sizeof(path), "%s/log", process->folder);
+        file = fopen(path, "r");
+        assert_non_null(file);
+        if (fseek(file, -(long)sizeof(text) + 1, SEEK_END) < 0)
+                rewind(file);
+        length = fread(text, 1, sizeof(text) - 1, file);
+        fclose(file);
+        text[length] = '\0';
         return text;
 }
 
@@ -613,6 +658,35 @@ static void a_run_that_does_not_is_left_behind(void **state)
         assert_int_equal(shared->ended, 0);
 }
 
+/* Who may not watch any more reads what it is about to do; who may not read either does nothing, says so, and goes on when it may. */
+static void a_blind_watch_makes_no_old_runs(void **state)
+{
+        struct process process;
+        int runs;
+
+        (void)state;
+        set_thing(1, "", "again");
+        begin(&process, NULL);
+        assert_true(reaches(&shared->generation, 1));
+        atomic_store(&api.forbidden, FORBIDDEN_WATCH);
+        assert_true(reaches(&api.refused_watches, 1));
+        set_thing(2, "", "again");
+        assert_true(reaches(&shared->generation, 2));
+
+        atomic_store(&api.forbidden, FORBIDDEN_ALL);
+        assert_true(reaches(&api.refused_reads, 1));
+        runs = atomic_load(&shared->runs);
+        set_thing(3, "", "again");
+        assert_true(reaches(&api.refused_reads, 2));
+        assert_int_equal(atomic_load(&shared->runs), runs);
+        assert_non_null(strstr(log_of(&process), "read Thing n/a, which cannot be watched: "));
+
+        atomic_store(&api.forbidden, FORBIDDEN_NOTHING);
+        assert_true(reaches(&shared->generation, 3));
+        kill(process.pid, SIGTERM);
+        assert_int_equal(end(&process), 0);
+}
+
 static void a_change_supersedes_the_run_if_the_gate_says_so(void **state)
 {
         struct process process;
@@ -674,6 +748,7 @@ int main(void)
                 cmocka_unit_test(a_restored_server_is_looked_at_anew),
                 cmocka_unit_test(a_run_that_honours_its_token_ends_at_once),
                 cmocka_unit_test(a_run_that_does_not_is_left_behind),
+                cmocka_unit_test(a_blind_watch_makes_no_old_runs),
                 cmocka_unit_test(a_change_supersedes_the_run_if_the_gate_says_so),
                 cmocka_unit_test(an_interruption_ends_only_a_run_that_says_so),
                 cmocka_unit_test(a_change_does_not_supersede_the_run_that_it_begins),

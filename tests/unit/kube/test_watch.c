@@ -727,6 +727,53 @@ static void what_is_forbidden_is_told_once_if_it_is_optional(void **state)
         }
 }
 
+/*
+ * What was listed once says nothing about now when the watch has lost its rights, its kind or its server. It comes back in seconds, also where a right that
+ * never was there is hardly asked for.
+ */
+static void a_watch_that_fails_tells_nothing_of_now(void **state)
+{
+        static const int statuses[] = { 403, 404, 410, 500 };
+
+        (void)state;
+        for (size_t i = 0; i < COUNT(statuses); i++) {
+                struct world *world = world_begin_with("https://lost", NULL, false, true);
+                int64_t waited = 0;
+
+                assert_false(watch_current(world->watch));
+                synced(world);
+                assert_true(watch_current(world->watch));
+                for (int n = 0; n < 10; n++) {
+                        end(world, statuses[i], "Lost");
+                        assert_true(watch_synced(world->watch));
+                        assert_false(watch_current(world->watch));
+                        waited = turn(world);
+                        assert_false(watch_current(world->watch));
+                }
+                assert_true(waited <= (statuses[i] < 410 ? 10000 : 30000));
+                feed(world, EVENT("ADDED", "b", "30") LISTED("30"));
+                assert_true(watch_current(world->watch));
+                world_end(world);
+        }
+}
+
+static void a_silent_watch_tells_nothing_of_now(void **state)
+{
+        struct world *world = world_begin();
+
+        (void)state;
+        synced(world);
+        world->now += WATCH_STALE_MS - 1;
+        assert_true(watch_current(world->watch));
+        world->now++;
+        assert_false(watch_current(world->watch));
+        feed(world, BOOKMARK("21"));
+        assert_true(watch_current(world->watch));
+        end(world, 0, NULL); /* properly: it is resumed at once */
+        assert_true(watch_current(world->watch));
+        world_end(world);
+}
+
 static void a_frame_that_is_too_long_restarts(void **state)
 {
         struct world *world = world_begin();
@@ -816,6 +863,8 @@ int main(void)
                 cmocka_unit_test(a_watch_that_ends_at_once_lists_again),
                 cmocka_unit_test(a_missing_kind_is_asked_for_every_ten_seconds),
                 cmocka_unit_test(what_is_forbidden_is_told_once_if_it_is_optional),
+                cmocka_unit_test(a_watch_that_fails_tells_nothing_of_now),
+                cmocka_unit_test(a_silent_watch_tells_nothing_of_now),
                 cmocka_unit_test(a_frame_that_is_too_long_restarts),
                 cmocka_unit_test(a_server_that_ignores_the_question_is_listed),
                 cmocka_unit_test(a_watch_that_outlives_its_time_is_ended),
