@@ -5,6 +5,7 @@
  * else becomes kustomize-controller-manager, which lies beside it: the same process and arguments.
  */
 #include "engine/kustomize/kustomize.h"
+#include "tunables.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -14,12 +15,6 @@
 #include <unistd.h>
 
 #define SUFFIX "-manager"
-
-/*
- * glibc keeps for each thread some free pieces of every size, wherever they lie, and the stacks of threads that have ended. A hundred runs that wait for
- * health would keep tens of KiB each so, with the pages around them. It reads this before a program's own code runs.
- */
-#define TUNABLES "glibc.malloc.tcache_count=0:glibc.pthread.stack_cache_size=0"
 
 static int become_manager(char **argv)
 {
@@ -31,7 +26,7 @@ static int become_manager(char **argv)
                 return 1;
         }
         memcpy(path + length, SUFFIX, sizeof(SUFFIX));
-        setenv("GLIBC_TUNABLES", TUNABLES, 0);
+        setenv(TUNABLES_VARIABLE, TUNABLES, 0);
         execv(path, argv);
         fprintf(stderr, "kustomize-controller: start the controller: %s: %s\n", path, strerror(errno));
         return 1;

@@ -7,6 +7,7 @@
 #include "kube/parallel.h"
 #include "normalize.h"
 #include "run.h"
+#include "tunables.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -128,6 +129,15 @@ static void stopped(struct runtime *runtime)
         artifact_cache_free(&kustomize.artifacts);
 }
 
+/* glibc has read what was for this process alone. */
+static void keep_tunables(void)
+{
+        const char *tunables = getenv(TUNABLES_VARIABLE);
+
+        if (tunables && strcmp(tunables, TUNABLES) == 0)
+                unsetenv(TUNABLES_VARIABLE);
+}
+
 int main(int argc, char **argv)
 {
         static struct controller *const controllers[] = { &kustomization_controller };
@@ -144,5 +154,6 @@ int main(int argc, char **argv)
                                                 .started = started,
                                                 .stopped = stopped };
 
+        keep_tunables();
         return program_main(argc, argv, &program);
 }

@@ -12,6 +12,7 @@
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -19,6 +20,13 @@
 #define DEADLINE_MS  30000
 #define OUTPUT_LIMIT ((size_t)1 << 20)
 #define ERRORS_LIMIT ((size_t)16 << 10)
+
+static uint64_t descriptors; /* 0: not said, they have what we have */
+
+void exec_set_descriptors(uint64_t count)
+{
+        descriptors = count;
+}
 
 void exec_credential_release(struct exec_credential *credential)
 {
@@ -127,6 +135,17 @@ static int open_pipe(int *ret_read, int *ret_write)
         return fcntl(ends[0], F_SETFL, O_NONBLOCK);
 }
 
+/* posix_spawn knows no limits; this comes before the program is through its loader, and whoever looks at it at all looks at it later. */
+static void limit_descriptors(pid_t pid)
+{
+        struct rlimit limit;
+
+        if (!descriptors || prlimit(pid, RLIMIT_NOFILE, NULL, &limit) < 0 || limit.rlim_cur <= descriptors)
+                return;
+        limit.rlim_cur = descriptors;
+        prlimit(pid, RLIMIT_NOFILE, &limit, NULL);
+}
+
 static int spawn(const struct kube_config *config, struct child *child)
 {
         const struct kube_exec_config *exec = config->exec;
@@ -166,11 +185,13 @@ static int spawn(const struct kube_config *config, struct child *child)
         posix_spawn_file_actions_destroy(&actions);
         free(arguments);
         free(environment);
-        if (r != 0)
+        if (r != 0) {
                 child->pid = 0;
-        else
-                child->handle = (int)syscall(SYS_pidfd_open, child->pid, 0);
-        return r;
+                return r;
+        }
+        limit_descriptors(child->pid);
+        child->handle = (int)syscall(SYS_pidfd_open, child->pid, 0);
+        return 0;
 }
 
 /* All that is there now. The descriptor is closed at its end. */

@@ -10,6 +10,7 @@
 #include "base/job.h"
 #include "base/memory.h"
 #include "kube/event.h"
+#include "kube/exec.h"
 
 #include <errno.h>
 #include <malloc.h>
@@ -661,6 +662,7 @@ static int take_descriptors(struct error *error)
         struct rlimit limit = { 0 };
 
         getrlimit(RLIMIT_NOFILE, &limit);
+        exec_set_descriptors(limit.rlim_cur);
         limit.rlim_cur = limit.rlim_max;
         setrlimit(RLIMIT_NOFILE, &limit);
         if (limit.rlim_max >= DESCRIPTORS)

@@ -1,5 +1,6 @@
 /* Credentials: tokens, plugins and certificates that change while a client lives. */
 #include "api_server.h"
+#include "kube/exec.h"
 
 #include <sys/mman.h>
 
@@ -122,6 +123,21 @@ static void plugins_run_when_they_must(void **state)
         assert_non_null(strstr(info, "\"server\":\"https://127.0.0.1:"));
         assert_non_null(strstr(info, "\"interactive\":false"));
         assert_non_null(strstr(info, "} extra"));
+}
+
+/* It has as many descriptors as we were given, not as many as we took. */
+static void a_plugin_has_its_own_limit(void **state)
+{
+        cleanup(free_string) char *user = exec_user("client.authentication.k8s.io/v1", "");
+        cleanup(fixture_close) struct fixture f;
+
+        (void)state;
+        put_file("plugin", "#!/bin/sh\nuntil [ $(ulimit -Sn) = 77 ]; do sleep 0.01; done\n"
+                           "echo '{\"apiVersion\":\"client.authentication.k8s.io/v1\",\"status\":{\"token\":\"t\"}}'\n");
+        exec_set_descriptors(77);
+        fixture_open(&f, refuse_second, user);
+        assert_int_equal(call(&f, KUBE_GET), 0);
+        exec_set_descriptors(0);
 }
 
 static void plugins_that_fail_are_named(void **state)
@@ -325,6 +341,7 @@ int main(void)
                 cmocka_unit_test(tokens_rotate),
                 cmocka_unit_test(a_refused_token_is_read_again),
                 cmocka_unit_test(plugins_run_when_they_must),
+                cmocka_unit_test(a_plugin_has_its_own_limit),
                 cmocka_unit_test(plugins_that_fail_are_named),
                 cmocka_unit_test(complaints_are_passed_on_up_to_a_limit),
                 cmocka_unit_test(a_slow_plugin_holds_nobody_up_while_its_credential_is_good),
