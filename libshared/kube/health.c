@@ -52,6 +52,7 @@ struct wait {
                 LOOK_AT_ALL,
         } look;
         int64_t read_ms;              /* what the last look took */
+        int64_t all_ms;               /* when all were looked at last */
         int64_t until_ms, lasting_ms; /* lasting_ms: when to say that it lasts; CLOCK_NEVER: it is said */
         int64_t pause_ms;
         uint64_t sequence;
@@ -428,7 +429,7 @@ static struct tally count_up(const struct wait *wait)
         return tally;
 }
 
-/* What moves several times at once is looked at once. */
+/* What moves several times at once is looked at once. While one moves and moves, the others are not forgotten: of time and of its pods a watch tells nothing. */
 static int settle(struct wait *wait, struct error *error)
 {
         const struct health_settings *settings = wait->settings;
@@ -437,7 +438,7 @@ static int settle(struct wait *wait, struct error *error)
         length = length < SETTLE_MS ? SETTLE_MS : length > SETTLE_LAST_MS ? SETTLE_LAST_MS : length;
         TRY(context_sleep(wait->context, left < length ? left : length, error));
         drift_wait(wait->context, settings->drift, settings->owner_namespace, settings->owner_name, &wait->sequence, 0);
-        wait->look = LOOK_AT_MOVED;
+        wait->look = clock_now_ms() - wait->all_ms < PAUSE_LAST_MS ? LOOK_AT_MOVED : LOOK_AT_ALL;
         return context_check(wait->context, error);
 }
 
@@ -522,6 +523,8 @@ static int wait_for(struct wait *wait, struct error *error)
                 struct tally tally;
 
                 TRY(find_resources(wait, error));
+                if (wait->look == LOOK_AT_ALL)
+                        wait->all_ms = clock_now_ms();
                 if (wait->look != LOOK_AT_NONE)
                         TRY(read_pending(wait, error));
                 tally = count_up(wait);
@@ -556,6 +559,7 @@ int health_wait(struct context *context, const struct health_settings *settings,
                 .count = count,
                 .order = arena_array(arena, count, sizeof(*wait.order)),
                 .groups = arena_array(arena, count, sizeof(*wait.groups)),
+                .all_ms = now_ms,
                 .until_ms = now_ms + settings->timeout_ms,
                 .lasting_ms = settings->lasting ? now_ms + LASTING_MS : CLOCK_NEVER,
                 .pause_ms = PAUSE_FIRST_MS,

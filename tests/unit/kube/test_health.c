@@ -7,7 +7,9 @@
 
 #include <limits.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
+#include <time.h>
 
 /*
  * Deployments are available from the request on that their name says: "after-3"; or but for some: "breaks-2-5" is not from the second to the fourth. Names with "missing", "stuck" speak for themselves.
@@ -338,21 +340,26 @@ static void a_wait_that_lasts_is_said_once(void **state)
         }
 }
 
-static void show(struct drift_table *table, int version)
+static void show_of(struct drift_table *table, const char *name, int version)
 {
         static const struct kube_resource resource = { "apps", "v1", "Deployment", "deployments", "apps/v1", true };
-        const struct drift_key key = { &resource, "ns", "after-1" };
+        const struct drift_key key = { &resource, "ns", name };
         const uint8_t wanted[DRIFT_HASH] = "what is wanted";
         char text[512];
 
         snprintf(text, sizeof(text),
-                 "{\"metadata\":{\"name\":\"after-1\",\"namespace\":\"ns\",\"uid\":\"u\",\"resourceVersion\":\"%d\",\"labels\":{"
+                 "{\"metadata\":{\"name\":\"%s\",\"namespace\":\"ns\",\"uid\":\"u\",\"resourceVersion\":\"%d\",\"labels\":{"
                  "\"kustomize.toolkit.fluxcd.io/name\":\"app\",\"kustomize.toolkit.fluxcd.io/namespace\":\"flux\"}}}",
-                 version);
+                 name, version);
         if (version == 7)
                 drift_verified(table, &key, "flux", "app", wanted, view_of(text), false, clock_now_ms());
         drift_watch_synced(table, &resource, true);
         drift_update(table, &key, DRIFT_SEEN, view_of(text));
+}
+
+static void show(struct drift_table *table, int version)
+{
+        show_of(table, "after-1", version);
 }
 
 static void *show_later(void *argument)
@@ -407,6 +414,59 @@ static void a_watched_object_is_read_when_it_moved(void **state)
         setup(state);
 }
 
+static _Atomic bool still_seen, moving;
+
+static int serve_moving(const struct kube_request *request, const char *body, struct json **ret_json, struct error *error)
+{
+        (void)body;
+        (void)error;
+        if (!strcmp(request->name, "still"))
+                atomic_store(&still_seen, true);
+        *ret_json = deployment(atomic_load(&still_seen) ? "ready" : "after-1", 0);
+        return 0;
+}
+
+static void *move_on(void *argument)
+{
+        const struct timespec moment = { .tv_nsec = 20000000 };
+
+        for (int version = 8; atomic_load(&moving); version++) {
+                show_of(argument, "restless", version);
+                nanosleep(&moment, NULL);
+        }
+        return NULL;
+}
+
+/* What a watch does not tell of, such as the pods of an object, is seen also while another one moves all the time. */
+static void who_moves_all_the_time_hides_nobody(void **state)
+{
+        const struct drift_settings settings = { .field_manager = "kustomize-controller",
+                                                 .label_group = "kustomize.toolkit.fluxcd.io" };
+        cleanup(drift_table_free) struct drift_table *table = drift_table_new(&settings);
+        const struct health_settings health = {
+                .drift = table, .owner_name = "app", .owner_namespace = "flux", .timeout_ms = 60000, .fail_fast = true
+        };
+        const struct health_object objects[] = {
+                { { "apps", "v1", "Deployment", "ns", "still" }, KSTATUS_IN_PROGRESS, false },
+                { { "apps", "v1", "Deployment", "ns", "restless" }, KSTATUS_IN_PROGRESS, false },
+        };
+        cleanup(error_release) struct error error = ERROR_NULL;
+        pthread_t thread;
+
+        (void)state;
+        fake.answer = serve_moving;
+        show_of(table, "still", 7);
+        show_of(table, "restless", 7);
+        atomic_store(&moving, true);
+        pthread_create(&thread, NULL, move_on, table);
+        if (health_wait(&context, &health, objects, COUNT(objects), &error) < 0)
+                print_error("%s\n", error_message(&error));
+        atomic_store(&moving, false);
+        pthread_join(thread, NULL);
+        assert_true(atomic_load(&still_seen));
+        assert_int_equal(error.kind, ERROR_NONE);
+}
+
 static void *cancel(void *argument)
 {
         while (fake_count() == 0)
@@ -443,6 +503,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(rules_of_the_caller_come_first, setup, teardown),
                 cmocka_unit_test_setup_teardown(a_wait_that_lasts_is_said_once, setup, teardown),
                 cmocka_unit_test_setup_teardown(a_watched_object_is_read_when_it_moved, setup, teardown),
+                cmocka_unit_test_setup_teardown(who_moves_all_the_time_hides_nobody, setup, teardown),
                 cmocka_unit_test_setup_teardown(cancellation_ends_the_wait, setup, teardown),
         };
 
