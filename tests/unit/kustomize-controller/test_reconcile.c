@@ -1,0 +1,279 @@
+/* What a run leaves behind that could not end as it should: nobody is told what is not so, and nobody who has to be told is forgotten. */
+#include "../kube/fake_resources.h"
+#include "../kube/fake_server.h"
+
+#include "../../../kustomize-controller/run.h"
+
+struct kustomize kustomize;
+
+/* In place of kube/program.c and kube/controller.c. */
+bool runtime_gate(const struct runtime *runtime, const char *name)
+{
+        (void)runtime, (void)name;
+        return false;
+}
+
+struct cache *runtime_cache(const struct runtime *runtime, const char *group, const char *kind)
+{
+        (void)runtime, (void)group, (void)kind;
+        return NULL;
+}
+
+int64_t runtime_jitter(const struct runtime *runtime, int64_t interval_ns)
+{
+        (void)runtime;
+        return interval_ns;
+}
+
+const char *object_requested_at(const struct json *object)
+{
+        (void)object;
+        return NULL;
+}
+
+bool object_force_requested(const struct json *object)
+{
+        (void)object;
+        return false;
+}
+
+void reconcile_expect(struct reconcile *run, int64_t milliseconds)
+{
+        (void)run, (void)milliseconds;
+}
+
+void reconcile_wait_begin(struct reconcile *run)
+{
+        (void)run;
+}
+
+void reconcile_wait_end(struct reconcile *run)
+{
+        (void)run;
+}
+
+void reconcile_interruptible(struct reconcile *run)
+{
+        (void)run;
+}
+
+bool reconcile_trigger(struct reconcile *run, struct trigger *ret_trigger)
+{
+        (void)run, (void)ret_trigger;
+        return false;
+}
+
+/* In place of kustomization_watch.c and kube/watch_pool.c: nothing is watched, and nobody else woken. */
+void wake_dependents(struct run *run)
+{
+        (void)run;
+}
+
+void forget_owner(const char *namespace, const char *name)
+{
+        (void)namespace, (void)name;
+}
+
+void run_server_version(struct context *ctx, struct run *run)
+{
+        (void)ctx, (void)run;
+}
+
+struct watch *watch_pool_use(struct watch_pool *pool, const struct kube_resource *resource)
+{
+        (void)pool, (void)resource;
+        return NULL;
+}
+
+void watch_pool_release(struct watch_pool *pool, const struct kube_resource *resource)
+{
+        (void)pool, (void)resource;
+}
+
+bool watch_synced(const struct watch *watch)
+{
+        (void)watch;
+        return false;
+}
+
+bool watch_current(const struct watch *watch)
+{
+        (void)watch;
+        return false;
+}
+
+int64_t watch_age_ms(const struct watch *watch)
+{
+        (void)watch;
+        return CLOCK_NEVER;
+}
+
+/* In place of kube/event.c and of the rest of kube/client.c. */
+void event_record(struct event_recorder *recorder, const struct json *object, enum event_type type, const char *reason,
+                  const struct json *metadata, const char *format, ...)
+{
+        (void)recorder, (void)object, (void)type, (void)reason, (void)metadata, (void)format;
+}
+
+struct kube_client *kube_client_ref(struct kube_client *client)
+{
+        return client;
+}
+
+struct kube_client *kube_client_impersonate(struct kube_client *client, const char *user)
+{
+        (void)user;
+        return client;
+}
+
+void kube_client_release(struct kube_client **client)
+{
+        (void)client;
+}
+
+/* ---- the server ---- */
+
+#define OBJECT(interval)                                                                                                           \
+        "{\"apiVersion\":\"kustomize.toolkit.fluxcd.io/"                                                                           \
+        "v1\",\"kind\":\"Kustomization\",\"metadata\":{\"name\":\"app\",\"namespace\":"                                            \
+        "\"flux\",\"uid\":\"u\",\"resourceVersion\":\"1\",\"generation\":1,\"finalizers\":[\"finalizers.fluxcd.io\"]},\"spec\":{"  \
+        "\"interval\":\"" interval "\",\"prune\":true,\"sourceRef\":{\"kind\":\"GitRepository\",\"name\":\"git\"}},\"status\":{"   \
+        "\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\",\"reason\":\"ReconciliationSucceeded\",\"message\":\"\","         \
+        "\"lastTransitionTime\":\"2020-01-01T00:00:00Z\"}]}}"
+
+static struct context process; /* of the controller */
+static int source_status;      /* what a read of the source is answered with; 0: the process ends while it is under way */
+static bool refuse_status;     /* writes of the status fail */
+
+static int serve(const struct kube_request *request, const char *body, struct json **ret_json, struct error *error)
+{
+        if (strcmp(request->name, "git") == 0) {
+                if (source_status)
+                        return fake_error(error, source_status, source_status == 403 ? "Forbidden" : "InternalError",
+                                          "as the test wants");
+                context_cancel(&process, CONTEXT_SHUTDOWN);
+                return context_check(&process, error);
+        }
+        if (refuse_status)
+                return fake_error(error, 503, "ServiceUnavailable", "the server is currently unable to handle the request");
+        if (request->verb == KUBE_GET) {
+                *ret_json = json_of(OBJECT("1h"));
+                return 0;
+        }
+        *ret_json = json_of(body);
+        json_set_string(json_object_at(*ret_json, "metadata"), "resourceVersion", "2");
+        return 0;
+}
+
+static int setup(void **state)
+{
+        (void)state;
+        fake_reset();
+        fake.answer = serve;
+        source_status = 500;
+        refuse_status = false;
+        kustomize.owners = owners_new(NULL);
+        context_open(&process, NULL, CLOCK_NEVER);
+        return 0;
+}
+
+static int teardown(void **state)
+{
+        (void)state;
+        fake_reset();
+        context_close(&process);
+        owners_free(&kustomize.owners);
+        return 0;
+}
+
+/* What the run returned, and in *ret_run what it wants of the queue. The writes are in `fake`. */
+static int reconcile(const char *object, struct reconcile *ret_run)
+{
+        static const struct runtime_flags flags = { .default_service_account = "" };
+        cleanup(arena_free) struct arena *arena = arena_new();
+        cleanup(error_release) struct error error = ERROR_NULL;
+        cleanup(context_close) struct context context;
+        struct runtime runtime = { .flags = &flags, .context = &process };
+        struct reconcile run = { .runtime = &runtime,
+                                 .namespace = "flux",
+                                 .name = "app",
+                                 .arena = arena,
+                                 .object = json_of(object),
+                                 .log = LOG_FIELDS_NULL };
+        int r;
+
+        context_open(&context, &process, CLOCK_NEVER);
+        r = kustomization_reconcile(&context, &run, &error);
+        json_free(&run.object);
+        *ret_run = run;
+        return r;
+}
+
+/* The bodies of all writes. */
+static const char *written(void)
+{
+        static char text[8192];
+        size_t length = 0;
+
+        text[0] = '\0';
+        for (size_t i = 0; i < fake.count && length < sizeof(text); i++)
+                if (fake.requests[i].request.verb == KUBE_PATCH_MERGE)
+                        length += (size_t)snprintf(text + length, sizeof(text) - length, "%s\n", fake.requests[i].body);
+        return text;
+}
+
+/* Nothing but a change of the object helps, and it says so. If it could not say so it is tried again until it can. */
+static void a_terminal_error_that_nobody_heard_of_is_none(void **state)
+{
+        struct reconcile run;
+
+        (void)state;
+        assert_int_equal(reconcile(OBJECT("1 fortnight"), &run), -1);
+        assert_true(run.terminal);
+        assert_non_null(strstr(written(), "\"Stalled\""));
+
+        fake_reset();
+        refuse_status = true;
+        assert_int_equal(reconcile(OBJECT("1 fortnight"), &run), -1);
+        assert_false(run.terminal);
+}
+
+/* A source that cannot be read is said to be the reason, and is asked for again soon; but not if it is the process that ends. */
+static void a_shutdown_is_no_failure_of_the_source(void **state)
+{
+        static const struct {
+                const char *name;
+                int status;
+                bool said;
+        } cases[] = {
+                { "the server has a problem", 500, true },
+                { "the right is lost", 403, true },
+                { "the process ends", 0, false },
+        };
+
+        (void)state;
+        for (size_t i = 0; i < COUNT(cases); i++) {
+                struct reconcile run;
+
+                setup(state);
+                source_status = cases[i].status;
+                assert_int_equal(reconcile(OBJECT("1h"), &run), -1);
+                if ((strstr(written(), "ArtifactFailed") != NULL) != cases[i].said ||
+                    (strstr(written(), "unable to get source 'flux/git'") != NULL) != cases[i].said)
+                        fail_msg("%s: %s", cases[i].name, written());
+                assert_false(run.terminal);
+                if (cases[i].said)
+                        assert_int_equal(run.retry_limit_ms, RECONCILE_BLIND_MS);
+                teardown(state);
+        }
+}
+
+int main(void)
+{
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test_setup_teardown(a_terminal_error_that_nobody_heard_of_is_none, setup, teardown),
+                cmocka_unit_test(a_shutdown_is_no_failure_of_the_source),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
