@@ -154,16 +154,21 @@ static int check_identity(struct work *work, const struct node *object, struct e
                          buffer_string(&text));
 }
 
-/* A Secret that is still encrypted would be applied as nonsense. */
-static void check_encrypted(struct work *work, const struct node *object)
+/* As it is before it is normalized, which drops what a Secret does not know. */
+static bool is_encrypted(const struct node *object)
+{
+        return view_is(node_get_text(object, "kind"), "Secret") && view_is(node_get_text(object, "apiVersion"), "v1") &&
+               !node_is_null(node_get_of(object, "sops"));
+}
+
+/* A Secret that is still encrypted would be applied as nonsense; unless it says that it is to be, itself or by spec.commonMetadata. */
+static void refuse_encrypted(struct work *work, const struct node *object)
 {
         const struct node *metadata = node_get_of(object, "metadata");
         struct view namespace = node_get_text(metadata, "namespace"), name = node_get_text(metadata, "name");
         struct view decrypt = node_annotation(object, "kustomize.toolkit.fluxcd.io/decrypt");
 
-        if (work->refused || !view_is(node_get_text(object, "kind"), "Secret") ||
-            !view_is(node_get_text(object, "apiVersion"), "v1") || node_is_null(node_get_of(object, "sops")) ||
-            (decrypt.length && strcasecmp(decrypt.data, "disabled") == 0))
+        if (work->refused || (decrypt.length == strlen("disabled") && strncasecmp(decrypt.data, "disabled", decrypt.length) == 0))
                 return;
         work->refused = arena_printf(
                 work->arena,
@@ -185,29 +190,30 @@ static int write_object(struct work *work, const struct node *object, struct buf
         return 0;
 }
 
+static int write_normalized(struct work *work, struct node *object, struct buffer *output, uint64_t *count, struct error *error)
+{
+        struct normalize_owner owner = { work->name, work->namespace, node_get_of(work->spec, "commonMetadata") };
+        bool encrypted = is_encrypted(object);
+
+        if (!normalize_wanted(object))
+                return 0;
+        TRY(normalize_object(work->arena, &owner, object, error));
+        if (encrypted)
+                refuse_encrypted(work, object);
+        ++*count;
+        return write_object(work, object, output, error);
+}
+
 /* A kind that ends in List and has items stands for its items. */
 static int write_objects(struct work *work, struct node *object, struct buffer *output, uint64_t *count, struct error *error)
 {
-        struct normalize_owner owner = { work->name, work->namespace, node_get_of(work->spec, "commonMetadata") };
         struct node *items = node_get_of(object, "items");
 
-        if (view_ends(node_get_text(object, "kind"), VIEW("List")) && node_is_list(items)) {
-                for (uint32_t i = 0; i < items->count; i++) {
-                        if (!normalize_wanted(items->items[i]))
-                                continue;
-                        check_encrypted(work, items->items[i]);
-                        TRY(normalize_object(work->arena, &owner, items->items[i], error));
-                        TRY(write_object(work, items->items[i], output, error));
-                        ++*count;
-                }
-                return 0;
-        }
-        if (!normalize_wanted(object))
-                return 0;
-        check_encrypted(work, object);
-        TRY(normalize_object(work->arena, &owner, object, error));
-        ++*count;
-        return write_object(work, object, output, error);
+        if (!view_ends(node_get_text(object, "kind"), VIEW("List")) || !node_is_list(items))
+                return write_normalized(work, object, output, count, error);
+        for (uint32_t i = 0; i < items->count; i++)
+                TRY(write_normalized(work, items->items[i], output, count, error));
+        return 0;
 }
 
 static int build_resources(struct work *work, const char *directory, struct kustomize_output *ret_output, struct error *error)

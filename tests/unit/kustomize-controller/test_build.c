@@ -296,6 +296,23 @@ static const struct {
           "{}",
           "refused: Secret/n/s is SOPS encrypted, configuring decryption is required for this secret to be "
           "reconciled" },
+        { "an encrypted Secret is applied if commonMetadata says so",
+          { { "s.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: n}\ndata: {a: ZA==}\nsops: {mac: x}\n" } },
+          "{\"commonMetadata\":{\"annotations\":{\"kustomize.toolkit.fluxcd.io/decrypt\":\"Disabled\"}}}",
+          "{\"apiVersion\":\"v1\",\"data\":{\"a\":\"ZA==\"},\"kind\":\"Secret\",\"metadata\":{\"annotations\":{"
+          "\"kustomize.toolkit.fluxcd.io/decrypt\":\"Disabled\"},\"labels\":{\"kustomize.toolkit.fluxcd.io/name\":\"app\","
+          "\"kustomize.toolkit.fluxcd.io/namespace\":\"ns\"},\"name\":\"s\",\"namespace\":\"n\"},\"sops\":{\"mac\":\"x\"}}\n" },
+        { "an encrypted Secret is not applied if commonMetadata overrides what it says",
+          { { "s.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: n, annotations: "
+                        "{kustomize.toolkit.fluxcd.io/decrypt: disabled}}\ndata: {a: ZA==}\nsops: {mac: x}\n" } },
+          "{\"commonMetadata\":{\"annotations\":{\"kustomize.toolkit.fluxcd.io/decrypt\":\"enabled\"}}}",
+          "refused: Secret/n/s is SOPS encrypted, configuring decryption is required for this secret to be "
+          "reconciled" },
+        { "a label says nothing about decryption",
+          { { "s.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: n}\ndata: {a: ZA==}\nsops: {mac: x}\n" } },
+          "{\"commonMetadata\":{\"labels\":{\"kustomize.toolkit.fluxcd.io/decrypt\":\"disabled\"}}}",
+          "refused: Secret/n/s is SOPS encrypted, configuring decryption is required for this secret to be "
+          "reconciled" },
 };
 
 static void trees(void **state)
