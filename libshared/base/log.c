@@ -2,6 +2,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/stack.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -77,10 +78,19 @@ int log_level_parse(const char *text, enum log_level *ret_level)
         return -1;
 }
 
+static bool shows_stacks(void)
+{
+        return threshold <= LOG_DEBUG;
+}
+
 void log_setup(enum log_level level, bool console)
 {
+        cleanup(buffer_release) struct buffer ignored = BUFFER_NULL;
+
         threshold = level;
         as_console = console;
+        if (shows_stacks())
+                stack_print(&ignored); /* loads what it needs now: a job could not */
 }
 
 bool log_enabled(enum log_level level)
@@ -153,6 +163,7 @@ void log_line(enum log_level level, const char *logger, const struct log_fields 
               const struct error *error, const char *format, ...)
 {
         cleanup(buffer_release) struct buffer text = BUFFER_NULL, line = BUFFER_NULL, extra = BUFFER_NULL;
+        cleanup(buffer_release) struct buffer stack = BUFFER_NULL;
         struct view message;
         va_list arguments;
 
@@ -173,13 +184,21 @@ void log_line(enum log_level level, const char *logger, const struct log_fields 
                 buffer_add_json(&extra, view_of(error_message(error)));
                 buffer_add_char(&extra, '"');
         }
+        if (level == LOG_ERROR && shows_stacks())
+                stack_print(&stack);
         if (as_console) {
                 render_console(&line, level, logger, message);
                 if (extra.length)
                         buffer_printf(&line, "\t{%s}", buffer_string(&extra) + 1);
+                buffer_printf(&line, "%s%s", stack.length ? "\n" : "", buffer_string(&stack));
         } else {
                 render_json(&line, level, logger, message);
                 buffer_add_view(&line, buffer_view(&extra));
+                if (stack.length) {
+                        buffer_add_string(&line, ",\"stacktrace\":\"");
+                        buffer_add_json(&line, buffer_view(&stack));
+                        buffer_add_char(&line, '"');
+                }
                 buffer_add_char(&line, '}');
         }
         buffer_add_char(&line, '\n');

@@ -2,8 +2,8 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/stack.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <execinfo.h>
 #include <pthread.h>
@@ -100,30 +100,12 @@ static int by_stack(const void *a, const void *b)
         return memcmp(a, b, sizeof(struct sample));
 }
 
-static void print_frame(const void *frame, struct buffer *text)
-{
-        const char *file;
-        Dl_info info;
-
-        /* Addresses are those behind the calls. */
-        if (!dladdr((const char *)frame - 1, &info) || !info.dli_fname) {
-                buffer_printf(text, "%p", frame);
-                return;
-        }
-        file = strrchr(info.dli_fname, '/');
-        if (info.dli_sname)
-                buffer_add_string(text, info.dli_sname);
-        else
-                buffer_printf(text, "%s+0x%zx", file ? file + 1 : info.dli_fname,
-                              (size_t)((const char *)frame - 1 - (const char *)info.dli_fbase));
-}
-
 static void print_sample(const struct sample *sample, size_t count, struct buffer *text)
 {
         buffer_add_string(text, sample->thread);
         for (int i = sample->depth - 1; i >= OWN_FRAMES; i--) {
                 buffer_add_char(text, ';');
-                print_frame(sample->frames[i], text);
+                stack_print_frame(sample->frames[i], text);
         }
         buffer_printf(text, " %zu\n", count);
 }

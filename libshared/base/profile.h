@@ -25,7 +25,7 @@ int profile_start(unsigned seconds);
 #define PROFILE_FINISHED 2
 
 /*
- * Ends and forgets it. Appends "thread;outermost;...;innermost count", a line for each different stack, the most frequent first: what flame graph tools read.
- * Functions that have no dynamic symbol are "file+0x1234", which addr2line understands. Nothing is appended if there is none.
+ * Ends and forgets it. Appends "thread;outermost;...;innermost count", a line for each different stack (base/stack.h), the most frequent first: what flame graph tools
+ * read. Nothing is appended if there is none.
  */
 void profile_take(struct buffer *text);

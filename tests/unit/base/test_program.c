@@ -255,6 +255,37 @@ static void lines_have_the_keys_in_order(void **state)
                             "\"error\":\"bad \\\"thing\\\"\"}\n");
 }
 
+/* Who debugs sees where it was said; nobody else is bothered. */
+static void errors_show_their_stack_to_who_debugs(void **state)
+{
+        static const struct {
+                enum log_level level;
+                bool console;
+                const char *before; /* the stack */
+        } cases[] = {
+                { LOG_INFO, false, NULL },
+                { LOG_DEBUG, false, "\"error\":\"bad \\\"thing\\\"\",\"stacktrace\":\"" },
+                { LOG_TRACE, false, "\"error\":\"bad \\\"thing\\\"\",\"stacktrace\":\"" },
+                { LOG_DEBUG, true, "\"error\":\"bad \\\"thing\\\"\"}\n" },
+        };
+
+        (void)state;
+        for (size_t i = 0; i < COUNT(cases); i++) {
+                const char *text, *stack;
+
+                log_setup(cases[i].level, cases[i].console);
+                text = logged(say_line);
+                log_setup(LOG_INFO, false);
+                stack = cases[i].before ? strstr(text, cases[i].before) : NULL;
+                if (!cases[i].before)
+                        assert_null(strstr(text, "stacktrace"));
+                else if (!stack || !strstr(stack, "test_program+0x"))
+                        fail_msg("%s", text);
+                if (cases[i].before && !cases[i].console)
+                        assert_memory_equal(strchr(stack, '\n') - 2, "\"}", 2);
+        }
+}
+
 static void say_often(void)
 {
         for (int i = 0; i < 1000; i++)
@@ -305,6 +336,7 @@ int main(void)
                 cmocka_unit_test(floats_as_go_prints_them),
                 cmocka_unit_test(metrics_render_as_text),
                 cmocka_unit_test(lines_have_the_keys_in_order),
+                cmocka_unit_test(errors_show_their_stack_to_who_debugs),
                 cmocka_unit_test(equal_lines_are_sampled),
                 cmocka_unit_test(long_messages_are_cut),
         };
