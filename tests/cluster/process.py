@@ -15,15 +15,22 @@ PORTS = range(11000, 20000)
 WATCHDOG = 'trap "" INT TERM HUP; read _; for f in "$1"/pids/*; do [ -e "$f" ] && kill -9 "$(cat "$f")"; done 2>/dev/null; rm -rf "$1"'
 
 
+# Those that were chosen before: who asked for one may not listen on it yet.
+chosen = set()
+
+
 def free_port():
-    """A port of 127.0.0.1 that nobody listens on."""
+    """A port of 127.0.0.1 that nobody listens on, and that nobody else here was told of."""
     while True:
         port = random.choice(PORTS)
+        if port in chosen:
+            continue
         with socket.socket() as s:
             try:
                 s.bind(("127.0.0.1", port))
             except OSError:
                 continue
+            chosen.add(port)
             return port
 
 

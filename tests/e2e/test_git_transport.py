@@ -1,5 +1,6 @@
 """How GitRepository reaches a server: credentials, certificates, proxies, ssh; and servers that do not behave."""
 import base64
+import errno
 import hashlib
 import hmac
 import os
@@ -81,15 +82,23 @@ def test_wrong_credentials(space, git_server):
 def held_in_memory(pid, *texts):
     """Which of these bytes are somewhere in what the process can write to."""
     found = set()
-    with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as memory:
-        for line in maps:
-            extent, rights, *_ = line.split()
-            if not rights.startswith("rw"):
-                continue
-            start, end = (int(part, 16) for part in extent.split("-"))
-            memory.seek(start)
-            content = memory.read(end - start)
-            found |= {text for text in texts if text in content}
+    try:
+        with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as memory:
+            for line in maps:
+                extent, rights, *_ = line.split()
+                if not rights.startswith("rw"):
+                    continue
+                start, end = (int(part, 16) for part in extent.split("-"))
+                memory.seek(start)
+                try:
+                    content = memory.read(end - start)
+                except OSError as e:
+                    if e.errno != errno.EIO:   # unmapped meanwhile
+                        raise
+                    continue
+                found |= {text for text in texts if text in content}
+    except (FileNotFoundError, ProcessLookupError):
+        """The process of one job, which is over."""
     return found
 
 
