@@ -64,9 +64,9 @@ class Controller:
         return [entry.name for entry in os.scandir(self.temporary) if entry.stat(follow_symlinks=False).st_ctime < self.process.started_at]
 
     def log(self):
-        """The records of its log."""
+        """The records of its log. A line that is still being written is none."""
         records = []
-        for line in self.process.output().splitlines():
+        for line in self.process.output().split("\n")[:-1]:
             try:
                 records.append(json.loads(line))
             except json.JSONDecodeError:
