@@ -80,7 +80,7 @@ def test_what_the_timeout_cuts_short(space, artifacts):
     assert f"timeout waiting for: [Deployment/{space.name}/absent status: 'NotFound'" in said("object", "HealthCheckFailed")
     assert f"Nope/{space.name}/absent" in said("kind", "HealthCheckFailed")
     text = said("download", "ArtifactFailed")
-    assert text.startswith("context deadline exceeded") and f"failed to download archive from {artifacts.url} (status: 503)" in text
+    assert text.startswith("context deadline exceeded") and f"failed to download archive from {artifacts.url} (status: 503 Service Unavailable)" in text
 
 
 def test_job_that_goes_when_it_has_finished(space):
