@@ -37,6 +37,9 @@ int build_check(struct build *build);
 void build_warn(struct build *build, const char *format, ...) __attribute__((__format__(__printf__, 2, 3)));
 /* -1, ERROR_INVALID: a node of another kind was expected here. Shows the node, as kyaml does. */
 int build_wrong_kind(struct build *build, enum node_kind expected, const struct node *node);
+#if defined(__clang_analyzer__) && !defined(BUILD_IMPLEMENTATION)
+#define build_wrong_kind(...) (build_wrong_kind(__VA_ARGS__), -1)
+#endif
 
 /* tree.c: paths are relative to the tree's root, canonical, without leading or trailing slash; "" is the root. */
 

@@ -50,7 +50,7 @@ static int add_file(struct generated *g, struct view source)
                 path = key = source;
                 while (key.length > 1 && key.data[key.length - 1] == '/')
                         key.length--;
-                slash = memrchr(key.data, '/', key.length);
+                slash = key.length ? memrchr(key.data, '/', key.length) : NULL;
                 key = slash ? view_slice(key, (size_t)(slash - key.data) + 1, SIZE_MAX) : key;
         } else {
                 key = view_slice(source, 0, (size_t)equals);

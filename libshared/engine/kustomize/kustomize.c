@@ -1,3 +1,4 @@
+#define BUILD_IMPLEMENTATION
 #include "engine/kustomize/kustomize.h"
 
 #include "base/cleanup.h"

@@ -341,7 +341,7 @@ static int append_rest(struct build *build, const struct schema_field *field, st
 static int merge_elements(struct build *build, struct node *dest, struct node *patch, const struct schema_field *field,
                           const struct key_set *keys, struct merged *ret)
 {
-        size_t most = (dest ? dest->count : 0) + (node_is_list(patch) ? patch->count : 0);
+        size_t most = dest->count + (node_is_list(patch) ? patch->count : 0);
         struct tuple_list tuples = { arena_array(build->arena, most, sizeof(*tuples.items)), 0 };
         struct node *target = node_list(build->arena);
         struct key_set valid_keys = { .count = 0 };
