@@ -6,7 +6,7 @@
  *
  * A failed request is an error with the kind mapped from the Status (404 ERROR_NOT_FOUND, 409 ERROR_CONFLICT, 401 and 403 ERROR_FORBIDDEN, 400 and 422
  * ERROR_INVALID, 5xx and 429 ERROR_UNAVAILABLE, 504 ERROR_TIMEOUT ...), the Status's reason ("FieldManagerConflict" where a cause says so,
- * "NamespaceTerminating", "ResourceVersionTooLarge" likewise), its message word for word, http_status and retry_after_ms.
+ * "NamespaceTerminating", which is ERROR_UNAVAILABLE, "ResourceVersionTooLarge" likewise), its message word for word, http_status and retry_after_ms.
  */
 #pragma once
 

@@ -73,6 +73,8 @@ static int status_failure(const struct json *status, int http_status, int64_t re
         const char *implied = reason; /* by the code; what the server did not say is not put into its mouth */
         enum error_kind kind = kind_of((int)code, &implied);
 
+        if (cause && strcmp(cause, "NamespaceTerminating") == 0)
+                kind = ERROR_UNAVAILABLE; /* no want of rights: it is gone soon, and may be made anew */
         if (!*message)
                 error_set_reason(err, kind, cause ? cause : reason,
                                  "the server responded with the status code %d but did not return more information", (int)code);

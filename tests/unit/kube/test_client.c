@@ -268,7 +268,7 @@ static void failures_say_what_the_server_said(void **state)
                     STATUS ",\"reason\":\"Forbidden\",\"code\":403,\"message\":\"no\",\"details\":{\"causes\":[{\"reason\":"
                            "\"NamespaceTerminating\"}]}}" },
                   KUBE_CREATE,
-                  ERROR_FORBIDDEN,
+                  ERROR_UNAVAILABLE,
                   "NamespaceTerminating",
                   403,
                   "no" },
