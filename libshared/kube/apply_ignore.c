@@ -179,6 +179,8 @@ static void keep_path(const struct apply_run *run, const struct json *live, cons
         cleanup(error_release) struct error ignored = ERROR_NULL;
         struct json *document = payload;
 
+        if (!pointer.length) /* all of it, and nothing of an object can be kept that way: its name, its owners */
+                return;
         if ((!is && !would_be) || (is && would_be && json_equal(is, would_be)))
                 return;
         if (!is || applied_by_another(run, live, pointer, arena))

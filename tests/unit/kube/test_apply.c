@@ -683,7 +683,9 @@ static void ignored_paths_keep_what_is_there(void **state)
         static const char *const paths[] = { "/data/a", NULL };
         static const struct object_selector maps = { .kind = "Config.*", .name = "a" };
         static const char *const others[] = { "/data/b", NULL };
+        static const char *const document[] = { "", NULL };
         const struct apply_ignore ignore[] = { { paths, &maps } }, both[] = { { paths, NULL }, { others, NULL } };
+        const struct apply_ignore whole[] = { { document, NULL } };
         struct apply_settings settings = settings_with_table();
 
         (void)state;
@@ -697,6 +699,10 @@ static void ignored_paths_keep_what_is_there(void **state)
         settings.ignore = both;
         settings.ignore_count = COUNT(both);
         assert_non_null(strstr(run_one(&settings, MAP("a", "", "{\"a\":\"ours\",\"b\":\"ours\"}"), true), "unchanged"));
+        settings.ignore = whole;
+        settings.ignore_count = COUNT(whole);
+        assert_non_null(strstr(run_one(&settings, MAP("a", "", "{\"a\":\"ours\",\"b\":\"ours\"}"), true), "configured"));
+        assert_string_equal(json_string(JSON_PATH(stored("a"), "data", "a"), ""), "ours");
 }
 
 static int rights_come_later(const struct kube_request *request, const char *body, struct json **ret_json, struct error *error)
