@@ -153,6 +153,15 @@ static int apply_once(const struct apply_item *item, bool dry_run, struct buffer
         return call(item, &request, ret_answer, error);
 }
 
+/* Kinds that the Go controllers read into a struct, which loses what it does not know. They leave Roles as they are. */
+static bool has_struct(const struct object_id *id)
+{
+        if (!strcmp(id->group, "rbac.authorization.k8s.io"))
+                return strcmp(id->kind, "Role") != 0 && strcmp(id->kind, "ClusterRole") != 0;
+        return built_in(id->group) && strcmp(id->group, "apiextensions.k8s.io") != 0 &&
+               strcmp(id->group, "apiregistration.k8s.io") != 0;
+}
+
 /* Leaves out of the payload what the error says that the schema does not know. */
 static bool forget_unknown_fields(struct apply_item *item, const struct error *error)
 {
@@ -160,7 +169,7 @@ static bool forget_unknown_fields(struct apply_item *item, const struct error *e
         cleanup(error_release) struct error ignored = ERROR_NULL;
         cleanup(buffer_release) struct buffer text = BUFFER_NULL;
 
-        if (!built_in(item->id.group) || json_parse(payload_of(item), &payload, &ignored) != 0 ||
+        if (!has_struct(&item->id) || json_parse(payload_of(item), &payload, &ignored) != 0 ||
             !apply_prune_unknown(error_message(error), payload, &item->unknown))
                 return false;
         json_print(payload, &text);

@@ -676,6 +676,12 @@ static void unknown_fields_of_built_in_kinds_are_left_out(void **state)
                         false),
                 "APPLY configmaps/ns/a dry\nAPPLY configmaps/ns/a dry\nAPPLY configmaps/ns/a\n-> ConfigMap/ns/a created, left out: "
                 ".unknown");
+        assert_non_null(strstr(
+                run_one(&settings,
+                        "{\"apiVersion\":\"rbac.authorization.k8s.io/"
+                        "v1\",\"kind\":\"ClusterRole\",\"metadata\":{\"name\":\"r\"," LABELS "},\"rules\":[],\"unknown\":1}",
+                        false),
+                "ClusterRole/r dry-run failed (InternalError): failed to create typed patch object (x): .unknown: field not"));
 }
 
 static void ignored_paths_keep_what_is_there(void **state)
