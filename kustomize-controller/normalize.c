@@ -169,18 +169,30 @@ static void complete_endpoints(struct arena *arena, struct node *slice)
                 make_map(arena, endpoints->items[i], "conditions");
 }
 
+/* A number or a bool in a map of texts is the API server's to refuse: no text is made of it here. */
+static bool holds_texts(const struct node *map)
+{
+        for (uint32_t i = 0; node_is_map(map) && i < map->count; i++) {
+                const struct node *value = map->entries[i].value;
+
+                if (!node_is_scalar(value) || value->tag == TAG_INTEGER || value->tag == TAG_FLOAT || value->tag == TAG_BOOL)
+                        return false;
+        }
+        return true;
+}
+
 static void move_string_data(struct arena *arena, struct node *secret)
 {
         struct node *text = node_get_of(secret, "stringData"), *data;
 
+        if (!holds_texts(text))
+                return;
         if (node_is_map(text) && text->count > 0) {
                 data = node_make_map(arena, secret, "data");
                 for (uint32_t i = 0; data && i < text->count; i++) {
                         cleanup(buffer_release) struct buffer encoded = BUFFER_NULL;
-                        const struct node *value = text->entries[i].value;
 
-                        if (node_is_scalar(value))
-                                buffer_add_base64(&encoded, node_text(value));
+                        buffer_add_base64(&encoded, node_text(text->entries[i].value));
                         node_set(arena, data, node_text(text->entries[i].key), node_string(arena, buffer_view(&encoded)));
                 }
         }

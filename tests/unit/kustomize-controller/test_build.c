@@ -197,6 +197,16 @@ static const struct {
           ",\"name\":\"c\"},\"spec\":{\"hard\":{\"pods\":\"0\"}}}\n"
           "{\"apiVersion\":\"example.com/v1\",\"kind\":\"X\",\"metadata\":{" LABELS
           ",\"name\":\"d\"},\"spec\":{\"limits\":{\"x\":null}}}\n" },
+        { "numbers and bools among a Secret's texts are left to the API server, which refuses them",
+          { { "a.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\nstringData: {x: 1, y: b}\n" },
+            { "b.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: b}\nstringData: {x: true}\n" },
+            { "c.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: c}\nstringData: {x: '1', y: 2020-01-01}\n" } },
+          "{}",
+          "{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{" LABELS
+          ",\"name\":\"a\"},\"stringData\":{\"x\":1,\"y\":\"b\"}}\n"
+          "{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{" LABELS ",\"name\":\"b\"},\"stringData\":{\"x\":true}}\n"
+          "{\"apiVersion\":\"v1\",\"data\":{\"x\":\"MQ==\",\"y\":\"MjAyMC0wMS0wMQ==\"},\"kind\":\"Secret\",\"metadata\":{" LABELS
+          ",\"name\":\"c\"}}\n" },
         { "what the structs of built-in kinds always write, and what they cannot",
           { { "a.yaml",
               "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec:\n  containers:\n  - {name: c, ports: "
