@@ -347,7 +347,8 @@ int apply_objects(struct context *context, const struct apply_settings *settings
 
         changes->items = arena_array(arena, count, sizeof(*changes->items));
         changes->count = 0;
-        TRY(apply_rules_new(settings, &rules, error));
+        if (apply_rules_new(settings, &rules, error) < 0)
+                return append_changes(changes, error);
         run.rules = rules;
         run.takeover_count = steer_takeovers(settings->field_manager, settings->override_managers, run.takeovers);
         digest_settings(settings, run.seed);

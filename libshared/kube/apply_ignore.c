@@ -24,13 +24,15 @@ struct apply_rules {
         struct rule rules[];
 };
 
-static int bad_selector(struct error *error)
+static int bad_selector(const char *what, struct error *error)
 {
-        return error_wrap(error, "failed to create ignore rule selector");
+        return error_wrap(error, "failed to create ignore rule selector: invalid %s", what);
 }
 
 static int compile(const struct object_selector *target, struct rule *rule, struct error *error)
 {
+        static const char *const names[PATTERNS] = { "group regex", "version regex", "kind regex", "namespace regex",
+                                                     "name regex" };
         const char *texts[PATTERNS];
         size_t i;
 
@@ -43,11 +45,11 @@ static int compile(const struct object_selector *target, struct rule *rule, stru
         texts[4] = target->name;
         for (i = 0; i < PATTERNS; i++)
                 if (texts[i] && *texts[i] && regex_compile(view_of(texts[i]), REGEX_ANCHORED, &rule->patterns[i], error) != 0)
-                        return bad_selector(error);
+                        return bad_selector(names[i], error);
         if (target->label_selector && selector_parse(view_of(target->label_selector), &rule->labels, error) != 0)
-                return bad_selector(error);
+                return bad_selector("label selector", error);
         if (target->annotation_selector && selector_parse(view_of(target->annotation_selector), &rule->annotations, error) != 0)
-                return bad_selector(error);
+                return bad_selector("annotation selector", error);
         return 0;
 }
 

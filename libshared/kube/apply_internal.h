@@ -86,7 +86,7 @@ bool apply_prune_unknown(const char *message, struct json *payload, struct buffe
 
 /* ---- apply_ignore.c ---- */
 
-/* -1: "failed to create ignore rule selector: ...". *ret_rules is NULL if there are none. */
+/* -1: "failed to create ignore rule selector: invalid kind regex: ...". *ret_rules is NULL if there are none. */
 int apply_rules_new(const struct apply_settings *settings, struct apply_rules **ret_rules, struct error *error);
 void apply_rules_free(struct apply_rules **rules);
 /* True if a rule selects the object. */

@@ -691,7 +691,8 @@ static void ignored_paths_keep_what_is_there(void **state)
         static const char *const others[] = { "/data/b", NULL };
         static const char *const document[] = { "", NULL };
         const struct apply_ignore ignore[] = { { paths, &maps } }, both[] = { { paths, NULL }, { others, NULL } };
-        const struct apply_ignore whole[] = { { document, NULL } };
+        static const struct object_selector unclosed = { .kind = "Con(" };
+        const struct apply_ignore whole[] = { { document, NULL } }, wrong[] = { { paths, &unclosed } };
         struct apply_settings settings = settings_with_table();
 
         (void)state;
@@ -709,6 +710,12 @@ static void ignored_paths_keep_what_is_there(void **state)
         settings.ignore_count = COUNT(whole);
         assert_non_null(strstr(run_one(&settings, MAP("a", "", "{\"a\":\"ours\",\"b\":\"ours\"}"), true), "configured"));
         assert_string_equal(json_string(JSON_PATH(stored("a"), "data", "a"), ""), "ours");
+        settings.ignore = wrong;
+        settings.ignore_count = COUNT(wrong);
+        assert_non_null(
+                strstr(run_one(&settings, MAP("a", "", "{}"), true),
+                       "failed to create ignore rule selector: invalid kind regex: error parsing regexp: missing closing ): "
+                       "`^(?:Con()$`\n"));
 }
 
 static int rights_come_later(const struct kube_request *request, const char *body, struct json **ret_json, struct error *error)
