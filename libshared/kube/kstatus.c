@@ -326,6 +326,11 @@ static bool abnormal(const struct reader *reader, enum kstatus *ret_status)
         const struct json *conditions = json_get(reader->status, "conditions");
         size_t i, count = json_length(conditions);
 
+        if (!json_is_null(conditions) && json_type(conditions) != JSON_ARRAY) {
+                *ret_status = found(reader, KSTATUS_UNKNOWN, "status.conditions is no array but a %s",
+                                    json_type_name(json_type(conditions)));
+                return true;
+        }
         for (i = 0; i < count; i++) {
                 const struct json *condition = json_at(conditions, i);
 

@@ -31,6 +31,7 @@ static const struct {
         { "not observed yet", "example.com/v1 Thing", "\"metadata\":{\"generation\":2},\"status\":{\"observedGeneration\":1}",
           PROGRESS, "Thing generation is 2, but latest observed generation is 1", 0 },
         { "observed is no number", "example.com/v1 Thing", "\"status\":{\"observedGeneration\":\"x\"}", KSTATUS_UNKNOWN, NULL, 0 },
+        { "conditions are no list", "example.com/v1 Thing", "\"status\":{\"conditions\":{\"a\":\"b\"}}", KSTATUS_UNKNOWN, NULL, 0 },
         { "reconciling", "example.com/v1 Thing", "\"status\":{" CONDITIONS(CONDITION("Reconciling", "True", "R")) "}", PROGRESS,
           "m", 0 },
         { "stalled", "example.com/v1 Thing", "\"status\":{" CONDITIONS(CONDITION("Stalled", "True", "R")) "}", FAILED, "m", 0 },
