@@ -216,6 +216,17 @@ static int write_objects(struct work *work, struct node *object, struct buffer *
         return 0;
 }
 
+/* Flux decodes the file itself before it builds, so a field of a wrong type is an error in other words; not so below it. */
+static int build_failed(struct error *error)
+{
+        static const char prefix[] = "invalid Kustomization: ";
+        struct view message = view_of(error_message(error));
+
+        if (!view_starts(message, VIEW("invalid Kustomization: json: cannot unmarshal ")))
+                return error_wrap(error, "kustomize build failed");
+        return error_set(error, ERROR_INVALID, "error unmarshaling JSON: while decoding JSON: %s", message.data + strlen(prefix));
+}
+
 static int build_resources(struct work *work, const char *directory, struct kustomize_output *ret_output, struct error *error)
 {
         struct generate_input input = { work->root, work->root_path.data, directory, work->spec };
@@ -228,7 +239,7 @@ static int build_resources(struct work *work, const char *directory, struct kust
         TRY(generate_kustomization(work->arena, &input, &file.path, &file.text, error));
         tree.files = &file;
         if (kustomize_build(work->arena, &tree, directory, &options, ret_output, error) < 0)
-                return error_wrap(error, "kustomize build failed");
+                return build_failed(error);
         return 0;
 }
 

@@ -34,7 +34,10 @@ static int read_file(struct arena *arena, const struct generate_input *input, co
         struct view text;
 
         TRY(unpacked_read(arena, input->root, path, &text, error));
-        TRY(reader_document(&reader, SCALAR_CONFIGURATION, text, &file, error));
+        if (reader_document(&reader, SCALAR_CONFIGURATION, text, &file, error) < 0)
+                return view_starts(view_of(error_message(error)), VIEW("yaml: "))
+                               ? error_wrap(error, "error converting YAML to JSON")
+                               : -1;
         if (!file)
                 file = node_map(arena);
         if (!node_is_map(file))

@@ -287,8 +287,22 @@ static void complete_builtin(struct arena *arena, struct node *object, struct vi
 
 /* ---- metadata ---- */
 
+/* Labels of which one is no text cannot be read as labels, so in Flux, too, what is added is all that stays of them. */
+static void drop_unreadable(struct node *object, const char *field)
+{
+        struct node *metadata = node_get_of(object, "metadata"), *map = node_get_of(metadata, field);
+        bool readable = holds_texts(map);
+
+        for (uint32_t i = 0; node_is_map(map) && i < map->count; i++)
+                readable = readable && !node_is_null(map->entries[i].value);
+        if (!readable)
+                node_remove_of(metadata, field);
+}
+
 static int set_metadata(struct arena *arena, struct node *object, const struct node *wanted, bool labels, struct error *error)
 {
+        if (node_is_map(wanted) && wanted->count)
+                drop_unreadable(object, labels ? "labels" : "annotations");
         for (uint32_t i = 0; node_is_map(wanted) && i < wanted->count; i++) {
                 const char *key = wanted->entries[i].key->text;
                 struct view value = node_text(wanted->entries[i].value);
@@ -303,6 +317,7 @@ static int set_metadata(struct arena *arena, struct node *object, const struct n
 
 static int set_owner(struct arena *arena, const struct normalize_owner *owner, struct node *object, struct error *error)
 {
+        drop_unreadable(object, "labels");
         if (node_set_label(arena, object, LABEL_OWNER_NAME, owner->name) < 0 ||
             node_set_label(arena, object, LABEL_OWNER_NAMESPACE, owner->namespace) < 0)
                 return error_set(error, ERROR_INVALID, "metadata.labels of %s/%s is not a map", node_get_string(object, "kind"),

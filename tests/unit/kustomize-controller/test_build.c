@@ -207,6 +207,22 @@ static const struct {
           "{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{" LABELS ",\"name\":\"b\"},\"stringData\":{\"x\":true}}\n"
           "{\"apiVersion\":\"v1\",\"data\":{\"x\":\"MQ==\",\"y\":\"MjAyMC0wMS0wMQ==\"},\"kind\":\"Secret\",\"metadata\":{" LABELS
           ",\"name\":\"c\"}}\n" },
+        { "labels of which one is no text are not kept",
+          { { "a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, labels: {version: 1.0, x: y}}\n" },
+            { "b.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: b, labels: {version: '1.0'}}\n" } },
+          "{}",
+          "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{" LABELS ",\"name\":\"a\"}}\n"
+          "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"labels\":{\"kustomize.toolkit.fluxcd.io/name\":\"app\","
+          "\"kustomize.toolkit.fluxcd.io/namespace\":\"ns\",\"version\":\"1.0\"},\"name\":\"b\"}}\n" },
+        { "a kustomization file that is no YAML",
+          { { "kustomization.yaml", "resources: [\n" } },
+          "{}",
+          "BuildFailed: error converting YAML to JSON: yaml: line 1: did not find expected node content" },
+        { "a field of the wrong type in the file that is built",
+          { { "kustomization.yaml", "resources: a.yaml\n" } },
+          "{}",
+          "BuildFailed: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal string into Go struct field "
+          "Kustomization.resources of type []string" },
         { "what the structs of built-in kinds always write, and what they cannot",
           { { "a.yaml",
               "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec:\n  containers:\n  - {name: c, ports: "
