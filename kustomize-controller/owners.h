@@ -58,9 +58,9 @@ void owners_each_kind(struct owners *owners, const char *namespace, const char *
                       void (*fn)(void *data, const struct kube_resource *resource), void *data);
 
 /*
- * Notes that an object drifted, and returns how long to wait before the owner runs (milliseconds): OWNER_DRIFT_PAUSE_MS, in which further edits of the same hand are
- * collected, and longer when somebody keeps fighting over this object (fights.h). `line` says who did what; NULL: the object left the watch, and whether it was
- * deleted or only lost the owner's labels is seen by the run.
+ * Notes that an object drifted, and returns how long to wait before the owner runs (milliseconds): OWNER_DRIFT_PAUSE_MS, in which further edits of
+ * the same hand are collected, and longer when somebody keeps fighting over this object (fights.h). `line` says who did what; NULL: the object left
+ * the watch, and whether it was deleted or only lost the owner's labels is seen by the run.
  */
 int64_t owners_drifted(struct owners *owners, const char *namespace, const char *name, const char *object, const char *line);
 /*

@@ -1,9 +1,9 @@
 /*
  * log: one JSON object a line on standard error, with the keys `flux logs` reads.
  *
- * Order of keys: level, ts, logger, msg, the context's fields, the line's own fields, error, and of an error at debug level and below stacktrace. A context (a
- * controller, a run) holds its fields as rendered text, so a line costs one formatting and one write. A message ends after 64 KiB. Of equal lines (level and message) in one second the first hundred are
- * written and then every hundredth; at trace level all are.
+ * Order of keys: level, ts, logger, msg, the context's fields, the line's own fields, error, and of an error at debug level and below stacktrace. A
+ * context (a controller, a run) holds its fields as rendered text, so a line costs one formatting and one write. A message ends after 64 KiB. Of
+ * equal lines (level and message) in one second the first hundred are written and then every hundredth; at trace level all are.
  *
  * Libraries return errors; programs log them, once. Safe from any thread.
  */

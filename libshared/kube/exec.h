@@ -1,8 +1,8 @@
 /*
  * exec: credentials that a program prints (client.authentication.k8s.io).
  *
- * The program is started without a shell, with our environment and what the kubeconfig adds, no descriptors of ours, and as many of its own as we were given. It has 30 seconds and 1 MiB of
- * output; of what it says on its standard error the first 16 KiB are passed on to ours.
+ * The program is started without a shell, with our environment and what the kubeconfig adds, no descriptors of ours, and as many of its own as we
+ * were given. It has 30 seconds and 1 MiB of output; of what it says on its standard error the first 16 KiB are passed on to ours.
  */
 #pragma once
 
