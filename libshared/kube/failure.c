@@ -92,7 +92,7 @@ static const char *plain_text(const struct http_response *response, struct buffe
 
         if (type && *type && strncasecmp(type, "text/", 5) != 0)
                 return "unknown";
-        buffer_add_view(space, view_trim(view_slice(buffer_view(&response->body), 0, TEXT_LIMIT)));
+        buffer_add_view(space, view_trim(utf8_cut(buffer_view(&response->body), TEXT_LIMIT)));
         return space->length && utf8_valid(buffer_view(space)) ? space->data : "unknown";
 }
 

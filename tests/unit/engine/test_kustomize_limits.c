@@ -449,6 +449,16 @@ static void cost_grows_with_resources(void **state)
         assert_in_range(bytes, 1, 40 << 20);
 }
 
+/* A recursion that a repository drives ends early. Not where sanitizers make each frame a multiple of what it is. */
+static int small_stack(void **state)
+{
+        (void)state;
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+        assert_int_equal(setrlimit(RLIMIT_STACK, &(struct rlimit){ 2 << 20, 2 << 20 }), 0);
+#endif
+        return 0;
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -469,9 +479,6 @@ int main(void)
                 cmocka_unit_test(refused_by_name),
                 cmocka_unit_test(cost_grows_with_resources),
         };
-        /* A recursion that a repository drives ends here early. */
-        const struct rlimit stack = { 2 << 20, 2 << 20 };
 
-        setrlimit(RLIMIT_STACK, &stack);
-        return cmocka_run_group_tests(tests, NULL, NULL);
+        return cmocka_run_group_tests(tests, small_stack, NULL);
 }

@@ -366,6 +366,21 @@ static void failures_say_what_the_server_said(void **state)
         }
 }
 
+static void a_long_answer_is_cut_between_characters(void **state)
+{
+        char body[4096] = "x";
+        const struct answer long_answer = { "403 Forbidden", "text/plain", body };
+        cleanup(fixture_close) struct fixture f;
+
+        (void)state;
+        for (size_t i = 1; i + 2 < sizeof(body); i += 2)
+                strcpy(body + i, "\xc3\xbc");
+        fixture_open(&f, answer, "token: t");
+        answer_now = &long_answer;
+        assert_int_equal(call(&f, KUBE_GET), -1);
+        assert_int_equal(strlen(error_message(&f.err)), 2047 + strlen(" (get configmaps n)"));
+}
+
 /* ---- throttling ---- */
 
 static void the_server_limits_or_we_do(void **state)
@@ -477,6 +492,7 @@ int main(void)
                 cmocka_unit_test(a_silent_connection_is_left_for_another_once),
                 cmocka_unit_test(a_cancelled_retry_does_not_wait),
                 cmocka_unit_test(failures_say_what_the_server_said),
+                cmocka_unit_test(a_long_answer_is_cut_between_characters),
                 cmocka_unit_test(the_server_limits_or_we_do),
                 cmocka_unit_test(nothing_is_written_without_the_lease),
                 cmocka_unit_test(warnings_are_passed_on_once),
