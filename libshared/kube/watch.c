@@ -65,8 +65,6 @@ struct watch {
         char *namespace, *label_selector, *server;
         const struct watch_ops *ops;
         void *ops_data;
-        struct io *io;
-        struct io_timer io_timer;
         enum watch_state state;
         struct kube_stream *stream;
         struct frames frames;
@@ -647,7 +645,7 @@ struct watch *watch_new(const struct watch_options *options, const char *server,
         watch->continue_token = memory_string("");
         watch->listed_version = memory_string("");
         watch->ops = ops;
-        watch->ops_data = ops_data ? ops_data : watch;
+        watch->ops_data = ops_data;
         frames_init(&watch->frames, 0);
         pthread_mutex_init(&watch->lock, NULL);
         return watch;
@@ -683,90 +681,9 @@ void watch_free(struct watch *watch)
         free(watch);
 }
 
-static struct kube_stream *real_open(void *data, const struct kube_request *request, const struct kube_stream_events *events,
-                                     void *events_data)
+void *watch_ops_data(const struct watch *watch)
 {
-        struct watch *watch = data;
-
-        return kube_stream_open(watch->options.client, request, events, events_data);
-}
-
-static void real_close(void *data, struct kube_stream *stream)
-{
-        (void)data;
-        kube_stream_close(stream);
-}
-
-static void real_timer(void *data, struct watch *watch, int64_t at_ms)
-{
-        (void)data;
-        if (at_ms == CLOCK_NEVER)
-                io_timer_cancel(watch->io, &watch->io_timer);
-        else
-                io_timer_set(watch->io, &watch->io_timer, at_ms);
-}
-
-static int64_t real_now(void *data)
-{
-        (void)data;
-        return clock_now_ms();
-}
-
-static double real_random(void *data)
-{
-        (void)data;
-        return clock_random();
-}
-
-static const struct watch_ops real_ops = { real_open, real_close, real_timer, real_now, real_random };
-
-static void run_tick(void *argument)
-{
-        watch_tick(argument);
-}
-
-static void run_begin(void *argument)
-{
-        watch_begin(argument);
-}
-
-static void run_end(void *argument)
-{
-        watch_end(argument);
-}
-
-struct watch *watch_start(struct io *io, const struct watch_options *options)
-{
-        struct watch *watch = watch_new(options, kube_client_config(options->client)->server, &real_ops, NULL);
-
-        watch->io = io;
-        watch->options.client = kube_client_ref(options->client);
-        watch->io_timer = (struct io_timer){ .fn = run_tick, .argument = watch };
-        io_run(io, run_begin, watch);
-        return watch;
-}
-
-void watch_stop_here(struct watch *watch)
-{
-        struct kube_client *client = watch->options.client;
-
-        watch_end(watch);
-        watch_free(watch);
-        kube_client_release(&client);
-}
-
-void watch_stop(struct watch **watch)
-{
-        struct watch *old = *watch;
-        struct kube_client *client;
-
-        *watch = NULL;
-        if (!old)
-                return;
-        client = old->options.client;
-        io_run_wait(old->io, run_end, old);
-        watch_free(old);
-        kube_client_release(&client);
+        return watch->ops_data;
 }
 
 bool watch_synced(const struct watch *watch)

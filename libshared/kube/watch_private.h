@@ -24,5 +24,6 @@ void watch_tick(struct watch *watch);
 /* Ends stream and timer; nothing is called back any more. */
 void watch_end(struct watch *watch);
 void watch_free(struct watch *watch);
+void *watch_ops_data(const struct watch *watch);
 /* Stops and frees a watch that watch_start made, from the io thread. */
 void watch_stop_here(struct watch *watch);
