@@ -21,6 +21,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define REST_MS 5000
+
 struct running {
         pid_t pid;
         int control;
@@ -39,6 +41,7 @@ struct job_server {
         struct pollfd *polls; /* socket, signals, then one for each job */
         unsigned count;
         unsigned capacity;
+        bool resting; /* no job came for a while */
 };
 
 /* Names that libraries read in a child and that hold no secret. */
@@ -298,11 +301,13 @@ static void children_collect(struct job_server *server)
         }
 }
 
-/* Milliseconds to the next deadline; kills what is past it. */
+/* Milliseconds to the next deadline, or until the server comes to rest; kills what is past it. */
 static int deadlines(struct job_server *server)
 {
         int64_t now = clock_now_ms(), next = INT32_MAX;
 
+        if (server->count == 0 && !server->resting)
+                return REST_MS;
         for (unsigned i = 0; i < server->count; i++) {
                 struct running *job = &server->jobs[i];
 
@@ -324,14 +329,19 @@ void job_server_loop(int socket, void (*prepare)(void))
         server.polls = memory_resize(NULL, 2, sizeof(*server.polls));
         for (;;) {
                 unsigned count = server.count;
+                int ready;
 
                 server.polls[0] = (struct pollfd){ .fd = server.socket, .events = POLLIN };
                 server.polls[1] = (struct pollfd){ .fd = server.signals, .events = POLLIN };
                 for (unsigned i = 0; i < count; i++)
                         server.polls[2 + i] = (struct pollfd){ .fd = job_lives(&server.jobs[i]) ? server.jobs[i].control : -1,
                                                                .events = POLLRDHUP };
-                if (poll(server.polls, count + 2, deadlines(&server)) < 0 && errno != EINTR)
+                ready = poll(server.polls, count + 2, deadlines(&server));
+                if (ready < 0 && errno != EINTR)
                         _exit(1);
+                if (ready == 0 && count == 0)
+                        memory_rest();
+                server.resting = ready == 0 && count == 0;
                 for (unsigned i = 0; i < count; i++)
                         if (server.polls[2 + i].revents)
                                 job_kill(&server.jobs[i], JOB_END_CANCELLED);

@@ -1,12 +1,17 @@
 #include "base/memory.h"
 
+#include <link.h>
 #include <malloc.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
 #include <unistd.h>
+
+#define SEGMENTS_LIMIT 8
 
 void memory_exhausted(void)
 {
@@ -90,4 +95,40 @@ void memory_tune(void)
 void memory_trim(void)
 {
         malloc_trim(0);
+}
+
+/*
+ * Only what is never written: a relocation is part of a writable segment, also where it is read-only from then on. The table of segments lies in one of them,
+ * and is not looked into after that.
+ */
+static int unmap_segments(struct dl_phdr_info *object, size_t size, void *data)
+{
+        uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+        struct {
+                uintptr_t start, end;
+        } spans[SEGMENTS_LIMIT];
+        unsigned count = 0;
+
+        (void)size;
+        (void)data;
+        if (object->dlpi_addr == getauxval(AT_SYSINFO_EHDR)) /* of the kernel's, not of a file */
+                return 0;
+        for (unsigned i = 0; i < object->dlpi_phnum && count < SEGMENTS_LIMIT; i++) {
+                const ElfW(Phdr) *segment = &object->dlpi_phdr[i];
+                uintptr_t start = (uintptr_t)object->dlpi_addr + segment->p_vaddr;
+
+                if (segment->p_type != PT_LOAD || segment->p_flags & PF_W)
+                        continue;
+                spans[count].start = start & ~(page - 1);
+                spans[count++].end = start + segment->p_memsz;
+        }
+        for (unsigned i = 0; i < count; i++)
+                madvise((void *)spans[i].start, spans[i].end - spans[i].start, MADV_DONTNEED);
+        return 0;
+}
+
+void memory_rest(void)
+{
+        memory_trim();
+        dl_iterate_phdr(unmap_segments, NULL);
 }

@@ -25,6 +25,7 @@
 
 #define HOUSEKEEPING_MS    2000
 #define BUSY_TICKS         5
+#define REST_TICKS         3
 #define FREE_LIMIT         ((size_t)16 << 20) /* more than that goes back at once */
 #define SYNC_MS            120000
 #define LOST_GRACE_MS      10000
@@ -527,17 +528,20 @@ static int start(struct program_state *state, struct error *error)
 
 /* --- run and end --- */
 
-/* What runs took goes back to the kernel soon after they have ended, and now and then while they go on. */
+/* What runs took goes back to the kernel soon after they have ended, and now and then while they go on; the rest of it when none comes for a while. */
 static void tidy(struct program_state *state)
 {
-        bool working = atomic_exchange(&state->working, false);
-
-        if (!working && !state->busy_ticks)
+        if (atomic_exchange(&state->working, false)) {
+                state->quiet_ticks = 0;
+                if (++state->busy_ticks % BUSY_TICKS == 0 || mallinfo2().fordblks >= FREE_LIMIT)
+                        memory_trim();
                 return;
-        state->busy_ticks = working ? state->busy_ticks + 1 : 0;
-        if (working && state->busy_ticks % BUSY_TICKS && mallinfo2().fordblks < FREE_LIMIT)
-                return;
-        memory_trim();
+        }
+        if (state->busy_ticks)
+                memory_trim();
+        state->busy_ticks = 0;
+        if (state->quiet_ticks < REST_TICKS && ++state->quiet_ticks == REST_TICKS)
+                memory_rest();
 }
 
 static void look_around(struct program_state *state)

@@ -47,6 +47,7 @@ struct program_state {
         _Atomic int exit_status;
         _Atomic bool working; /* a run has ended since the last look */
         unsigned busy_ticks;  /* looks in a row at which runs had ended */
+        unsigned quiet_ticks; /* and at which none had, until the process is at rest */
         pthread_mutex_t lock; /* of sources and controllers' states: they come and go with the leadership */
         struct source sources[SOURCE_LIMIT];
         unsigned source_count;

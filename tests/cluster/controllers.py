@@ -106,6 +106,11 @@ class Controller:
                 continue
         return total
 
+    def rss(self):
+        """What is resident of the process itself, in bytes, whoever shares it."""
+        with open(f"/proc/{self.process.pid}/statm") as f:
+            return int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
     def cpu_seconds(self):
         """Processor time of the tree, children that ended and were reaped included."""
         ticks = 0

@@ -261,3 +261,4 @@ def test_ten_minutes_of_nothing(own_stack, space_in):
         pid = c.process.pid
         print(f"{name}: {used:.3f} s of a processor in {IDLE_SECONDS} s; RSS {resident(pid) / MIB:.1f} MiB (anonymous {resident(pid, 'RssAnon') / MIB:.1f}), PSS of the tree {c.pss() / MIB:.1f} MiB")
         assert used < IDLE_SECONDS / 600
+        assert resident(pid) < 8 * MIB

@@ -66,6 +66,42 @@ static void freed_by_a_thread_goes_back(void **state)
         assert_true(resident_bytes() < before + ((size_t)4 << 20));
 }
 
+/* Pages of files: of the program and of its libraries. */
+static size_t mapped_bytes(void)
+{
+        unsigned long size, resident, shared;
+        FILE *file = fopen("/proc/self/statm", "r");
+
+        assert_non_null(file);
+        assert_int_equal(fscanf(file, "%lu %lu %lu", &size, &resident, &shared), 3);
+        fclose(file);
+        return shared * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+static int in_order(const void *a, const void *b)
+{
+        return *(const int *)a - *(const int *)b;
+}
+
+/* Twice, as a program comes to rest again and again: what is constant and what was relocated is as it was, and the code runs. */
+static void at_rest_programs_go_back(void **state)
+{
+        int (*volatile compare)(const void *, const void *) = in_order;
+        size_t before = mapped_bytes();
+
+        (void)state;
+        for (int i = 0; i < 2; i++) {
+                int numbers[] = { 3, 1, 2 };
+                char text[32];
+
+                memory_rest();
+                assert_true(mapped_bytes() < before * 3 / 4);
+                qsort(numbers, 3, sizeof(*numbers), compare);
+                snprintf(text, sizeof(text), "%d %d %d %.2f", numbers[0], numbers[1], numbers[2], 0.5);
+                assert_string_equal(text, "1 2 3 0.50");
+        }
+}
+
 #endif
 
 int main(void)
@@ -74,6 +110,7 @@ int main(void)
                 cmocka_unit_test(texts),
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
                 cmocka_unit_test(freed_by_a_thread_goes_back),
+                cmocka_unit_test(at_rest_programs_go_back),
 #endif
         };
 
