@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "data/patch.h"
+#include "data/scan.h"
 #include "kube/client.h"
 
 #include <stdlib.h>
@@ -222,42 +223,57 @@ void object_patch_release(struct object_patch *patch)
         buffer_release(&patch->before);
 }
 
-/* The parts of an object that this room writes, beside its status. */
-static struct json *body_of(const struct json *object)
+/* What differs in these members, as a patch; an empty one if nothing does. */
+static struct json *members_difference(const struct json *before, const struct json *after, const char *const *members,
+                                       size_t count)
 {
-        static const char *const members[] = { "labels", "annotations", "finalizers", "ownerReferences" };
-        const struct json *metadata = json_get(object, "metadata");
-        struct json *body = json_new_object();
-        struct json *kept =
-                json_object_at(body, "metadata"); /* always there: a patch with null in its place would be another one */
-        size_t i;
+        struct json *patch = json_new_object();
 
-        for (i = 0; i < sizeof(members) / sizeof(*members); i++)
-                if (!json_is_null(json_get(metadata, members[i])))
-                        json_set(kept, members[i], json_copy(json_get(metadata, members[i])));
-        if (!json_is_null(json_get(object, "spec")))
-                json_set(body, "spec", json_copy(json_get(object, "spec")));
-        return body;
+        for (size_t i = 0; i < count; i++) {
+                const struct json *old = json_get(before, members[i]), *new = json_get(after, members[i]);
+                struct json *change;
+
+                if (json_is_null(new)) {
+                        if (!json_is_null(old))
+                                json_set(patch, members[i], json_new_null());
+                        continue;
+                }
+                change = patch_merge_create(json_is_null(old) ? NULL : old, new);
+                if (change)
+                        json_set(patch, members[i], change);
+        }
+        return patch;
 }
 
-static struct json *status_of(const struct json *object)
+/* The parts of an object that this room writes, beside its status. NULL: nothing differs. */
+static struct json *body_difference(const struct json *before, const struct json *after)
 {
-        struct json *body = json_new_object();
+        static const char *const metadata_members[] = { "labels", "annotations", "finalizers", "ownerReferences" };
+        static const char *const members[] = { "spec" };
+        struct json *metadata = members_difference(json_get(before, "metadata"), json_get(after, "metadata"), metadata_members, 4);
+        struct json *patch = members_difference(before, after, members, 1);
 
-        if (json_is_null(json_get(object, "status")))
-                json_object_at(body, "status");
+        if (json_length(metadata))
+                json_set(patch, "metadata", metadata);
         else
-                json_set(body, "status", json_copy(json_get(object, "status")));
-        return body;
+                json_free(&metadata);
+        if (!json_length(patch))
+                json_free(&patch);
+        return patch;
 }
 
-/* NULL: nothing differs. */
-static struct json *difference(const struct json *before, const struct json *after, struct json *(*part)(const struct json *object))
+/* A status that is absent is an empty one. */
+static struct json *status_difference(const struct json *before, const struct json *after)
 {
-        cleanup(json_free) struct json *old = part(before);
-        cleanup(json_free) struct json *new = part(after);
+        cleanup(json_free) struct json *none = json_new_object();
+        const struct json *old = json_get(before, "status"), *new = json_get(after, "status");
+        struct json *change = patch_merge_create(json_is_null(old) ? none : old, json_is_null(new) ? none : new), *patch;
 
-        return patch_merge_create(old, new);
+        if (!change)
+                return NULL;
+        patch = json_new_object();
+        json_set(patch, "status", change);
+        return patch;
 }
 
 static const char *meta(const struct json *object, const char *member)
@@ -271,8 +287,22 @@ static bool locked(const struct json *body)
                JSON_PATH(body, "metadata", "ownerReferences");
 }
 
+/* What this room has to know of the answer, whose tree would be the largest of the run. */
+static void adopt(struct json *object, struct view answer)
+{
+        struct json *metadata = json_object_at(object, "metadata");
+        struct view known = scan_get(answer, "metadata"), version = scan_string(scan_get(known, "resourceVersion")),
+                    generation = scan_get(known, "generation");
+
+        if (version.length)
+                json_set(metadata, "resourceVersion", json_new_view(version));
+        if (generation.length)
+                json_set_integer(metadata, "generation", scan_integer(generation, 0));
+}
+
+/* *answer is the object's text. */
 static int send(struct context *context, const struct object_patch *patch, const struct json *object, const struct json *body,
-                struct json **ret_answer, struct error *error)
+                struct buffer *answer, struct error *error)
 {
         cleanup(buffer_release) struct buffer text = BUFFER_NULL;
         struct kube_request request = {
@@ -286,18 +316,10 @@ static int send(struct context *context, const struct object_patch *patch, const
 
         json_print(body, &text);
         request.body = buffer_view(&text);
-        return kube_call_json(context, patch->client, &request, ret_answer, error);
-}
-
-/* The object is as the server has it now, in what this room has to know. */
-static void adopt(struct json *object, const struct json *answer)
-{
-        struct json *metadata = json_object_at(object, "metadata");
-
-        if (meta(answer, "resourceVersion")[0])
-                json_set_string(metadata, "resourceVersion", meta(answer, "resourceVersion"));
-        if (JSON_PATH(answer, "metadata", "generation"))
-                json_set_integer(metadata, "generation", json_integer(JSON_PATH(answer, "metadata", "generation"), 0));
+        TRY(kube_call(context, patch->client, &request, answer, error));
+        if (scan_value_end(buffer_view(answer), 0) == 0)
+                return error_set(error, ERROR_INVALID, "the answer about %s is not JSON", patch->resource->plural);
+        return 0;
 }
 
 static int rebase(struct context *context, const struct object_patch *patch, struct json *before, struct json *object,
@@ -326,13 +348,13 @@ static int rebase(struct context *context, const struct object_patch *patch, str
 }
 
 static int write_part(struct context *context, const struct object_patch *patch, struct json *before, struct json *object,
-                      struct json *(*part)(const struct json *object), struct error *error)
+                      struct json *(*difference)(const struct json *before, const struct json *after), struct error *error)
 {
         int tries;
 
         for (tries = 1;; tries++) {
-                cleanup(json_free) struct json *body = difference(before, object, part);
-                cleanup(json_free) struct json *answer = NULL;
+                cleanup(json_free) struct json *body = difference(before, object);
+                cleanup(buffer_release) struct buffer answer = BUFFER_NULL;
                 bool lock = locked(body);
 
                 if (!body)
@@ -340,13 +362,8 @@ static int write_part(struct context *context, const struct object_patch *patch,
                 if (lock && meta(before, "resourceVersion")[0])
                         json_set_string(json_object_at(body, "metadata"), "resourceVersion", meta(before, "resourceVersion"));
                 if (send(context, patch, object, body, &answer, error) == 0) {
-                        adopt(object, answer);
-                        adopt(before, answer);
-                        json_free(&body);
-                        body = part(object);
-                        JSON_EACH(body, member)
-                                if (strcmp(member.key, "metadata") != 0)
-                                        json_set(before, member.key, json_copy(member.value));
+                        adopt(object, buffer_view(&answer));
+                        adopt(before, buffer_view(&answer));
                         return 0;
                 }
                 if (error->kind != ERROR_CONFLICT || !lock || tries == CONFLICT_TRIES)
@@ -356,6 +373,30 @@ static int write_part(struct context *context, const struct object_patch *patch,
         }
 }
 
+/* As written. */
+static void settle_status(struct json *before, const struct json *object)
+{
+        const struct json *status = json_get(object, "status");
+
+        if (json_is_null(status))
+                json_remove(before, "status");
+        else
+                json_set(before, "status", json_copy(status));
+}
+
+static int write_parts(struct context *context, const struct object_patch *patch, struct json *before, struct json *object,
+                       struct error *error)
+{
+        cleanup(json_free) struct json *body = NULL;
+
+        TRY(write_part(context, patch, before, object, status_difference, error));
+        body = body_difference(before, object);
+        if (!body)
+                return 0;
+        settle_status(before, object); /* what was written before a failure is not to be sent again */
+        return write_part(context, patch, before, object, body_difference, error);
+}
+
 int object_patch_write(struct context *context, struct object_patch *patch, struct json *object, struct error *error)
 {
         bool deleting = !json_is_null(JSON_PATH(object, "metadata", "deletionTimestamp"));
@@ -363,10 +404,7 @@ int object_patch_write(struct context *context, struct object_patch *patch, stru
         int r;
 
         TRY(json_parse(buffer_view(&patch->before), &before, error));
-        r = write_part(context, patch, before, object, status_of, error);
-        if (r == 0)
-                r = write_part(context, patch, before, object, body_of, error);
-        /* What was written before a failure is not to be sent again. */
+        r = write_parts(context, patch, before, object, error);
         buffer_clear(&patch->before);
         json_print(r == 0 ? object : before, &patch->before);
         if (r == 0)
