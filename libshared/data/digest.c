@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <openssl/evp.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -51,6 +52,23 @@ int digest_algorithm_of(struct view name, enum digest_algorithm *ret_algorithm, 
         return error_set(err, ERROR_UNSUPPORTED, "unsupported digest algorithm: %.*s", VIEW_ARGS(name));
 }
 
+/* Kept for the life of the process: OpenSSL 3 would look it up by its name for each digest. */
+static const EVP_MD *implementation(enum digest_algorithm algorithm)
+{
+        static _Atomic(EVP_MD *) kept[ALGORITHM_COUNT];
+        EVP_MD *found = atomic_load(&kept[algorithm]), *none = NULL;
+
+        if (found)
+                return found;
+        found = EVP_MD_fetch(NULL, EVP_MD_get0_name(algorithms[algorithm].openssl()), NULL);
+        if (!found)
+                memory_exhausted();
+        if (atomic_compare_exchange_strong(&kept[algorithm], &none, found))
+                return found;
+        EVP_MD_free(found);
+        return none;
+}
+
 struct digest *digest_begin(enum digest_algorithm algorithm)
 {
         struct digest *digest = memory_zero(1, sizeof(*digest));
@@ -62,7 +80,7 @@ struct digest *digest_begin(enum digest_algorithm algorithm)
         }
         /* These fail for want of memory only. */
         digest->openssl = EVP_MD_CTX_new();
-        if (!digest->openssl || EVP_DigestInit_ex(digest->openssl, algorithms[algorithm].openssl(), NULL) != 1)
+        if (!digest->openssl || EVP_DigestInit_ex(digest->openssl, implementation(algorithm), NULL) != 1)
                 memory_exhausted();
         return digest;
 }

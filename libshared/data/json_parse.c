@@ -15,7 +15,7 @@
 struct scan {
         struct view text;
         size_t at;
-        unsigned depth;
+        unsigned depth, deepest;
         char last; /* the first byte of the last token */
 };
 
@@ -167,6 +167,8 @@ static int scan_all(struct scan *s, struct error *error)
                         if (++s->depth > JSON_DEPTH_LIMIT)
                                 return error_set(error, ERROR_TOO_LARGE, "invalid JSON at offset %zu: more than %d levels", s->at,
                                                  JSON_DEPTH_LIMIT);
+                        if (s->depth > s->deepest)
+                                s->deepest = s->depth;
                         s->at++;
                 } else if (c == ']' || c == '}') {
                         if (before == ',')
@@ -196,9 +198,10 @@ static size_t end_of_tokens(struct view text)
         return end;
 }
 
-static int parse_tree(struct view text, struct json **ret_json, struct error *error)
+/* The depth is that which the scan found: json-c clears memory for each level that there might be. */
+static int parse_tree(struct view text, unsigned depth, struct json **ret_json, struct error *error)
 {
-        cleanup(free_tokener) struct json_tokener *tokener = json_tokener_new_ex(JSON_DEPTH_LIMIT + 2);
+        cleanup(free_tokener) struct json_tokener *tokener = json_tokener_new_ex((int)depth + 2);
         struct json_object *object;
         enum json_tokener_error problem;
         size_t end;
@@ -235,5 +238,5 @@ int json_parse(struct view text, struct json **ret_json, struct error *error)
         if (text.length == 0)
                 return error_set(error, ERROR_INVALID, "invalid JSON at offset 0: nothing there");
         TRY(scan_all(&scan, error));
-        return parse_tree(text, ret_json, error);
+        return parse_tree(text, scan.deepest, ret_json, error);
 }
