@@ -29,22 +29,42 @@ static void part_release(char **part)
         curl_free(*part);
 }
 
+/* The length of "https://host:port" at the start of most URLs; 0: there is something else in it, and curl is to look at it. */
+static size_t plain_origin(const char *url)
+{
+        size_t scheme = strncmp(url, "https://", 8) == 0 ? 8 : strncmp(url, "http://", 7) == 0 ? 7 : 0;
+        size_t host = strspn(url + scheme, "abcdefghijklmnopqrstuvwxyz0123456789.-");
+        const char *end = url + scheme + host;
+
+        if (!scheme || !host)
+                return 0;
+        if (*end == ':' && end[1] >= '0' && end[1] <= '9')
+                end += 1 + strspn(end + 1, "0123456789");
+        return *end == '/' || *end == '\0' ? (size_t)(end - url) : 0;
+}
+
 /* "GET https://host:port": no path, no user info. */
 static int origin_of(const struct http_request *request, char **ret_origin, struct error *err)
 {
-        cleanup(url_release) CURLU *url = curl_url();
+        const char *method = request->method ? request->method : "GET";
+        size_t plain = plain_origin(request->url);
+        cleanup(url_release) CURLU *url = NULL;
         cleanup(part_release) char *scheme = NULL;
         cleanup(part_release) char *host = NULL;
         cleanup(part_release) char *port = NULL;
 
+        if (plain) {
+                *ret_origin = memory_printf("%s %.*s", method, (int)plain, request->url);
+                return 0;
+        }
+        url = curl_url();
         if (curl_url_set(url, CURLUPART_URL, request->url, 0) != CURLUE_OK ||
             curl_url_get(url, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK ||
             curl_url_get(url, CURLUPART_HOST, &host, 0) != CURLUE_OK ||
             (strcmp(scheme, "http") != 0 && strcmp(scheme, "https") != 0))
                 return error_set(err, ERROR_INVALID, "not an http or https URL");
         curl_url_get(url, CURLUPART_PORT, &port, 0);
-        *ret_origin = memory_printf("%s %s://%s%s%s", request->method ? request->method : "GET", scheme, host, port ? ":" : "",
-                                    port ? port : "");
+        *ret_origin = memory_printf("%s %s://%s%s%s", method, scheme, host, port ? ":" : "", port ? port : "");
         return 0;
 }
 

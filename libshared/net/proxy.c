@@ -214,7 +214,9 @@ static const char *variable(const char *upper_case, const char *lower_case)
 {
         const char *value = getenv(upper_case);
 
-        return value && *value ? value : getenv(lower_case);
+        if (!value || !*value)
+                value = getenv(lower_case);
+        return value && *value ? value : NULL;
 }
 
 int proxy_for_url(const char *url, char **ret_proxy, struct error *err)
@@ -225,6 +227,10 @@ int proxy_for_url(const char *url, char **ret_proxy, struct error *err)
                 .none = variable("NO_PROXY", "no_proxy"),
         };
 
+        if (!environment.http && !environment.https) {
+                *ret_proxy = memory_string("");
+                return 0;
+        }
         return proxy_choose(&environment, url, ret_proxy, err);
 }
 
