@@ -105,6 +105,7 @@ struct kube_request {
         const char *propagation; /* Background, Foreground, Orphan; NULL: the server's default */
         const char *uid;         /* preconditions; resource_version is the other one */
         bool urgent;             /* on a connection of its own and never throttled: leases */
+        bool busy;               /* a watch on a connection of its own, for much comes on it */
         int64_t timeout_ms;      /* 0: 60 s, lists 5 min; the context's deadline counts as well */
 };
 

@@ -203,6 +203,7 @@ static void open_controllers(struct program_state *state)
                 controller->state->source =
                         source_of(state, kube_resource_intern(kind->group, kind->version, kind->kind, kind->plural, true), false,
                                   state->flags.watch_label_selector, false);
+                controller->state->source->own = true; /* each run writes the status, and that comes back */
                 listen_to(state, controller->state->source, controller, NULL, controller->indexes, controller->index_count);
         }
         for (size_t i = 0; i < program->controller_count; i++) {
@@ -237,6 +238,7 @@ static void start_watches(struct program_state *state)
                                                                .namespace = state->runtime.watch_namespace,
                                                                .label_selector = source->label_selector,
                                                                .metadata_only = source->metadata_only,
+                                                               .busy = source->own,
                                                                .optional = source->optional,
                                                                .cache = source->cache,
                                                                .failed = source_failed,

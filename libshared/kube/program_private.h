@@ -21,6 +21,7 @@ struct source {
         const struct kube_resource *resource;
         const char *label_selector;
         bool metadata_only, optional, reported;
+        bool own; /* of a controller, whose runs write to it */
         struct cache *cache;
         struct watch *watch;
 };

@@ -214,7 +214,7 @@ static void set_limits(const struct kube_client *client, const struct kube_reque
         http->first_byte_ms = client->server->options.first_byte_ms;
         http->compressed = list && !config->disable_compression;
         http->secret = !request->metadata_only && holds_secrets(request);
-        http->lane = request->urgent ? HTTP_URGENT : HTTP_REQUESTS;
+        http->lane = request->urgent ? HTTP_URGENT : request->busy ? HTTP_BUSY : HTTP_REQUESTS;
 }
 
 int kube_wire_make(struct kube_client *client, const struct kube_request *request, struct kube_wire *ret_wire, struct error *err)

@@ -182,6 +182,7 @@ static void open_stream(struct watch *watch, enum watch_state state, struct kube
         request->name_space = watch->namespace;
         request->label_selector = watch->label_selector;
         request->metadata_only = watch->options.metadata_only;
+        request->busy = watch->options.busy;
         watch->state = state;
         watch->opened_ms = now(watch);
         watch->items = 0;

@@ -26,6 +26,7 @@ struct watch_options {
         const char *namespace;                /* NULL or "": all; copied */
         const char *label_selector;           /* NULL or "": all; copied */
         bool metadata_only;                   /* PartialObjectMetadata */
+        bool busy;                            /* much comes on it: on a connection that quiet ones do not share */
         bool optional; /* a help, no need: where it is forbidden it is told once and, if it always was, tried every half minute or so */
         struct cache *cache; /* stays the caller's; written by this watch alone while it runs */
         /*

@@ -5,7 +5,7 @@
  * connections. A cancelled or expired call is taken off the connection before http_call returns. A stream (a watch) lives on the io thread and is fed
  * back there, piece by piece.
  *
- * Requests, streams and urgent requests have connections of their own, so that none of them queues behind another. Over HTTP/2 requests to one
+ * Requests, streams, busy streams and urgent requests have connections of their own, so that none of them queues behind another. Over HTTP/2 requests to one
  * server share one connection; over HTTP/1.1 each transfer under way has its own. Nothing is retried here and credentials are the
  * caller's headers.
  */
@@ -47,6 +47,7 @@ struct http_header {
 enum http_lane {
         HTTP_REQUESTS,
         HTTP_URGENT, /* lease renewals: never behind anything else */
+        HTTP_BUSY, /* streams on which much comes: for each piece curl looks at every stream of the connection, so quiet ones have another */
 };
 
 /* Body bytes as they come, on the caller's thread; may block (the transfer is held back meanwhile). -1 ends the call with that error. */

@@ -270,13 +270,19 @@ static void ping(struct http_engine *engine, const struct http_transfer *stream)
                 ping->headers = curl_slist_append(ping->headers, header->data);
         ping->collects = true;
         ping->end = ping_end;
-        http_transfer_start(ping, LANE_STREAMS);
+        http_transfer_start(ping, (unsigned)(stream->lane - engine->lanes));
 }
 
-static const struct http_transfer *stream_on(const struct http_engine *engine, const struct http_settings *settings)
+static bool has_streams(const struct http_lane_state *lane)
 {
-        for (const struct http_transfer *transfer = engine->transfers; transfer; transfer = transfer->next)
-                if (transfer->lane == &engine->lanes[LANE_STREAMS] && transfer->settings == settings && transfer->ping_url)
+        return lane >= &lane->engine->lanes[LANE_STREAMS];
+}
+
+/* One of those that share the connection. */
+static const struct http_transfer *stream_on(const struct http_socket *socket)
+{
+        for (const struct http_transfer *transfer = socket->lane->engine->transfers; transfer; transfer = transfer->next)
+                if (transfer->lane == socket->lane && transfer->settings == socket->settings && transfer->ping_url)
                         return transfer;
         return NULL;
 }
@@ -295,9 +301,9 @@ static void liveness_check(void *argument)
                 const struct http_transfer *stream;
                 int64_t due;
 
-                if (!socket->connection || socket->lane != &engine->lanes[LANE_STREAMS])
+                if (!socket->connection || !has_streams(socket->lane))
                         continue;
-                stream = stream_on(engine, socket->settings);
+                stream = stream_on(socket);
                 if (!stream)
                         continue;
                 if (socket->pinged_ms && socket->read_ms >= socket->pinged_ms)
@@ -346,7 +352,7 @@ CURLMcode http_lane_add(struct http_transfer *transfer)
                 curl_multi_setopt(lane->multi, CURLMOPT_MAXCONNECTS, IDLE_CONNECTIONS);
         }
         /* In time for the connection that it may open. */
-        if (lane == &engine->lanes[LANE_STREAMS] && !io_timer_pending(&engine->liveness))
+        if (has_streams(lane) && !io_timer_pending(&engine->liveness))
                 io_timer_set(engine->io, &engine->liveness, clock_now_ms() + engine->idle_ms);
         return curl_multi_add_handle(lane->multi, transfer->easy);
 }

@@ -25,7 +25,8 @@ struct http_settings {
 enum {
         LANE_REQUESTS,
         LANE_URGENT,
-        LANE_STREAMS,
+        LANE_STREAMS, /* from here on */
+        LANE_BUSY_STREAMS,
         LANE_COUNT,
 };
 

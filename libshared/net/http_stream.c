@@ -8,6 +8,7 @@ struct http_stream {
         struct http_transfer transfer; /* first: what the callbacks get is the stream too */
         struct http_stream *waiting_next;
         bool waiting, started;
+        unsigned lane;
         struct error refused; /* what was wrong with the request */
         const struct http_stream_events *events;
         void *data;
@@ -69,6 +70,7 @@ struct http_stream *http_stream_open(struct io *io, const struct http_request *r
 
         stream->events = events;
         stream->data = data;
+        stream->lane = request->lane == HTTP_BUSY ? LANE_BUSY_STREAMS : LANE_STREAMS;
         if (http_transfer_prepare(engine, &stream->transfer, request, &stream->refused) == 0) {
                 if (!request->body_limit)
                         stream->transfer.body_limit = UINT64_MAX;
@@ -102,7 +104,7 @@ void http_streams_kick(struct http_engine *engine)
                         stream_end(&stream->transfer, &stream->refused);
                 } else if (!stream->started) {
                         stream->started = true;
-                        http_transfer_start(&stream->transfer, LANE_STREAMS);
+                        http_transfer_start(&stream->transfer, stream->lane);
                 }
                 stream = next;
         }
