@@ -110,7 +110,7 @@ void start_order(const struct cache_list *list, const struct cache_object **orde
         for (size_t i = 0; i < placed; i++) {
                 const struct node *node = find(&graph, view_of(order[i]->namespace), view_of(order[i]->name));
 
-                for (size_t at = node->dependents; at; at = graph.edges[at - 1].next) {
+                for (size_t at = graph.edges ? node->dependents : 0; at; at = graph.edges[at - 1].next) {
                         struct node *dependent = &graph.nodes[graph.edges[at - 1].to];
 
                         if (--dependent->waits == 0)
