@@ -16,7 +16,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define CLUSTER_QUEUE   1000
+#define LANES           4
+#define LANE_QUEUE      250
 #define CLUSTER_TRIES   12
 #define CLUSTER_PAUSE   10000
 #define POST_QUEUE      256
@@ -48,13 +49,20 @@ struct queue {
         struct context context;
 };
 
+/* One of the ways into the cluster: all events of an object take the same. */
+struct lane {
+        struct event_recorder *recorder;
+        struct event_correlator *correlator; /* of the lane's thread */
+        struct queue queue;
+};
+
 struct event_recorder {
         char *controller, *address, *host;
         struct kube_client *client;
         struct io *io;
         int64_t post_pause_ms;
-        struct event_correlator *correlator; /* of the cluster's thread */
-        struct queue cluster, posts;
+        struct lane lanes[LANES];
+        struct queue posts;
 };
 
 static void event_free(struct event **pointer)
@@ -277,10 +285,10 @@ static struct json *cluster_body(const struct event_recorder *recorder, const st
         return body;
 }
 
-static int write_once(struct event_recorder *recorder, const struct event *event, const struct event_decision *decision,
-                      const char *name, const char *message, bool whole, struct error *error)
+static int write_once(struct lane *lane, const struct event *event, const struct event_decision *decision, const char *name,
+                      const char *message, bool whole, struct error *error)
 {
-        cleanup(json_free) struct json *body = cluster_body(recorder, event, decision, name, message, whole);
+        cleanup(json_free) struct json *body = cluster_body(lane->recorder, event, decision, name, message, whole);
         cleanup(buffer_release) struct buffer text = BUFFER_NULL;
         cleanup(buffer_release) struct buffer answer = BUFFER_NULL;
         struct kube_request request = {
@@ -292,10 +300,10 @@ static int write_once(struct event_recorder *recorder, const struct event *event
 
         json_print(body, &text);
         request.body = buffer_view(&text);
-        return kube_call(&recorder->cluster.context, recorder->client, &request, &answer, error);
+        return kube_call(&lane->queue.context, lane->recorder->client, &request, &answer, error);
 }
 
-static int write_with_retries(struct event_recorder *recorder, const struct event *event, const struct event_decision *decision,
+static int write_with_retries(struct lane *lane, const struct event *event, const struct event_decision *decision,
                               const char *message, struct error *error)
 {
         bool whole = decision->action == EVENT_CREATE;
@@ -306,7 +314,7 @@ static int write_with_retries(struct event_recorder *recorder, const struct even
         for (tries = 1;; tries++) {
                 int64_t pause_ms = tries == 1 ? (int64_t)(clock_random() * CLUSTER_PAUSE) : CLUSTER_PAUSE;
 
-                if (write_once(recorder, event, decision, name, message, whole, error) == 0)
+                if (write_once(lane, event, decision, name, message, whole, error) == 0)
                         return 0;
                 if (!whole && error->kind == ERROR_NOT_FOUND) {
                         whole = true;
@@ -316,38 +324,50 @@ static int write_with_retries(struct event_recorder *recorder, const struct even
                 if (error->http_status || error->kind == ERROR_CANCELLED || tries >= CLUSTER_TRIES)
                         return -1;
                 error_release(error);
-                TRY(context_sleep(&recorder->cluster.context, pause_ms, error));
+                TRY(context_sleep(&lane->queue.context, pause_ms, error));
         }
 }
 
-static void write_event(struct event_recorder *recorder, const struct event *event)
+static void write_event(struct lane *lane, const struct event *event)
 {
         cleanup(free_string) char *object =
                 memory_printf("%s/%s/%s/%s/%s", event->api_version, event->kind, event->namespace, event->name, event->uid);
         cleanup(free_string) char *message = NULL;
         cleanup(error_release) struct error error = ERROR_NULL;
         struct event_decision decision =
-                event_correlate(recorder->correlator, view_of(object), view_of(type_name(event)), view_of(event->reason),
+                event_correlate(lane->correlator, view_of(object), view_of(type_name(event)), view_of(event->reason),
                                 view_of(event->message), clock_now_ms(), event->wall_us);
 
         if (decision.action == EVENT_DROP)
                 return;
         message = memory_printf("%s%s", decision.combined ? EVENT_COMBINED_PREFIX : "", event->message);
-        if (write_with_retries(recorder, event, &decision, message, &error) != 0 && error.kind != ERROR_CANCELLED)
+        if (write_with_retries(lane, event, &decision, message, &error) != 0 && error.kind != ERROR_CANCELLED)
                 complain(event, &error, "unable to write event");
 }
 
-static void *run_cluster(void *argument)
+static void *run_lane(void *argument)
 {
-        struct event_recorder *recorder = argument;
+        struct lane *lane = argument;
         struct event *event;
 
-        while ((event = queue_take(&recorder->cluster))) {
-                write_event(recorder, event);
+        while ((event = queue_take(&lane->queue))) {
+                write_event(lane, event);
                 event_free(&event);
         }
-        queue_ended(&recorder->cluster);
+        queue_ended(&lane->queue);
         return NULL;
+}
+
+/* By what the names of events begin with: two of one lane never get the same. */
+static struct lane *lane_of(struct event_recorder *recorder, const struct event *event)
+{
+        unsigned sum = 0;
+
+        for (const char *c = event->namespace; *c; c++)
+                sum += (unsigned char)*c;
+        for (const char *c = event->name; *c; c++)
+                sum += (unsigned char)*c;
+        return &recorder->lanes[sum % LANES];
 }
 
 /* ---- to --events-addr ---- */
@@ -492,7 +512,7 @@ void event_record(struct event_recorder *recorder, const struct json *object, en
                 event_free(&event);
                 return;
         }
-        queue_add(&recorder->cluster, event);
+        queue_add(&lane_of(recorder, event)->queue, event);
         if (recorder->posts.started && type != EVENT_TRACE)
                 queue_add(&recorder->posts, event_new(object, type, reason, text, buffer_string(&message), wall_us));
 }
@@ -509,7 +529,7 @@ int event_recorder_start(const struct event_settings *settings, struct event_rec
 {
         struct event_recorder *recorder = memory_zero(1, sizeof(*recorder));
         const char *address = settings->events_address ? settings->events_address : "";
-        int r;
+        int r = 0;
 
         recorder->controller = memory_string(settings->controller);
         recorder->address = memory_string(address);
@@ -517,10 +537,14 @@ int event_recorder_start(const struct event_settings *settings, struct event_rec
         recorder->client = settings->client;
         recorder->io = settings->io;
         recorder->post_pause_ms = settings->post_pause_ms ? settings->post_pause_ms : POST_PAUSE_MS;
-        recorder->correlator = event_correlator_new();
-        queue_open(&recorder->cluster, CLUSTER_QUEUE);
+        for (size_t i = 0; i < LANES; i++) {
+                recorder->lanes[i].recorder = recorder;
+                recorder->lanes[i].correlator = event_correlator_new();
+                queue_open(&recorder->lanes[i].queue, LANE_QUEUE);
+        }
         queue_open(&recorder->posts, POST_QUEUE);
-        r = queue_start(&recorder->cluster, run_cluster, recorder, error);
+        for (size_t i = 0; r == 0 && i < LANES; i++)
+                r = queue_start(&recorder->lanes[i].queue, run_lane, &recorder->lanes[i], error);
         if (r == 0 && *address)
                 r = queue_start(&recorder->posts, run_posts, recorder, error);
         if (r != 0) {
@@ -538,11 +562,14 @@ void event_recorder_stop(struct event_recorder **pointer, int64_t flush_ms)
 
         if (!recorder)
                 return;
-        queue_ask_to_stop(&recorder->cluster);
+        for (size_t i = 0; i < LANES; i++)
+                queue_ask_to_stop(&recorder->lanes[i].queue);
         queue_ask_to_stop(&recorder->posts);
-        queue_close(&recorder->cluster, until_ms);
+        for (size_t i = 0; i < LANES; i++) {
+                queue_close(&recorder->lanes[i].queue, until_ms);
+                event_correlator_free(&recorder->lanes[i].correlator);
+        }
         queue_close(&recorder->posts, until_ms);
-        event_correlator_free(&recorder->correlator);
         free(recorder->controller);
         free(recorder->address);
         free(recorder->host);

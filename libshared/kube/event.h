@@ -1,9 +1,9 @@
 /*
  * event: tell people what happened to an object: core/v1 events in the cluster, and posts to --events-addr.
  *
- * Recording never waits: what is needed is copied into two bounded queues, each emptied by a thread of its own, so an API server that is away or
- * a receiver that hangs costs a run nothing. Events of one object stay in order. When a queue is full the newest event is dropped and
- * that is logged.
+ * Recording never waits: what is needed is copied into bounded queues, each emptied by a thread of its own, so an API server that is away or
+ * a receiver that hangs costs a run nothing. Events of one object stay in order; those of many objects go to the cluster side by side, so that one that is
+ * tried again holds up few others. When a queue is full the newest event is dropped and that is logged.
  *
  * In the cluster, events are correlated as every Kubernetes client does it: the same event again raises a count; from the tenth different message
  * of one (object, type, reason) in ten minutes on they become one "(combined from similar events): ..."; and beyond 25 at

@@ -64,10 +64,14 @@ static int posts_now(void)
 const struct kube_resource *kube_resource_intern(const char *group, const char *version, const char *kind, const char *plural,
                                                  bool namespaced)
 {
-        static struct kube_resource resource;
+        static const struct kube_resource events = { "", "v1", "Event", "events", "v1", true };
 
-        resource = (struct kube_resource){ group, version, kind, plural, "v1", namespaced };
-        return &resource;
+        assert_string_equal(group, events.group);
+        assert_string_equal(version, events.version);
+        assert_string_equal(kind, events.kind);
+        assert_string_equal(plural, events.plural);
+        assert_true(namespaced);
+        return &events;
 }
 
 static int accept_all(const struct kube_request *request, const char *body, struct json **ret_json, struct error *error)
@@ -256,6 +260,33 @@ static void answers_decide_about_another_try(void **state)
         }
 }
 
+static int refuse_app(const struct kube_request *request, const char *body, struct json **ret_json, struct error *error)
+{
+        if (strstr(body, "\"name\":\"app\""))
+                return error_set(error, ERROR_UNAVAILABLE, "the connection was refused");
+        return accept_all(request, body, ret_json, error);
+}
+
+/* The first try again comes after up to ten seconds. */
+static void who_is_tried_again_holds_up_few(void **state)
+{
+        cleanup(json_free) struct json *object = some_object();
+        struct event_recorder *recorder = started(NULL);
+        int64_t end = clock_now_ms() + 1000;
+
+        (void)state;
+        fake.answer = refuse_app;
+        event_record(recorder, object, EVENT_NORMAL, "R", NULL, "m");
+        for (int i = 0; i < 8; i++) {
+                json_set_string(json_get(object, "metadata"), "name", (char[]){ 'x', (char)('0' + i), 0 });
+                event_record(recorder, object, EVENT_NORMAL, "R", NULL, "m");
+        }
+        while (fake_count() < 1 + 6 && clock_now_ms() < end)
+                nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+        assert_in_range(fake_count(), 1 + 6, 1 + 8);
+        event_recorder_stop(&recorder, 0);
+}
+
 static void hanging_receiver_delays_nobody(void **state)
 {
         cleanup(json_free) struct json *object = some_object();
@@ -295,6 +326,7 @@ int main(void)
                 cmocka_unit_test_setup(memory_of_events_is_bounded, setup),
                 cmocka_unit_test_setup(receiver_gets_the_keys_of_flux, setup),
                 cmocka_unit_test_setup(answers_decide_about_another_try, setup),
+                cmocka_unit_test_setup(who_is_tried_again_holds_up_few, setup),
                 cmocka_unit_test_setup(hanging_receiver_delays_nobody, setup),
                 cmocka_unit_test_setup(object_without_a_namespace_is_refused, setup),
         };
