@@ -74,6 +74,32 @@ static int timer_wanted(CURLM *multi, long timeout_ms, void *argument)
         return 0;
 }
 
+/* The kernel's own name of a socket, which no other one ever has; 0: it is none. */
+static uint64_t cookie_of(int fd)
+{
+        uint64_t cookie = 0;
+        socklen_t length = sizeof(cookie);
+
+        return getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length) == 0 ? cookie : 0;
+}
+
+/* curl says that it closes a connection; the socket of one that did not come about it closes without a word. */
+static bool is_closed(const struct http_socket *socket)
+{
+        return socket->connection && cookie_of(socket->descriptor.fd) != socket->cookie;
+}
+
+static void leave_loop(struct http_socket *socket)
+{
+        struct io *io = socket->lane->engine->io;
+
+        if (is_closed(socket))
+                io_descriptor_closed(io, &socket->descriptor);
+        else
+                io_descriptor_remove(io, &socket->descriptor);
+        socket->waits_for = 0;
+}
+
 static void socket_ready(void *argument, uint32_t events)
 {
         struct http_socket *socket = argument;
@@ -85,8 +111,7 @@ static void socket_ready(void *argument, uint32_t events)
                 socket->read_ms = clock_now_ms();
         if (!socket->wanted) {
                 /* An idle connection says something, most often that it ends: curl looks when it wants to use it. */
-                io_descriptor_remove(socket->lane->engine->io, &socket->descriptor);
-                socket->waits_for = 0;
+                leave_loop(socket);
                 return;
         }
         act(socket->lane, socket->descriptor.fd, mask);
@@ -147,7 +172,7 @@ static struct http_socket *socket_add(struct http_lane_state *lane, curl_socket_
 
 static void socket_forget(struct http_socket *socket)
 {
-        io_descriptor_remove(socket->lane->engine->io, &socket->descriptor);
+        leave_loop(socket);
         http_settings_release(&socket->settings);
         *socket->link = socket->next;
         if (socket->next)
@@ -155,14 +180,58 @@ static void socket_forget(struct http_socket *socket)
         free(socket);
 }
 
+/* What curl closed without a word, and has no use for any more. */
+static void forget_closed(struct http_engine *engine)
+{
+        struct http_socket *next;
+
+        for (struct http_socket *socket = engine->sockets; socket; socket = next) {
+                next = socket->next;
+                if (!socket->wanted && is_closed(socket))
+                        socket_forget(socket);
+        }
+}
+
+static int wait_for(struct http_socket *socket, uint32_t events)
+{
+        struct io *io = socket->lane->engine->io;
+        struct error err = ERROR_NULL;
+
+        if (socket->waits_for == events)
+                return 0;
+        if (io_descriptor_set(io, &socket->descriptor, events, &err) < 0) {
+                error_release(&err);
+                return -1;
+        }
+        socket->waits_for = events;
+        return 0;
+}
+
+/* A new socket has the number of one that was closed without a word. curl may still know that number, and not ask again for what it has asked for. */
+static void socket_reopened(struct http_socket *socket, struct http_lane_state *lane)
+{
+        uint32_t events = socket->wanted && socket->lane == lane ? socket->waits_for : 0;
+
+        io_descriptor_closed(lane->engine->io, &socket->descriptor);
+        http_settings_release(&socket->settings);
+        socket->lane = lane;
+        socket->wanted = events != 0;
+        socket->waits_for = 0;
+        socket->port = 0;
+        socket->read_ms = clock_now_ms();
+        socket->pinged_ms = 0;
+        wait_for(socket, events);
+}
+
 static int socket_wanted(CURL *easy, curl_socket_t fd, int what, void *argument, void *assigned)
 {
         struct http_lane_state *lane = argument;
         struct http_socket *socket = assigned ? assigned : socket_find(lane->engine, fd);
-        struct error err = ERROR_NULL;
         uint32_t events = (what & CURL_POLL_IN ? EPOLLIN : 0u) | (what & CURL_POLL_OUT ? EPOLLOUT : 0u);
 
         (void)easy;
+        if (socket && socket->lane != lane) /* another lane has the number now */
+                socket = NULL;
         if (what == CURL_POLL_REMOVE) {
                 /* Between two requests a connection stays in the loop: most often the next one wants the same of it. */
                 if (socket && socket->connection)
@@ -173,17 +242,10 @@ static int socket_wanted(CURL *easy, curl_socket_t fd, int what, void *argument,
         }
         if (!socket)
                 socket = socket_add(lane, fd);
-        if (!assigned)
+        if (assigned != socket)
                 curl_multi_assign(lane->multi, fd, socket);
         socket->wanted = true;
-        if (socket->waits_for == events)
-                return 0;
-        if (io_descriptor_set(lane->engine->io, &socket->descriptor, events, &err) < 0) {
-                error_release(&err);
-                return -1;
-        }
-        socket->waits_for = events;
-        return 0;
+        return wait_for(socket, events);
 }
 
 static void option(int fd, int level, int name, int value)
@@ -207,8 +269,14 @@ curl_socket_t http_socket_open(void *argument, curlsocktype purpose, struct curl
                 option(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
                 option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, 45000);
         }
-        record = socket_add(transfer->lane, fd);
+        forget_closed(transfer->engine);
+        record = socket_find(transfer->engine, fd);
+        if (record)
+                socket_reopened(record, transfer->lane);
+        else
+                record = socket_add(transfer->lane, fd);
         record->connection = true;
+        record->cookie = cookie_of(fd);
         record->settings = http_settings_ref(transfer->settings);
         return fd;
 }
@@ -225,6 +293,7 @@ int http_socket_close(void *argument, curl_socket_t fd)
 
 void http_sockets_close_silent(struct http_lane_state *lane, const struct http_settings *settings, int64_t since_ms)
 {
+        forget_closed(lane->engine);
         for (struct http_socket *socket = lane->engine->sockets; socket; socket = socket->next)
                 if (socket->connection && socket->lane == lane && socket->settings == settings && socket->read_ms < since_ms)
                         shutdown(socket->descriptor.fd, SHUT_RDWR);
@@ -297,6 +366,7 @@ static void liveness_check(void *argument)
         struct http_engine *engine = argument;
         int64_t now = clock_now_ms(), next = CLOCK_NEVER;
 
+        forget_closed(engine);
         for (struct http_socket *socket = engine->sockets; socket; socket = socket->next) {
                 const struct http_transfer *stream;
                 int64_t due;

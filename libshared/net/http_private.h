@@ -45,6 +45,7 @@ struct http_socket {
         struct io_descriptor descriptor;
         struct http_settings *settings; /* of a connection; NULL: not a connection */
         bool connection;
+        uint64_t cookie;    /* of a connection: a number of a descriptor may be another's meanwhile */
         uint16_t port;      /* local, once it is known */
         bool wanted;        /* curl wants to hear of it */
         uint32_t waits_for; /* what it is in the loop for; 0: not in the loop */

@@ -127,10 +127,14 @@ int io_descriptor_set(struct io *io, struct io_descriptor *descriptor, uint32_t 
 
 void io_descriptor_remove(struct io *io, struct io_descriptor *descriptor)
 {
-        if (!descriptor->added)
-                return;
+        if (descriptor->added)
+                epoll_ctl(io->epoll, EPOLL_CTL_DEL, descriptor->fd, NULL);
+        io_descriptor_closed(io, descriptor);
+}
+
+void io_descriptor_closed(struct io *io, struct io_descriptor *descriptor)
+{
         descriptor->added = false;
-        epoll_ctl(io->epoll, EPOLL_CTL_DEL, descriptor->fd, NULL);
         /* It may be gone before the rest of this batch is looked at. */
         for (int i = io->event_at; i < io->event_count; i++)
                 if (io->events[i].data.ptr == descriptor)

@@ -58,3 +58,5 @@ struct io_descriptor {
 /* Adds it, or changes what it waits for. */
 int io_descriptor_set(struct io *io, struct io_descriptor *descriptor, uint32_t events, struct error *err);
 void io_descriptor_remove(struct io *io, struct io_descriptor *descriptor);
+/* The same for one that is closed already, whose number may be another's by now. */
+void io_descriptor_closed(struct io *io, struct io_descriptor *descriptor);

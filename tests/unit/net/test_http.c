@@ -3,7 +3,8 @@
 #include "../fake_server.h"
 
 #include "base/clock.h"
-#include "net/http.h"
+#include "net/http_private.h"
+#include "net/io_private.h"
 
 #include <fcntl.h>
 
@@ -412,6 +413,55 @@ static void a_closed_port_is_refused(void **state)
         assert_string_equal(err.reason, HTTP_REFUSED);
 }
 
+static void count_sockets(void *argument)
+{
+        const struct http_engine *engine = io_attached(io);
+        size_t *count = argument;
+
+        *count = 0;
+        for (const struct http_socket *socket = engine->sockets; socket; socket = socket->next)
+                ++*count;
+}
+
+/* curl closes the socket of a connection that was given up without a word: its number is another's soon. */
+static void a_socket_that_was_given_up_is_forgotten(void **state)
+{
+        struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+        socklen_t length = sizeof(address);
+        int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), first[4], held[20];
+        cleanup(free_string) char *url = NULL;
+        struct http_request request = { 0 };
+        size_t before = 0, after = 0;
+
+        (void)state;
+        assert_int_equal(bind(listener, (struct sockaddr *)&address, length), 0);
+        assert_int_equal(listen(listener, 0), 0);
+        assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &length), 0);
+        /* Nobody accepts: who comes after the first few gets no answer. */
+        for (size_t i = 0; i < COUNT(first); i++) {
+                first[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+                connect(first[i], (struct sockaddr *)&address, length);
+        }
+        url = memory_printf("http://127.0.0.1:%u/", ntohs(address.sin_port));
+        request.url = url;
+        for (size_t i = 0; i < COUNT(held); i++) {
+                cleanup(http_response_release) struct http_response response = HTTP_RESPONSE_NULL;
+                cleanup(error_release) struct error err = ERROR_NULL;
+                cleanup(context_close) struct context ctx;
+
+                context_open(&ctx, NULL, clock_now_ms() + 20);
+                assert_int_equal(http_call(&ctx, io, &request, &response, &err), -1);
+                io_run_wait(io, count_sockets, i < 2 ? &before : &after);
+                held[i] = dup(listener); /* the number of the socket that was given up */
+        }
+        assert_true(after <= before);
+        for (size_t i = 0; i < COUNT(held); i++)
+                close(held[i]);
+        for (size_t i = 0; i < COUNT(first); i++)
+                close(first[i]);
+        close(listener);
+}
+
 /* ---- many at once ---- */
 
 static void *many_calls(void *argument)
@@ -463,6 +513,7 @@ int main(void)
                 cmocka_unit_test(redirects_carry_no_credentials_away),
                 cmocka_unit_test(bad_requests_are_refused),
                 cmocka_unit_test(a_closed_port_is_refused),
+                cmocka_unit_test(a_socket_that_was_given_up_is_forgotten),
                 cmocka_unit_test(threads_share_the_io_thread),
         };
 
