@@ -150,7 +150,7 @@ unit: $(UNIT_PROGRAMS)
 
 HEADER_CHECK := -std=gnu17 -fsyntax-only -Wall -Wextra -Wpedantic -Werror -Wconversion -Wmissing-declarations -D_GNU_SOURCE -Ilibshared
 check-headers:
-	@set -e; for h in $(HEADERS); do echo "#include \"$$h\"" | $(CC) $(HEADER_CHECK) -I. $(PACKAGE_FLAGS) -x c -; done; echo "check-headers: $(words $(HEADERS)) headers"
+	@set -e; for h in $(HEADERS); do printf '#include "%s"\nextern int alone;\n' "$$h" | $(CC) $(HEADER_CHECK) -I. $(PACKAGE_FLAGS) -x c -; done; echo "check-headers: $(words $(HEADERS)) headers"
 
 # What a user applies, from the files beside it. Both are checked in; a unit test holds them against their sources.
 manifests:
