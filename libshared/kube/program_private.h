@@ -20,7 +20,7 @@ struct source {
         struct program_state *state;
         const struct kube_resource *resource;
         const char *label_selector;
-        bool metadata_only, optional, reported;
+        bool metadata_only, optional;
         bool own; /* of a controller, whose runs write to it */
         struct cache *cache;
         struct watch *watch;
