@@ -1,5 +1,6 @@
 #include "base/clock.h"
 #include "base/memory.h"
+#include "net/curl_memory.h"
 #include "net/http_private.h"
 #include "net/io_private.h"
 
@@ -514,7 +515,7 @@ struct http_engine *http_engine_of(struct io *io)
                 engine->lanes[i].engine = engine;
                 engine->lanes[i].timer = (struct io_timer){ .fn = timer_fired, .argument = &engine->lanes[i] };
         }
-        curl_global_init(CURL_GLOBAL_DEFAULT);
+        curl_memory_init();
         io_attach(io, engine, engine_stop);
         return engine;
 }
