@@ -6,6 +6,8 @@
 #include "base/clock.h"
 #include "kube/health.h"
 
+#include "fake_reconcile.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -62,7 +64,7 @@ int health_wait(struct context *context, const struct health_settings *settings,
         return 0;
 }
 
-/* In place of the other files of the controller, and of kube/controller.c and kube/program.c. */
+/* In place of the other files of the controller. */
 void run_event(struct run *run, enum event_type type, const char *revision, const char *origin_revision, bool commit_status,
                const char *format, ...)
 {
@@ -89,38 +91,6 @@ int64_t run_recheck_ms(const struct run *run)
 }
 
 void run_report_watches(struct run *run)
-{
-        (void)run;
-}
-
-bool runtime_gate(const struct runtime *runtime, const char *name)
-{
-        (void)runtime, (void)name;
-        return false;
-}
-
-bool object_force_requested(const struct json *object)
-{
-        (void)object;
-        return false;
-}
-
-void reconcile_expect(struct reconcile *run, int64_t milliseconds)
-{
-        (void)run, (void)milliseconds;
-}
-
-void reconcile_wait_begin(struct reconcile *run)
-{
-        (void)run;
-}
-
-void reconcile_wait_end(struct reconcile *run)
-{
-        (void)run;
-}
-
-void reconcile_interruptible(struct reconcile *run)
 {
         (void)run;
 }

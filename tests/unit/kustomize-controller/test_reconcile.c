@@ -4,15 +4,11 @@
 
 #include "../../../kustomize-controller/run.h"
 
+#include "fake_reconcile.h"
+
 struct kustomize kustomize;
 
 /* In place of kube/program.c and kube/controller.c. */
-bool runtime_gate(const struct runtime *runtime, const char *name)
-{
-        (void)runtime, (void)name;
-        return false;
-}
-
 struct cache *runtime_cache(const struct runtime *runtime, const char *group, const char *kind)
 {
         (void)runtime, (void)group, (void)kind;
@@ -29,32 +25,6 @@ const char *object_requested_at(const struct json *object)
 {
         (void)object;
         return NULL;
-}
-
-bool object_force_requested(const struct json *object)
-{
-        (void)object;
-        return false;
-}
-
-void reconcile_expect(struct reconcile *run, int64_t milliseconds)
-{
-        (void)run, (void)milliseconds;
-}
-
-void reconcile_wait_begin(struct reconcile *run)
-{
-        (void)run;
-}
-
-void reconcile_wait_end(struct reconcile *run)
-{
-        (void)run;
-}
-
-void reconcile_interruptible(struct reconcile *run)
-{
-        (void)run;
 }
 
 bool reconcile_trigger(struct reconcile *run, struct trigger *ret_trigger)
