@@ -1,3 +1,4 @@
+#include "net/curl_memory.h"
 #include "net/git_internal.h"
 #include "net/tls.h"
 #include "net/url.h"
@@ -7,7 +8,6 @@
 #include "base/job.h"
 #include "base/memory.h"
 
-#include <curl/curl.h>
 #include <openssl/ssl.h>
 #include <stdio.h>
 #include <string.h>
@@ -393,7 +393,7 @@ void git_prepare(void)
         if (done)
                 return;
         done = true;
-        curl_global_init(CURL_GLOBAL_DEFAULT);
+        curl_memory_init();
         git_libgit2_init();
         /* OpenSSL looks up its algorithms for the first of them: 2 ms that no child has to spend again. */
         SSL_CTX_free(SSL_CTX_new(TLS_client_method()));
