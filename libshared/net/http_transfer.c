@@ -170,10 +170,10 @@ static void keep(char **place, struct view value)
         *place = memory_string_n(value.data, value.length);
 }
 
-/* `299 - "text"`, the text with \" and \\. */
+/* `299 - "text"`, the text with \" and \\. What does not fit any more stays out: those that came first are kept. */
 static void keep_warning(struct http_response *response, struct view value)
 {
-        struct buffer text = BUFFER_LIMIT(WARNINGS_LIMIT);
+        cleanup(buffer_release) struct buffer text = BUFFER_LIMIT(WARNINGS_LIMIT);
         ptrdiff_t open = view_find(value, '"', 0);
 
         if (!view_starts(value, VIEW("299 ")) || open < 0)
@@ -185,6 +185,8 @@ static void keep_warning(struct http_response *response, struct view value)
                         i++;
                 buffer_add_char(&text, value.data[i]);
         }
+        if (response->warnings && text.full)
+                return;
         free(response->warnings);
         response->warnings = buffer_steal(&text);
 }

@@ -75,6 +75,34 @@ static void a_call_brings_status_headers_and_body(void **state)
         fake_stop(&server);
 }
 
+static enum fake_next warn_often(void *data, struct fake_connection *connection, const struct fake_request *request)
+{
+        cleanup(buffer_release) struct buffer headers = BUFFER_NULL;
+
+        (void)data;
+        (void)request;
+        for (int i = 0; i < 20; i++)
+                buffer_printf(&headers, "Warning: 299 - \"%0999d\"\r\n", i);
+        return fake_answer(connection, "200 OK", headers.data, "");
+}
+
+static void the_first_warnings_are_kept(void **state)
+{
+        struct fake_server *server = fake_start(NULL, NULL, warn_often, NULL);
+        cleanup(free_string) char *url = url_of(server, "/");
+        cleanup(free_string) char *expected = memory_printf("%0999d\n%0999d\n%0999d\n%0999d", 0, 1, 2, 3);
+        cleanup(http_response_release) struct http_response response = HTTP_RESPONSE_NULL;
+        cleanup(context_close) struct context ctx;
+        cleanup(error_release) struct error err = ERROR_NULL;
+        struct http_request request = { .url = url };
+
+        (void)state;
+        context_open(&ctx, NULL, CLOCK_NEVER);
+        assert_int_equal(http_call(&ctx, io, &request, &response, &err), 0);
+        assert_string_equal(response.warnings, expected);
+        fake_stop(&server);
+}
+
 static enum fake_next drop(void *data, struct fake_connection *connection, const struct fake_request *request)
 {
         (void)data;
@@ -505,6 +533,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(a_call_brings_status_headers_and_body),
+                cmocka_unit_test(the_first_warnings_are_kept),
                 cmocka_unit_test(a_lost_write_is_not_sent_again),
                 cmocka_unit_test(waits_end),
                 cmocka_unit_test(bodies_have_a_limit),
