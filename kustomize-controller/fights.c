@@ -121,6 +121,6 @@ void fights_corrected(struct fights *fights, struct buffer *lines, int64_t now_m
                 fight->turns++;
                 if (fight->turns >= FIGHT_PATIENCE)
                         buffer_printf(lines, "%s%s: %s", lines->length ? "\n" : "", *fight->object ? fight->object : "others",
-                                      duration_print(pause_of(fight, 0) * 1000000, pause));
+                                      duration_print(pause_of(fight, 0) * DURATION_MILLISECOND, pause));
         }
 }

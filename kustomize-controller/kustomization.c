@@ -17,8 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SECOND_NS       INT64_C(1000000000)
-#define MINIMUM_TIMEOUT (30 * SECOND_NS)
+#define MINIMUM_TIMEOUT (30 * DURATION_SECOND)
 #define FINAL_WRITE_MS  5000
 
 static const char *const owned_conditions[] = { CONDITION_READY, CONDITION_RECONCILING, CONDITION_STALLED, CONDITION_HEALTHY,
@@ -26,7 +25,7 @@ static const char *const owned_conditions[] = { CONDITION_READY, CONDITION_RECON
 
 static int64_t timeout_of(const struct kustomization_spec *spec)
 {
-        int64_t timeout = spec->timeout ? *spec->timeout : spec->interval - 30 * SECOND_NS;
+        int64_t timeout = spec->timeout ? *spec->timeout : spec->interval - 30 * DURATION_SECOND;
 
         return timeout < MINIMUM_TIMEOUT ? MINIMUM_TIMEOUT : timeout;
 }
@@ -93,7 +92,7 @@ static int build(struct context *ctx, struct context *work, struct run *run, str
                                          .substitute = run->spec.post_build != NULL,
                                          .variables = run->variables,
                                          .unreadable = run->variables_error,
-                                         .deadline_ms = run->timeout_ns / NANOSECONDS_MS };
+                                         .deadline_ms = run->timeout_ns / DURATION_MILLISECOND };
         const char *strategy = run->spec.post_build ? run->spec.post_build->substitute_strategy : NULL;
         int r;
 
@@ -106,7 +105,7 @@ static int build(struct context *ctx, struct context *work, struct run *run, str
                               arena_printf(run->arena, "Source is not ready, artifact not found, retrying in %s",
                                            duration_print(run->reconcile->runtime->flags->requeue_dependency, text)));
                 log_info(&run->reconcile->log, "%s", condition_message(run->object, CONDITION_READY));
-                run->reconcile->requeue_after_ms = run->reconcile->runtime->flags->requeue_dependency / NANOSECONDS_MS;
+                run->reconcile->requeue_after_ms = run->reconcile->runtime->flags->requeue_dependency / DURATION_MILLISECOND;
                 return RUN_ENDED;
         }
         if (r < 0)
@@ -175,7 +174,7 @@ static void succeed(struct run *run)
         json_set_string(status, "lastAppliedOriginRevision", run->origin_revision);
         condition_set(run->object, CONDITION_READY, CONDITION_TRUE, REASON_RECONCILIATION_SUCCEEDED, "Applied revision: %s",
                       run->revision);
-        run->reconcile->requeue_after_ms = runtime_jitter(run->reconcile->runtime, run->spec.interval) / NANOSECONDS_MS;
+        run->reconcile->requeue_after_ms = runtime_jitter(run->reconcile->runtime, run->spec.interval) / DURATION_MILLISECOND;
 }
 
 /* Nothing to do: the same is said again, with a new time. */
@@ -209,7 +208,7 @@ static void fail(struct run *run, struct error *error)
                  run_duration(run), duration_print(pause, retry));
         run_event(run, EVENT_WARNING, run->revision, run->origin_revision, false, "%s", error_message(error));
         run->reconcile->failed = true;
-        run->reconcile->requeue_after_ms = pause / NANOSECONDS_MS;
+        run->reconcile->requeue_after_ms = pause / DURATION_MILLISECOND;
 }
 
 /* A newer trigger while it waited for health: begin again at once. Without one something drifted, and who saw it has enqueued the object. */
@@ -343,7 +342,8 @@ static int reconcile_refreshed(struct context *ctx, struct reconcile *reconcile,
                 run.timeout_ns = timeout_of(&run.spec);
                 r = 0;
         }
-        context_open(&work, reconcile->runtime->context, r < 0 ? CLOCK_NEVER : clock_now_ms() + run.timeout_ns / NANOSECONDS_MS);
+        context_open(&work, reconcile->runtime->context,
+                     r < 0 ? CLOCK_NEVER : clock_now_ms() + run.timeout_ns / DURATION_MILLISECOND);
         if (r < 0) { /* nothing is applied and nothing deleted by a specification that cannot be read */
                 reconcile->terminal = true;
                 run_stalled(&run, REASON_INVALID_SPEC, true, "%s", error_message(error));

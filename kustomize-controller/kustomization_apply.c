@@ -73,7 +73,7 @@ struct apply_settings run_settings(struct run *run)
                                         .stage_kind_count = kustomize.kind_count,
                                         .ignore = ignore_rules(run),
                                         .ignore_count = run->spec.ignore.count,
-                                        .recreate_ms = run->timeout_ns / NANOSECONDS_MS,
+                                        .recreate_ms = run->timeout_ns / DURATION_MILLISECOND,
                                         .recheck_ms = run_recheck_ms(run) };
 }
 
@@ -455,7 +455,7 @@ static int say_waiting(void *data, struct error *error)
 /* Of the timeout: what an interrupted wait for the same has left of it. */
 static int64_t time_to_wait(struct run *run)
 {
-        int64_t now = clock_now_ms(), timeout = run->timeout_ns / NANOSECONDS_MS, left;
+        int64_t now = clock_now_ms(), timeout = run->timeout_ns / DURATION_MILLISECOND, left;
 
         if (!run->wait.since_ms || memcmp(run->wait.inputs, run->inputs, OWNER_INPUTS) != 0) {
                 run->wait.since_ms = now;
@@ -515,7 +515,7 @@ int run_health(struct context *ctx, struct run *run, struct error *error)
                 condition_remove(run->object, CONDITION_HEALTHY);
                 return 0;
         }
-        reconcile_expect(run->reconcile, (clock_now_ns() - run->started_ns + run->timeout_ns) / NANOSECONDS_MS);
+        reconcile_expect(run->reconcile, (clock_now_ns() - run->started_ns + run->timeout_ns) / DURATION_MILLISECOND);
         condition_mark_reconciling(run->object, REASON_PROGRESSING, "Running health checks for revision %s with a timeout of %s",
                                    run->revision, duration_print(run->timeout_ns, timeout));
         if (wait_for(ctx, run, list, count, error) < 0) {
@@ -524,7 +524,7 @@ int run_health(struct context *ctx, struct run *run, struct error *error)
                         return -1;
                 condition_set(run->object, CONDITION_HEALTHY, CONDITION_FALSE, REASON_HEALTH_CHECK_FAILED, "%s",
                               error_message(error));
-                return error_wrap(error, "health check failed after %s", elapsed(run, run->wait.since_ms * NANOSECONDS_MS));
+                return error_wrap(error, "health check failed after %s", elapsed(run, run->wait.since_ms * DURATION_MILLISECOND));
         }
         message = arena_printf(run->arena, "Health check passed in %s", elapsed(run, started));
         if (!was_healthy || (new_revision && run->changed))

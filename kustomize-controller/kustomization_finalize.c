@@ -161,7 +161,7 @@ static int delete_all(struct context *ctx, struct run *run, const struct invento
         if (policy_is(run, "WaitForTermination")) {
                 cleanup(error_release) struct error late = ERROR_NULL;
 
-                if (apply_wait_gone(ctx, &settings, &changes, run->timeout_ns / NANOSECONDS_MS, &late) < 0) {
+                if (apply_wait_gone(ctx, &settings, &changes, run->timeout_ns / DURATION_MILLISECOND, &late) < 0) {
                         if (late.kind == ERROR_CANCELLED)
                                 return error_move(error, &late);
                         log_error(&run->reconcile->log, &late, "failed to wait for resources termination");

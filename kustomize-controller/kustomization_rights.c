@@ -140,7 +140,7 @@ static size_t namespaces_of(struct run *run, const char *namespaces[NAMESPACES_L
 
 bool run_rights_changed(struct context *ctx, struct run *run)
 {
-        int64_t period_ms = run->spec.interval / NANOSECONDS_MS / 2;
+        int64_t period_ms = run->spec.interval / DURATION_MILLISECOND / 2;
         const char *namespaces[NAMESPACES_LIMIT], *account;
         uint64_t rights = 0;
 

@@ -10,7 +10,7 @@
 
 #define HISTORY_LIMIT 5
 /* A run that is over by then shows its end only: nobody could have read what it was doing. */
-#define PROGRESS_AFTER_NS INT64_C(1000000000)
+#define PROGRESS_AFTER_NS DURATION_SECOND
 
 const char *run_duration(struct run *run)
 {

@@ -31,9 +31,6 @@
 #define FIELD_MANAGER           "kustomize-controller"      /* of what is applied */
 #define STATUS_MANAGER          "gotk-kustomize-controller" /* of the Kustomization itself */
 
-/* Intervals of a specification are in nanoseconds, waits in milliseconds. */
-#define NANOSECONDS_MS 1000000
-
 /* Reasons of a Kustomization's conditions, beside those of kube/condition.h. */
 #define REASON_ARTIFACT_FAILED          "ArtifactFailed"
 #define REASON_BUILD_FAILED             "BuildFailed"

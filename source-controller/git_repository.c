@@ -169,7 +169,7 @@ static int configure(struct context *ctx, struct git_run *git, struct error *err
                 .host_algorithms = program->ssh_host_algorithms,
                 .ignore = view_of(spec->ignore),
                 .algorithm = storage_algorithm(program->storage),
-                .timeout_ms = spec->timeout / 1000000,
+                .timeout_ms = spec->timeout / DURATION_MILLISECOND,
         };
         if (spec->ref) {
                 git->request.branch = view_of(spec->ref->branch);

@@ -3,6 +3,7 @@
  */
 #include "source.h"
 
+#include "base/clock.h"
 #include "base/folder.h"
 #include "net/git.h"
 #include "net/server.h"
@@ -145,7 +146,7 @@ static int started(struct context *ctx, struct runtime *runtime, struct error *e
                 .path = options.storage_path,
                 .listen_address = options.storage_addr,
                 .advertised_address = options.storage_adv_addr,
-                .retention_ttl_ms = options.retention_ttl / 1000000,
+                .retention_ttl_ms = options.retention_ttl / DURATION_MILLISECOND,
                 .retention_records = (unsigned)options.retention_records,
         };
         struct server_options serving = { .address = options.storage_addr, .routes = routes, .route_count = 1 };

@@ -1,6 +1,7 @@
 #include "source.h"
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/memory.h"
 #include "kube/client.h"
 
@@ -333,6 +334,6 @@ int source_end(struct context *ctx, struct source_run *source, int result, struc
         if (result < 0)
                 return source->stalled ? 0 : error_move(err, cause);
         if (interval_ns > 0)
-                run->requeue_after_ms = runtime_jitter(run->runtime, interval_ns) / 1000000;
+                run->requeue_after_ms = runtime_jitter(run->runtime, interval_ns) / DURATION_MILLISECOND;
         return 0;
 }

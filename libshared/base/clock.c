@@ -4,19 +4,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
 
 int64_t clock_now_ns(void)
 {
         struct timespec now;
 
         clock_gettime(CLOCK_MONOTONIC, &now);
-        return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+        return (int64_t)now.tv_sec * DURATION_SECOND + now.tv_nsec;
 }
 
 int64_t clock_now_ms(void)
 {
-        return clock_now_ns() / 1000000;
+        return clock_now_ns() / DURATION_MILLISECOND;
 }
 
 int64_t clock_wall_us(void)
@@ -27,14 +26,25 @@ int64_t clock_wall_us(void)
         return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
+struct timespec clock_timespec(int64_t ms)
+{
+        return (struct timespec){ .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * DURATION_MILLISECOND };
+}
+
 static int unit_of(struct view text, size_t *at, int64_t *ret_ns)
 {
         static const struct {
                 const char *name;
                 int64_t ns;
         } units[] = {
-                { "ns", 1 },       { "us", 1000 },      { "\xc2\xb5s", 1000 },      { "\xce\xbcs", 1000 },
-                { "ms", 1000000 }, { "s", 1000000000 }, { "m", 60 * 1000000000LL }, { "h", 3600 * 1000000000LL },
+                { "ns", 1 },
+                { "us", 1000 },
+                { "\xc2\xb5s", 1000 },
+                { "\xce\xbcs", 1000 },
+                { "ms", DURATION_MILLISECOND },
+                { "s", DURATION_SECOND },
+                { "m", 60 * DURATION_SECOND },
+                { "h", 3600 * DURATION_SECOND },
         };
 
         for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {

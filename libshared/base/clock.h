@@ -9,12 +9,19 @@
 #include "base/str.h"
 
 #include <stdint.h>
+#include <time.h>
 
 #define CLOCK_NEVER INT64_MAX
 
 int64_t clock_now_ms(void);  /* monotonic, milliseconds */
 int64_t clock_now_ns(void);  /* monotonic, nanoseconds */
 int64_t clock_wall_us(void); /* since 1970, microseconds */
+/* For the calls of libc: an instant of the monotonic clock, or a length of time. */
+struct timespec clock_timespec(int64_t ms);
+
+/* Durations are nanoseconds, waits milliseconds: what lies between. */
+#define DURATION_MILLISECOND INT64_C(1000000)
+#define DURATION_SECOND      INT64_C(1000000000)
 
 /* Go duration text to nanoseconds: "[-+]?(number unit)+" with ns us µs ms s m h, or "0". -1 if it is none or overflows. */
 int duration_parse(struct view text, int64_t *ret_ns);

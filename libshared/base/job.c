@@ -254,9 +254,9 @@ static int killed(const struct job_report *report, const struct job_limits *limi
         char after[DURATION_TEXT], size[32];
         int signal = WIFSIGNALED(report->status) ? WTERMSIG(report->status) : 0;
 
-        duration_print(report->wall_us / 1000 * 1000000, after);
+        duration_print(report->wall_us / 1000 * DURATION_MILLISECOND, after);
         if (report->end == JOB_END_DEADLINE) {
-                duration_print(limits->deadline_ms * 1000000, after);
+                duration_print(limits->deadline_ms * DURATION_MILLISECOND, after);
                 error_set(err, ERROR_TIMEOUT, "killed after %s: deadline", after);
         } else if (WIFEXITED(report->status) && WEXITSTATUS(report->status) == 70) { /* memory_exhausted */
                 error_set(err, ERROR_TOO_LARGE, "killed after %s: memory limit of %s", after,

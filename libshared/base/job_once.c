@@ -53,7 +53,7 @@ static enum job_end await(pid_t pid, int64_t deadline_ms, const sigset_t *child_
                 left = end - clock_now_ms();
                 if (left <= 0)
                         return JOB_END_DEADLINE;
-                timeout = (struct timespec){ left / 1000, left % 1000 * 1000000 };
+                timeout = clock_timespec(left);
                 sigtimedwait(child_signal, NULL, &timeout);
         }
         return JOB_END_EXIT;

@@ -528,8 +528,8 @@ void controller_open(struct controller *controller, const struct runtime *runtim
         pthread_cond_init(&state->place, &monotonic);
         pthread_condattr_destroy(&monotonic);
         state->queue = queue_new(&(struct queue_options){
-                .base_delay_ms = runtime->flags->min_retry_delay / 1000000,
-                .maximum_delay_ms = runtime->flags->max_retry_delay / 1000000,
+                .base_delay_ms = runtime->flags->min_retry_delay / DURATION_MILLISECOND,
+                .maximum_delay_ms = runtime->flags->max_retry_delay / DURATION_MILLISECOND,
         });
         state->supersede = controller->supersede_gate && runtime_gate(runtime, controller->supersede_gate);
         controller->runtime = runtime;

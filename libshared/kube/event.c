@@ -181,7 +181,7 @@ static void queue_ask_to_stop(struct queue *queue)
 
 static void queue_close(struct queue *queue, int64_t until_ms)
 {
-        struct timespec until = { .tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000 };
+        struct timespec until = clock_timespec(until_ms);
 
         pthread_mutex_lock(&queue->lock);
         while (queue->started && !queue->ended)

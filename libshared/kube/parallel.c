@@ -1,14 +1,14 @@
 #include "kube/parallel.h"
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/memory.h"
 
 #include <pthread.h>
 #include <stdbool.h>
-#include <time.h>
 
 #define STACK_BYTES ((size_t)512 << 10)
-#define IDLE_S      2
+#define IDLE_MS     2000
 
 /* One parallel_each under way; lives on its caller's stack. Under the lock of the pool. */
 struct batch {
@@ -89,11 +89,9 @@ static struct batch *batch_in_need(const struct parallel *pool)
 /* With the lock held. False: for so long there was nothing to do that the thread had better end. */
 static bool wait_for_work(struct parallel *pool)
 {
-        struct timespec until;
+        struct timespec until = clock_timespec(clock_now_ms() + IDLE_MS);
         int r;
 
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec += IDLE_S;
         pool->idle++;
         do
                 r = pthread_cond_timedwait(&pool->work, &pool->lock, &until);

@@ -362,8 +362,7 @@ static void start_leading(struct program_state *state)
 /* Waits for the leader's end; false if it does not come in time. */
 static bool stop_leading(struct program_state *state, enum context_cause cause, int64_t grace_ms)
 {
-        int64_t at = clock_now_ms() + grace_ms;
-        struct timespec until = { .tv_sec = at / 1000, .tv_nsec = at % 1000 * 1000000 };
+        struct timespec until = clock_timespec(clock_now_ms() + grace_ms);
         bool ended, ours;
 
         pthread_mutex_lock(&state->lock);
@@ -444,9 +443,9 @@ static void start_election(struct program_state *state)
                 .client = state->lease_client,
                 .namespace = state->namespace,
                 .name = state->lease_object,
-                .duration_ms = state->flags.leader_election_lease_duration / 1000000,
-                .renew_deadline_ms = state->flags.leader_election_renew_deadline / 1000000,
-                .retry_ms = state->flags.leader_election_retry_period / 1000000,
+                .duration_ms = state->flags.leader_election_lease_duration / DURATION_MILLISECOND,
+                .renew_deadline_ms = state->flags.leader_election_renew_deadline / DURATION_MILLISECOND,
+                .retry_ms = state->flags.leader_election_retry_period / DURATION_MILLISECOND,
                 .release = state->flags.leader_election_release_on_cancel,
                 .acquired = lease_acquired,
                 .lost = lease_lost,
@@ -598,7 +597,7 @@ static void finish(struct program_state *state)
         if (pthread_create(&impatient, NULL, second_signal, state) == 0)
                 pthread_detach(impatient);
         log_line(LOG_INFO, NULL, NULL, NULL, NULL, "Stopping and waiting for the runs to end");
-        if (!stop_leading(state, CONTEXT_SHUTDOWN, state->flags.graceful_shutdown_timeout / 1000000)) {
+        if (!stop_leading(state, CONTEXT_SHUTDOWN, state->flags.graceful_shutdown_timeout / DURATION_MILLISECOND)) {
                 char grace[DURATION_TEXT];
                 cleanup(error_release) struct error error = ERROR_NULL;
 

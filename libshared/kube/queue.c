@@ -641,8 +641,7 @@ static void sleep_on(struct queue *queue, bool fresh_only)
 
         ++*sleeping;
         if (queue->heap_count) {
-                int64_t at = queue->heap[1]->public.ready_at_ms;
-                struct timespec until = { .tv_sec = at / 1000, .tv_nsec = at % 1000 * 1000000 };
+                struct timespec until = clock_timespec(queue->heap[1]->public.ready_at_ms);
 
                 pthread_cond_timedwait(condition, &queue->lock, &until);
         } else {

@@ -232,7 +232,7 @@ int kube_wire_make(struct kube_client *client, const struct kube_request *reques
         else
                 add_read_query(&query, request);
         if (config->request_timeout_ms && request->verb != KUBE_WATCH)
-                add_query(&query, "timeout", duration_print(config->request_timeout_ms * 1000000, duration));
+                add_query(&query, "timeout", duration_print(config->request_timeout_ms * DURATION_MILLISECOND, duration));
 
         wire->request =
                 (struct http_request){ .method = verbs[request->verb].method, .url = wire->url.data, .body = request->body };

@@ -389,8 +389,7 @@ uint16_t server_port(const struct server *server)
 
 static void wait_idle(struct server *server, int64_t drain_ms)
 {
-        int64_t end = clock_now_ns() + drain_ms * 1000000;
-        const struct timespec until = { .tv_sec = end / 1000000000, .tv_nsec = end % 1000000000 };
+        const struct timespec until = clock_timespec(clock_now_ms() + drain_ms);
 
         pthread_mutex_lock(&server->lock);
         while (server->active && pthread_cond_timedwait(&server->idle, &server->lock, &until) == 0)

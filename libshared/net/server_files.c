@@ -3,6 +3,7 @@
 
 #include "base/beneath.h"
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/memory.h"
 
 #include <fcntl.h>
@@ -203,7 +204,7 @@ static void send_file(const struct server_files *files, const struct server_requ
 
         if (!files->tag || !files->tag(files->data, path, fd, raw))
                 snprintf(raw, sizeof(raw), "%" PRIx64 "-%" PRIx64, size,
-                         (uint64_t)status->st_mtim.tv_sec * 1000000000 + (uint64_t)status->st_mtim.tv_nsec);
+                         (uint64_t)(status->st_mtim.tv_sec * DURATION_SECOND + status->st_mtim.tv_nsec));
         snprintf(tag, sizeof(tag), "\"%s\"", raw);
         date_print(status->st_mtim.tv_sec, date);
         server_response_header(response, MHD_HTTP_HEADER_ETAG, "%s", tag);

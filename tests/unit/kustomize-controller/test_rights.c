@@ -60,7 +60,7 @@ static bool changed(const char *name, const char *account, const char *inventory
 
         context_open(&context, NULL, CLOCK_NEVER);
         run.spec.service_account_name = account;
-        run.spec.interval = interval_ms * NANOSECONDS_MS;
+        run.spec.interval = interval_ms * DURATION_MILLISECOND;
         if (!proven)
                 return run_rights_changed(&context, &run);
         run_rights_proven(&context, &run);
