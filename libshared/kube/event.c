@@ -18,6 +18,7 @@
 
 #define LANES           4
 #define LANE_QUEUE      250
+#define QUEUE_BYTES     ((size_t)4 << 20) /* of texts, in one queue */
 #define CLUSTER_TRIES   12
 #define CLUSTER_PAUSE   10000
 #define POST_QUEUE      256
@@ -28,6 +29,7 @@
 #define STACK_BYTES     ((size_t)256 << 10)
 #define HOST_LIMIT      256
 #define NAME_LIMIT      253
+#define MESSAGE_CUT     "..."
 
 /* Everything that is told about one event, owned. */
 struct event {
@@ -37,13 +39,14 @@ struct event {
         char *metadata; /* JSON object of strings */
         enum event_type type;
         int64_t wall_us;
+        size_t bytes; /* of message and metadata: the rest is short */
 };
 
 struct queue {
         pthread_mutex_t lock;
         pthread_cond_t changed; /* something came, a stop was asked for, the thread ended */
         struct event *first, **last;
-        size_t count, limit;
+        size_t count, limit, bytes;
         bool stopping, abandoned, ended, started;
         pthread_t thread;
         struct context context;
@@ -115,11 +118,12 @@ static void queue_add(struct queue *queue, struct event *event)
         bool dropped;
 
         pthread_mutex_lock(&queue->lock);
-        dropped = queue->stopping || queue->count == queue->limit;
+        dropped = queue->stopping || queue->count == queue->limit || queue->bytes + event->bytes > QUEUE_BYTES;
         if (!dropped) {
                 *queue->last = event;
                 queue->last = &event->next;
                 queue->count++;
+                queue->bytes += event->bytes;
                 pthread_cond_signal(&queue->changed);
         }
         pthread_mutex_unlock(&queue->lock);
@@ -141,6 +145,7 @@ static struct event *queue_take(struct queue *queue)
         if (event) {
                 queue->first = event->next;
                 queue->count--;
+                queue->bytes -= event->bytes;
                 if (!queue->first)
                         queue->last = &queue->first;
         }
@@ -486,14 +491,27 @@ static struct event *event_new(const struct json *object, enum event_type type, 
         event->metadata = memory_string(metadata);
         event->type = type;
         event->wall_us = wall_us;
+        event->bytes = strlen(message) + strlen(metadata);
         return event;
+}
+
+static char *new_message(const char *format, va_list arguments)
+{
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+
+        buffer_vprintf(&text, format, arguments);
+        if (text.length > EVENT_MESSAGE_LIMIT) {
+                text.length = utf8_cut(buffer_view(&text), EVENT_MESSAGE_LIMIT - strlen(MESSAGE_CUT)).length;
+                buffer_add_string(&text, MESSAGE_CUT);
+        }
+        return buffer_steal(&text);
 }
 
 void event_record(struct event_recorder *recorder, const struct json *object, enum event_type type, const char *reason,
                   const struct json *metadata, const char *format, ...)
 {
         cleanup(json_free) struct json *all = NULL;
-        cleanup(buffer_release) struct buffer message = BUFFER_NULL;
+        cleanup(free_string) char *message = NULL;
         cleanup(free_string) char *text = NULL;
         int64_t wall_us = clock_wall_us();
         struct event *event;
@@ -502,11 +520,11 @@ void event_record(struct event_recorder *recorder, const struct json *object, en
         if (!recorder)
                 return;
         va_start(arguments, format);
-        buffer_vprintf(&message, format, arguments);
+        message = new_message(format, arguments);
         va_end(arguments);
         all = collect_metadata(object, metadata);
         text = json_text(all);
-        event = event_new(object, type, reason, text, buffer_string(&message), wall_us);
+        event = event_new(object, type, reason, text, message, wall_us);
         if (!*event->kind || !*event->name || !*event->namespace) {
                 complain(event, NULL, "unable to record event");
                 event_free(&event);
@@ -514,7 +532,7 @@ void event_record(struct event_recorder *recorder, const struct json *object, en
         }
         queue_add(&lane_of(recorder, event)->queue, event);
         if (recorder->posts.started && type != EVENT_TRACE)
-                queue_add(&recorder->posts, event_new(object, type, reason, text, buffer_string(&message), wall_us));
+                queue_add(&recorder->posts, event_new(object, type, reason, text, message, wall_us));
 }
 
 static char *host_name(void)

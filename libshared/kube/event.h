@@ -3,7 +3,7 @@
  *
  * Recording never waits: what is needed is copied into bounded queues, each emptied by a thread of its own, so an API server that is away or
  * a receiver that hangs costs a run nothing. Events of one object stay in order; those of many objects go to the cluster side by side, so that one that is
- * tried again holds up few others. When a queue is full the newest event is dropped and that is logged.
+ * tried again holds up few others. When a queue is full (of events or of bytes) the newest event is dropped and that is logged.
  *
  * In the cluster, events are correlated as every Kubernetes client does it: the same event again raises a count; from the tenth different message
  * of one (object, type, reason) in ten minutes on they become one "(combined from similar events): ..."; and beyond 25 at
@@ -36,6 +36,8 @@ struct event_settings {
 
 /* Annotations of the object with this prefix are part of every event's metadata. */
 #define EVENT_ANNOTATION_PREFIX "event.toolkit.fluxcd.io/"
+/* Bytes of a message: room for what a run says of thousands of objects, and a sixth of what the API server takes. */
+#define EVENT_MESSAGE_LIMIT (256 << 10)
 /* How long a stop waits for what is queued. */
 #define EVENT_FLUSH_MS 5000
 
@@ -46,7 +48,7 @@ void event_recorder_stop(struct event_recorder **recorder, int64_t flush_ms);
 
 /*
  * `object` needs apiVersion, kind and metadata; it and `metadata` (an object of strings, or NULL) are read before this returns. The message is
- * UTF-8. From any thread. A NULL recorder records nothing (a command on a laptop has none).
+ * UTF-8, and cut at EVENT_MESSAGE_LIMIT. From any thread. A NULL recorder records nothing (a command on a laptop has none).
  */
 void event_record(struct event_recorder *recorder, const struct json *object, enum event_type type, const char *reason,
                   const struct json *metadata, const char *format, ...) __attribute__((__format__(__printf__, 6, 7)));

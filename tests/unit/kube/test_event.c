@@ -304,6 +304,28 @@ static void hanging_receiver_delays_nobody(void **state)
         assert_int_equal(posts_now(), 1);
 }
 
+static void long_messages_are_cut_and_few_are_queued(void **state)
+{
+        cleanup(json_free) struct json *object = some_object();
+        cleanup(json_free) struct json *body = NULL;
+        cleanup(free_string) char *text = memory_zero(1, EVENT_MESSAGE_LIMIT + 2);
+        struct event_recorder *recorder = started("http://receiver");
+        const char *message;
+
+        (void)state;
+        memset(text, 'x', EVENT_MESSAGE_LIMIT + 1);
+        pthread_mutex_lock(&receiver.lock); /* holds the first one up; of the others those are queued that fit into 4 MiB */
+        for (int i = 0; i < 40; i++)
+                event_record(recorder, object, EVENT_NORMAL, "R", NULL, "%d %s", i, text);
+        pthread_mutex_unlock(&receiver.lock);
+        event_recorder_stop(&recorder, 5000);
+        body = json_of(receiver.bodies[0]);
+        message = json_string(json_get(body, "message"), "");
+        assert_int_equal(strlen(message), EVENT_MESSAGE_LIMIT);
+        assert_string_equal(message + EVENT_MESSAGE_LIMIT - 6, "xxx...");
+        assert_in_range(receiver.posts, 15, 16);
+}
+
 static void object_without_a_namespace_is_refused(void **state)
 {
         cleanup(json_free) struct json *object = json_of("{\"kind\":\"Thing\",\"metadata\":{\"name\":\"x\"}}");
@@ -328,6 +350,7 @@ int main(void)
                 cmocka_unit_test_setup(answers_decide_about_another_try, setup),
                 cmocka_unit_test_setup(who_is_tried_again_holds_up_few, setup),
                 cmocka_unit_test_setup(hanging_receiver_delays_nobody, setup),
+                cmocka_unit_test_setup(long_messages_are_cut_and_few_are_queued, setup),
                 cmocka_unit_test_setup(object_without_a_namespace_is_refused, setup),
         };
 
