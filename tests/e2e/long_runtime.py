@@ -1,5 +1,5 @@
 """
-What takes long: elections with the times that Flux has, a deletion that nothing ends, edits that never end, many large Secrets, and a thousand Kustomizations at which nothing happens, then something, then a
+What takes long: elections with the times that Flux has, edits that never end, many large Secrets, and a thousand Kustomizations at which nothing happens, then something, then a
 webhook that might change everything. It belongs to the long run (make soak); the figures are printed.
 """
 import concurrent.futures
@@ -71,20 +71,6 @@ def test_elections_with_the_times_of_flux(own_stack):
     assert killed <= 57 and asked <= 11
     assert seen and seen[0]["leaseDurationSeconds"] == 1
     assert second.process.popen.wait(20) == 0
-
-
-# -- deletions
-
-def test_deletion_ends_at_its_timeout(space):
-    """What somebody's finalizer holds is waited for as long as the timeout says; then it is said, and the Kustomization goes."""
-    space.deploy({"a.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\n  finalizers: [example.com/hold]\n"}, targetNamespace=space.name,
-                 deletionPolicy="WaitForTermination", timeout="30s")
-    begun = time.monotonic()
-    space.delete("Kustomization")
-    space.gone("Kustomization", seconds=60)
-    assert time.monotonic() - begun >= 30
-    assert space.wait_event("Kustomization", "ReconciliationSucceeded", "failed to wait for resources termination")["type"] == "Warning"
-    space.patch("ConfigMap", "a", {"metadata": {"finalizers": None}})
 
 
 # -- edits

@@ -46,6 +46,30 @@ def test_edit_is_undone(space, patch, field):
     assert space.condition("Kustomization")["status"] == "True"
 
 
+def test_ways_to_edit(space):
+    """kubectl label, scale, edit and both kinds of apply: each is undone, and of who did it nothing is left on the object."""
+    deploy(space)
+    scale = {"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "web", "namespace": space.name}, "spec": {"replicas": 2}}
+    image = {"spec": {"template": {"spec": {"containers": [{"name": "web", "image": "web:evil"}]}}}}
+    last_applied = {"metadata": {"annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}"}}, "spec": {"paused": True}}
+    ways = (("kubectl-label", {"metadata": {"labels": {"theirs": "x"}}}, {}), ("kubectl", scale, {"subresource": "scale"}), ("kubectl-edit", {"spec": {"replicas": 3}}, {}),
+            ("kubectl", {"apiVersion": "apps/v1", "kind": "Deployment", **image}, {"content_type": APPLY}), ("kubectl-client-side-apply", last_applied, {}))
+    good = space.get("Deployment", "web")
+
+    def fields(o):
+        """Without what the API server counts and what it knows by itself."""
+        known = {key: o["metadata"].get(key) for key in ("labels", "annotations")}
+        return known["labels"], {k: v for k, v in (known["annotations"] or {}).items() if "deployment.kubernetes.io" not in k}, o["spec"]
+
+    def managers(o):
+        return {entry["manager"] for entry in o["metadata"]["managedFields"] if not entry.get("subresource") and entry["manager"] != "kube-controller-manager"}
+    for manager, edit, options in ways:
+        version = space.get("Deployment", "web")["metadata"]["resourceVersion"]
+        space.patch("Deployment", "web", edit, manager=manager, **options)
+        space.wait("Deployment", "web", lambda o: fields(o) == fields(good) and o["metadata"]["resourceVersion"] != version and managers(o) == {"kustomize-controller"}, 15,
+                   f"as it was before {manager}")
+
+
 def test_deleted_object_comes_back(space):
     deploy(space)
     uid = space.get("ConfigMap", "a")["metadata"]["uid"]

@@ -1,5 +1,6 @@
 """wait and healthChecks: Ready means that what was applied works."""
 import json
+import time
 
 from cluster.kube import find_condition
 
@@ -66,14 +67,22 @@ def test_fix_pushed_while_the_check_waits(space):
 
 
 def test_what_the_timeout_cuts_short(space, artifacts):
-    """What was waited for is named: an object or a kind that is not there; and what was tried until then: a download. All at once, for no timeout is shorter than half a minute."""
+    """
+    What was waited for is named: an object or a kind that is not there; and what was tried until then: a download. What a deletion waits for it leaves. All at once,
+    for no timeout is shorter than half a minute.
+    """
     artifacts.fail()
     space.advertise(artifacts.url, b"", "down")
-    space.source(space.repository({"web.yaml": deployment()}))
+    space.source(space.repository({"web.yaml": deployment(), "held/a.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: held\n  finalizers: [example.com/hold]\n",
+                                   "held/kustomization.yaml": "resources: [a.yaml]\n", "kustomization.yaml": "resources: [web.yaml]\n"}))
+    space.kustomization("held", path="./held", targetNamespace=space.name, timeout="30s", deletionPolicy="WaitForTermination")
+    space.ready("Kustomization", "held")
     check = {"name": "absent", "namespace": space.name}
     for name, version, kind in (("object", "apps/v1", "Deployment"), ("kind", "example.com/v1", "Nope")):
         space.kustomization(name, targetNamespace=space.name, nameSuffix=f"-{name}", timeout="30s", healthChecks=[{"apiVersion": version, "kind": kind, **check}])
     space.kustomization("download", targetNamespace=space.name, sourceRef={"kind": "GitRepository", "name": "down"}, timeout="30s", retryInterval="1h")
+    begun = time.monotonic()
+    space.delete("Kustomization", "held")
 
     def said(name, reason):
         return find_condition(space.not_ready("Kustomization", name, reason=reason, seconds=60))["message"]
@@ -81,6 +90,10 @@ def test_what_the_timeout_cuts_short(space, artifacts):
     assert f"Nope/{space.name}/absent" in said("kind", "HealthCheckFailed")
     text = said("download", "ArtifactFailed")
     assert text.startswith("context deadline exceeded") and f"failed to download archive from {artifacts.url} (status: 503 Service Unavailable)" in text
+    space.gone("Kustomization", "held", seconds=60)
+    assert time.monotonic() - begun >= 30 and space.get("ConfigMap", "held")["metadata"]["deletionTimestamp"]
+    assert space.wait_event("Kustomization", "ReconciliationSucceeded", "failed to wait for resources termination", "held")["type"] == "Warning"
+    space.patch("ConfigMap", "held", {"metadata": {"finalizers": None}})
 
 
 def test_job_that_goes_when_it_has_finished(space):

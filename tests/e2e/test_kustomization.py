@@ -27,6 +27,7 @@ def message(o):
 
 
 def test_first_reconcile(space):
+    seen = space.kube.observe("Kustomization", space.name, "app")
     repository = space.deploy({"a.yaml": config("a")}, targetNamespace=space.name)
     o = space.get("Kustomization")
     revision = f"main@sha1:{repository.head()}"
@@ -40,6 +41,9 @@ def test_first_reconcile(space):
     assert len(history) == 1 and history[0]["lastReconciledStatus"] == "ReconciliationSucceeded" and history[0]["metadata"]["revision"] == revision
     made = space.get("ConfigMap", "a")
     assert made["data"] == {"k": "1"}
+    # The finalizer comes before the first object that it is about: versions are those of one store.
+    finalized = until(lambda: [o for _, _, o in list(seen) if o["metadata"].get("finalizers")], 15, "the finalizer seen")[0]["metadata"]["resourceVersion"]
+    assert int(finalized) < int(made["metadata"]["resourceVersion"])
     assert made["metadata"]["labels"] == {f"{OWNER}/name": "app", f"{OWNER}/namespace": space.name}
     assert [(m["manager"], m["operation"]) for m in made["metadata"]["managedFields"]] == [("kustomize-controller", "Apply")]
     assert "ConfigMap/%s/a created" % space.name in space.wait_event("Kustomization", "Progressing", "created")["message"]
@@ -282,6 +286,38 @@ def test_prune_follows_the_repository(space):
     assert space.get("ConfigMap", "d") is not None
 
 
+NO_DELETION = """
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {name: "${NS}"}
+spec:
+  failurePolicy: Fail
+  matchConstraints: {resourceRules: [{apiGroups: [""], apiVersions: [v1], operations: [DELETE], resources: [configmaps]}]}
+  validations: [{expression: "false", message: it stays}]
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {name: "${NS}"}
+spec: {policyName: "${NS}", validationActions: [Deny], matchResources: {namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: "${NS}"}}}}
+"""
+
+
+def test_deletion_that_admission_denies(space):
+    """It is said, the entry stays in the inventory, and it is tried again."""
+    repository = space.deploy({"a.yaml": config("a"), "b.yaml": config("b")}, targetNamespace=space.name, retryInterval="1s")
+    space.apply(NO_DELETION)
+    trial = space.kube.path("ConfigMap", space.name, "b") + "?dryRun=All"
+    until(lambda: space.kube.call("DELETE", trial)[0] == 422, 30, "deletions denied", 0.2)
+    revision = space.push(repository, delete=["b.yaml"])
+    o = space.not_ready("Kustomization", reason="PruneFailed")
+    assert message(o).startswith(f"delete failed, errors: ConfigMap/{space.name}/b delete failed: ") and "it stays" in message(o)
+    assert inventory(o) == {f"{space.name}_{name}__ConfigMap" for name in "ab"} and o["status"]["history"][0]["lastReconciledStatus"] == "PruneFailed"
+    for kind in ("ValidatingAdmissionPolicyBinding", "ValidatingAdmissionPolicy"):
+        space.kube.delete(kind, space.name)
+    o = space.ready("Kustomization", revision=revision)
+    assert space.get("ConfigMap", "b") is None and inventory(o) == {f"{space.name}_a__ConfigMap"}
+
+
 def test_no_prune_leaves_behind(space):
     repository = space.deploy({"a.yaml": config("a"), "b.yaml": config("b")}, targetNamespace=space.name, prune=False)
     o = space.ready("Kustomization", revision=space.push(repository, {}, delete=["b.yaml"]))
@@ -498,7 +534,8 @@ def test_ignored_drift(space):
 
 
 @pytest.mark.parametrize("field, spec", [("kubeConfig", {"kubeConfig": {"secretRef": {"name": "remote"}}}), ("decryption", {"decryption": {"provider": "sops"}}),
-                                         ("healthCheckExprs", {"healthCheckExprs": [{"apiVersion": "v1", "kind": "ConfigMap", "current": "true"}]})])
+                                         ("healthCheckExprs", {"healthCheckExprs": [{"apiVersion": "v1", "kind": "ConfigMap", "current": "true"}]}),
+                                         ("readyExpr", {"dependsOn": [{"name": "other", "readyExpr": "dep.status.ready"}]})])
 def test_field_that_is_not_there_yet(space, field, spec):
     """Never half done: refused by name, without further tries."""
     space.source(space.repository({"a.yaml": config("a")}))
