@@ -156,6 +156,12 @@ static int enter(struct build *build, struct target *target, const char *path, s
         return 0;
 }
 
+/* How far an error tells the way to where it happened. A longer one would be all that fits into a condition, and quoted at each step it doubles. */
+static bool tells_way(const struct target *target)
+{
+        return target->depth <= 10;
+}
+
 static int add_directory(struct build *build, struct target *sub, struct accumulator *accumulator, bool component)
 {
         const char *shown = tree_display(build, sub->directory);
@@ -169,7 +175,7 @@ static int add_directory(struct build *build, struct target *sub, struct accumul
         if (!component && sub->kustomization.component)
                 return error_set(build->error, ERROR_INVALID, "expected kind != 'Component' for path '%s'", shown);
         if (target_accumulate(build, sub, component ? accumulator : &own) < 0)
-                return error_wrap(build->error, "recursed accumulation of path '%s'", shown);
+                return tells_way(sub) ? error_wrap(build->error, "recursed accumulation of path '%s'", shown) : -1;
         if (!component && accumulator_merge(build, accumulator, &own) < 0)
                 return error_wrap(build->error, "recursed merging from path '%s'", shown);
         return 0;
@@ -200,7 +206,7 @@ static int add_path(struct build *build, struct target *target, struct accumulat
                 return error_move(build->error, &file_error);
         if (r == 0)
                 r = add_directory(build, &sub, accumulator, false);
-        if (r < 0 && build->error->kind != ERROR_TOO_LARGE && build->error->kind != ERROR_UNSUPPORTED)
+        if (r < 0 && tells_way(target) && build->error->kind != ERROR_TOO_LARGE && build->error->kind != ERROR_UNSUPPORTED)
                 error_wrap(build->error, "accumulation err='%s'", error_message(&file_error));
         error_release(&file_error);
         return r;
@@ -214,11 +220,13 @@ int target_resources(struct build *build, struct target *target, struct accumula
 }
 
 /* The reference prints these errors as Go-quoted strings. */
-static int quoted(struct build *build, const char *context)
+static int quoted(struct build *build, const struct target *target, const char *context)
 {
         struct buffer text = BUFFER_NULL;
         enum error_kind kind = build->error->kind;
 
+        if (!tells_way(target))
+                return -1;
         emit_json_string(&text, view_of(error_message(build->error)), 0);
         error_set(build->error, kind, "%s %s", context, buffer_string(&text));
         buffer_release(&text);
@@ -233,9 +241,9 @@ static int add_components(struct build *build, struct target *target, struct acc
                 if (tree_is_remote(paths->items[i]->text))
                         return refuse_remote(build, "components", paths->items[i]->text);
                 if (enter(build, target, paths->items[i]->text, &sub) < 0)
-                        return quoted(build, "loader.New");
+                        return quoted(build, target, "loader.New");
                 if (add_directory(build, &sub, accumulator, true) < 0)
-                        return quoted(build, "accumulateDirectory:");
+                        return quoted(build, target, "accumulateDirectory:");
         }
         return 0;
 }
@@ -297,12 +305,12 @@ int target_accumulate(struct build *build, struct target *target, struct accumul
         const struct node *fields = target->kustomization.fields;
 
         if (target_resources(build, target, accumulator, node_get_of(fields, "resources")) < 0)
-                return error_wrap(build->error, "accumulating resources");
+                return tells_way(target) ? error_wrap(build->error, "accumulating resources") : -1;
         TRY(configure(build, target, accumulator));
         TRY(refuse_fields(build, fields));
         TRY(target_generate(build, target, accumulator));
         if (add_components(build, target, accumulator, node_get_of(fields, "components")) < 0)
-                return error_wrap(build->error, "accumulating components");
+                return tells_way(target) ? error_wrap(build->error, "accumulating components") : -1;
         TRY(target_transform(build, target, accumulator));
         TRY(target_validate(build, target, accumulator));
         TRY(variable_register(build, accumulator, node_get_of(fields, "vars")));

@@ -64,6 +64,8 @@ static void refuses(const struct folder *folder, const char *directory, enum kus
         assert_int_equal(folder_build(folder, directory, &options, &text, &error), -1);
         if (!strstr(error_message(&error), message) || error.kind != kind)
                 fail_msg("wanted '%s' of kind %d, got '%s' of kind %d", message, kind, error_message(&error), error.kind);
+        /* A condition shows no more than 32 KiB. */
+        assert_true(strlen(error_message(&error)) < 16384);
 }
 
 static void paths_stay_in_the_tree(void **state)
@@ -135,6 +137,25 @@ static void bases_above_each_other(void **state)
                 folder_write(&folder, path, text, strlen(text));
         }
         refuses(&folder, "0", KUSTOMIZE_NONE, ERROR_TOO_LARGE, "more than 256 kustomizations above each other");
+        folder_close(&folder);
+}
+
+/* The reference quotes an error at each step up from a component, which doubles it: sixty of them would be more than any memory. */
+static void components_above_each_other(void **state)
+{
+        struct folder folder;
+        char path[64], text[128];
+
+        (void)state;
+        folder_open(&folder);
+        for (int i = 0; i <= 60; i++) {
+                snprintf(path, sizeof(path), "%d", i);
+                assert_int_equal(mkdirat(folder.root, path, 0700), 0);
+                snprintf(path, sizeof(path), "%d/kustomization.yaml", i);
+                snprintf(text, sizeof(text), "kind: %s\ncomponents: [../%d]\n", i ? "Component" : "Kustomization", i + 1);
+                folder_write(&folder, path, text, strlen(text));
+        }
+        refuses(&folder, "0", KUSTOMIZE_NONE, ERROR_NOT_FOUND, "61");
         folder_close(&folder);
 }
 
@@ -465,6 +486,7 @@ int main(void)
                 cmocka_unit_test(paths_stay_in_the_tree),
                 cmocka_unit_test(links_inside_are_followed),
                 cmocka_unit_test(bases_above_each_other),
+                cmocka_unit_test(components_above_each_other),
                 cmocka_unit_test(large_file),
                 cmocka_unit_test(deep_documents),
                 cmocka_unit_test(alias_bomb),
