@@ -63,6 +63,16 @@ subjects: [{kind: ServiceAccount, name: tenant, namespace: "${NS}"}]
 """
 
 
+SERVICE = "apiVersion: v1\nkind: Service\nmetadata: {name: b}\nspec: {ports: [{port: %d}]}\n"
+HELD = """\
+apiVersion: v1
+kind: Secret
+metadata: {name: held, annotations: {kustomize.toolkit.fluxcd.io/force: enabled}, finalizers: [example.com/hold]}
+immutable: true
+stringData: {k: "%d"}
+"""
+
+
 def test_rights_lost_and_given_back(own_stack, space_in):
     """RBAC lost in the middle of a run: said on the objects, and when it is back all goes on without a restart."""
     retry = ["--min-retry-delay=200ms", "--max-retry-delay=2s"]
@@ -74,18 +84,24 @@ def test_rights_lost_and_given_back(own_stack, space_in):
     space.source(space.repository({"role.yaml": ROLE, "binding.yaml": BINDING.replace("${NS}", space.name)}), "roles")
     space.kustomization("roles", sourceRef={"kind": "GitRepository", "name": "roles"}, targetNamespace=space.name, serviceAccountName="tenant")
     space.ready("Kustomization", "roles")
-    service = "apiVersion: v1\nkind: Service\nmetadata:\n  name: a\nspec:\n  ports: [{port: %d}]\n"
-    repository = space.deploy({"a.yaml": service % 80}, targetNamespace=space.name, retryInterval="1s")
+    # The second revision makes the Secret anew, which its finalizer holds up: the run waits there, with the ConfigMap, which comes before Secrets, made.
+    repository = space.deploy({"s.yaml": HELD % 1, "b.yaml": SERVICE % 80}, targetNamespace=space.name, retryInterval="1s", timeout="10m")
+    revision = space.push(repository, {"s.yaml": HELD % 2, "b.yaml": SERVICE % 81, "made.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: made}\n"})
+    space.wait("Secret", "held", lambda o: o["metadata"].get("deletionTimestamp"), 20)
     bindings = [b for b in stack.kube.list("ClusterRoleBinding") if any(s.get("name") == "kustomize-controller" for s in b.get("subjects") or []) and "admin" in b["roleRef"]["name"]]
     assert bindings
     for b in bindings:
         stack.kube.delete("ClusterRoleBinding", b["metadata"]["name"])
     kube = as_controller(stack, "kustomize-controller")
     until(lambda: not allowed(kube, space.name, verb="patch", resource="services"), 10, "the rights gone", 0.1)
-    revision = space.push(repository, {"a.yaml": service % 81})
+    space.patch("Secret", "held", {"metadata": {"finalizers": None}})
     o = space.not_ready("Kustomization", seconds=30)
     assert "forbidden" in find_condition(o)["message"].lower()
+    entries = {e["id"] for e in o["status"]["inventory"]["entries"]}
+    assert entries == {f"{space.name}_{name}" for name in ("held__Secret", "made__ConfigMap", "b__Service")}, "what was made is not forgotten"
     for b in bindings:
         stack.kube.apply([{k: v for k, v in b.items() if k != "metadata"} | {"metadata": {"name": b["metadata"]["name"], "labels": b["metadata"].get("labels", {})}}])
     space.ready("Kustomization", revision=revision, seconds=60)
+    assert space.get("Service", "b")["spec"]["ports"][0]["port"] == 81 and space.get("Secret", "held")["data"] == {"k": "Mg=="}
+    space.patch("Secret", "held", {"metadata": {"finalizers": None}})
     assert all(c.process.running for c in stack.controllers.values())

@@ -139,6 +139,17 @@ static const struct {
           "\"r/"
           "nginx:1\",\"name\":\"c\",\"ports\":[{\"containerPort\":80,\"protocol\":\"TCP\"}],\"resources\":{}}],\"hostNetwork\":"
           "true}}\n" },
+        { "tag and digest of an image are one: who sets either takes the other away, a new name alone leaves both",
+          { { "kustomization.yaml",
+              "resources: [p.yaml]\nimages: [{name: a, newTag: '1'}, {name: b, digest: 'sha256:00'}, {name: c, "
+              "newName: n, newTag: '1'}]\n" },
+            { "p.yaml", "apiVersion: example.com/v1\nkind: X\nmetadata: {name: p}\nspec: {containers: [{name: a, image: a}, "
+                        "{name: b, image: b}, {name: c, image: c}, {name: d, image: 'd:0'}]}\n" } },
+          "{\"images\":[{\"name\":\"a\",\"digest\":\"sha256:11\"},{\"name\":\"b\",\"newTag\":\"2\"},{\"name\":\"c\",\"newName\":"
+          "\"r/c\"},{\"name\":\"d\",\"newTag\":\"3\"}]}",
+          "{\"apiVersion\":\"example.com/v1\",\"kind\":\"X\",\"metadata\":{" LABELS
+          ",\"name\":\"p\"},\"spec\":{\"containers\":[{\"image\":\"a@sha256:11\",\"name\":\"a\"},{\"image\":\"b:2\",\"name\":\"b\"}"
+          ",{\"image\":\"r/c:1\",\"name\":\"c\"},{\"image\":\"d:3\",\"name\":\"d\"}]}}\n" },
         { "a missing component may be ignored",
           { { "kustomization.yaml", "resources: [a.yaml]\n" },
             { "a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {x: y}\n" } },
