@@ -281,10 +281,11 @@ static const char *meta(const struct json *object, const char *member)
         return json_string(JSON_PATH(object, "metadata", member), "");
 }
 
+/* What others write too, and what is deleted by: these must not reach another object that has the name by now. */
 static bool locked(const struct json *body)
 {
-        return JSON_PATH(body, "status", "conditions") || JSON_PATH(body, "metadata", "finalizers") ||
-               JSON_PATH(body, "metadata", "ownerReferences");
+        return JSON_PATH(body, "status", "conditions") || JSON_PATH(body, "status", "inventory") ||
+               JSON_PATH(body, "metadata", "finalizers") || JSON_PATH(body, "metadata", "ownerReferences");
 }
 
 /* What this room has to know of the answer, whose tree would be the largest of the run. */
@@ -330,6 +331,9 @@ static int rebase(struct context *context, const struct object_patch *patch, str
 
         TRY(context_sleep(context, pause_ms, error));
         TRY(kube_get(context, patch->client, patch->resource, meta(object, "namespace"), meta(object, "name"), &latest, error));
+        if (strcmp(meta(latest, "uid"), meta(before, "uid")) != 0)
+                return error_set(error, ERROR_NOT_FOUND, "%s \"%s\" was deleted, and another one made by that name",
+                                 patch->resource->plural, meta(object, "name"));
         TRY(rebase_conditions(patch, before, object, latest, error));
         rebase_finalizers(before, object, latest);
 

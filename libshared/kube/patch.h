@@ -4,9 +4,10 @@
  * At the beginning a run hands over the object as it knows it; each write sends what differs since then (or since the last write): one
  * merge patch of the status, and one of metadata and spec. Nothing differs: no request.
  *
- * A list is replaced whole by a merge patch, so conditions and finalizers are sent with the resourceVersion that they were read with. If the
- * server answers that somebody else was faster, the object is read again and the change is made to what is there now: conditions of the types
- * that the run owns are overwritten, those of others stay; only the finalizers that the run itself added or removed are.
+ * A list is replaced whole by a merge patch, so conditions and finalizers are sent with the resourceVersion that they were read with, and so is an
+ * inventory. If the server answers that somebody else was faster, the object is read again and the change is made to what is there now: conditions
+ * of the types that the run owns are overwritten, those of others stay; only the finalizers that the run itself added or removed are. If what is
+ * there now is another object of that name, nothing is written: it must not delete what its predecessor applied.
  * Everything else is sent without a lock. The resourceVersion of each answer is the one the next write uses.
  */
 #pragma once
@@ -41,7 +42,7 @@ void object_patch_release(struct object_patch *patch); /* for cleanup(object_pat
  * An object that is gone while it was being deleted counts as written.
  *
  *  0  written, or there was nothing to write
- * -1  as the API server says; ERROR_CONFLICT also when a condition of somebody else's was changed here and there: `error patching conditions:
+ * -1  as the API server says; ERROR_NOT_FOUND also when the name is another object's by now; ERROR_CONFLICT also when a condition of somebody else's was changed here and there: `error patching conditions:
  *     The condition "T" was modified by a different process and this caused a merge/ChangeCondition conflict: ...`
  */
 int object_patch_write(struct context *context, struct object_patch *patch, struct json *object, struct error *error);

@@ -200,6 +200,34 @@ static void foreign_finalizer_survives_ours_being_removed(void **state)
         context_close(&context);
 }
 
+/* What a run wants to say of an object is nothing about the one that was made by its name meanwhile, and what that one deletes is not what this one applied. */
+static void another_object_of_that_name_gets_nothing(void **state)
+{
+        static const char *const changes[] = {
+                "{\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\",\"reason\":\"R\",\"message\":\"m\"}]}",
+                "{\"inventory\":{\"entries\":[{\"id\":\"ns_a__ConfigMap\",\"v\":\"v1\"}]}}"
+        };
+        struct context context;
+
+        (void)state;
+        context_open(&context, NULL, CLOCK_NEVER);
+        for (size_t i = 0; i < COUNT(changes); i++) {
+                cleanup(json_free) struct json *object = json_of(OBJECT("9", ",\"uid\":\"first\"}"));
+                cleanup(object_patch_release) struct object_patch patch = OBJECT_PATCH_NULL;
+                cleanup(error_release) struct error error = ERROR_NULL;
+
+                json_free(&server.object);
+                server.object = json_of(OBJECT("12", ",\"uid\":\"second\"}"));
+                begin(&patch, object);
+                json_set(object, "status", json_of(changes[i]));
+                assert_int_equal(object_patch_write(&context, &patch, object, &error), -1);
+                assert_int_equal(error.kind, ERROR_NOT_FOUND);
+                assert_string_equal(error_message(&error), "kustomizations \"app\" was deleted, and another one made by that name");
+                assert_null(json_get(server.object, "status"));
+        }
+        context_close(&context);
+}
+
 static void gone_while_deleting_is_written(void **state)
 {
         cleanup(json_free) struct json *object = json_of(OBJECT("9", ",\"deletionTimestamp\":\"2020-01-01T00:00:00Z\"}"));
@@ -225,6 +253,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(no_lock_without_conditions, setup, teardown),
                 cmocka_unit_test_setup_teardown(conditions_of_others, setup, teardown),
                 cmocka_unit_test_setup_teardown(foreign_finalizer_survives_ours_being_removed, setup, teardown),
+                cmocka_unit_test_setup_teardown(another_object_of_that_name_gets_nothing, setup, teardown),
                 cmocka_unit_test_setup_teardown(gone_while_deleting_is_written, setup, teardown),
         };
 
