@@ -376,5 +376,10 @@ int kustomization_reconcile(struct context *ctx, struct reconcile *reconcile, st
 
         if (r != 0)
                 return r == RUN_ENDED ? 0 : -1;
-        return reconcile_refreshed(ctx, reconcile, error);
+        r = reconcile_refreshed(ctx, reconcile, error);
+        if (context_cause(ctx) != CONTEXT_GONE)
+                return r;
+        forget_owner(reconcile->namespace, reconcile->name); /* what was put down about it since it went */
+        error_release(error);
+        return error_set(error, ERROR_CANCELLED, "the object is not there any more");
 }

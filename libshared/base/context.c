@@ -76,6 +76,7 @@ int context_check(struct context *context, struct error *error)
         case CONTEXT_TIMEOUT:
                 return error_set(error, ERROR_TIMEOUT, "context deadline exceeded");
         case CONTEXT_SUPERSEDED:
+        case CONTEXT_GONE:
         case CONTEXT_LEASE_LOST:
         case CONTEXT_SHUTDOWN:
                 break;

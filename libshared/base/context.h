@@ -22,6 +22,7 @@ struct pollfd;
 enum context_cause {
         CONTEXT_RUNNING,
         CONTEXT_SUPERSEDED, /* a newer trigger for the same object */
+        CONTEXT_GONE,       /* the object is not there any more */
         CONTEXT_TIMEOUT,
         CONTEXT_LEASE_LOST,
         CONTEXT_SHUTDOWN,

@@ -81,6 +81,20 @@ static void supersede(struct controller_state *state, const char *namespace, con
         pthread_mutex_unlock(&state->lock);
 }
 
+/* One of that name that is made next would wait for its end. The run that ends a deletion ends by itself. */
+static void abandon(struct controller_state *state, const struct cache_object *gone)
+{
+        struct worker *worker;
+
+        if (gone->deleting)
+                return;
+        pthread_mutex_lock(&state->lock);
+        worker = running_worker(state, gone->namespace, gone->name);
+        if (worker)
+                context_cancel(worker->context, CONTEXT_GONE);
+        pthread_mutex_unlock(&state->lock);
+}
+
 void controller_interrupt(struct controller *controller, const char *namespace, const char *name)
 {
         struct controller_state *state = controller->state;
@@ -137,6 +151,7 @@ void controller_event(struct controller *controller, const struct cache_event *e
                 controller->changed ? controller->changed : controller_changed;
 
         if (!object) {
+                abandon(controller->state, event->old);
                 program_metrics_forget(controller, event->old->namespace, event->old->name);
                 queue_forget(controller->state->queue, event->old->namespace, event->old->name);
                 if (controller->removed)
@@ -332,6 +347,10 @@ static void run_item(struct worker *worker, const struct queue_item *item)
         uuid_print(run.id);
         log_run(&run);
         r = call_reconcile(worker, &context, &run, &error);
+        if (context_cause(&context) == CONTEXT_GONE) {
+                run.requeue_after_ms = 0;
+                run.requeue = false;
+        }
         result = settle(&run, r, &error);
         /* It failed while the API server was away, and nobody will hurry it any more. */
         if ((r != 0 ? !run.terminal : run.failed) && atomic_load(&controller->state->recovered_ms) >= started_ms)

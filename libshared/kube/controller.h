@@ -93,7 +93,10 @@ struct controller {
         int (*reconcile)(struct context *ctx, struct reconcile *run, struct error *error);
         /* Which updates are worth a run. NULL: generation, or a new requestedAt (controller_changed). */
         bool (*changed)(const struct cache_object *old, const struct cache_object *new);
-        /* An object left the cache: forget what is kept about it. io thread. May be NULL. */
+        /*
+         * An object left the cache: forget what is kept about it. io thread. May be NULL. Unless it was being deleted, its run is cancelled with
+         * CONTEXT_GONE meanwhile: what that puts down until its end is for the run itself to forget.
+         */
         void (*removed)(struct controller *controller, const struct cache_object *object);
         /*
          * The API server's store was restored from a backup: forget what was concluded from versions. All objects of the controller are enqueued

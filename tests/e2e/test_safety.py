@@ -150,6 +150,25 @@ def test_two_that_swap_their_objects(space):
         assert inventory == {f"{space.name}_{o}__ConfigMap" for o in [name] + [f"c{i}" for i in range(8) if i % 2 == n]}
 
 
+def test_another_object_of_the_same_name(space):
+    """
+    Somebody takes the finalizer away, so that what was applied stays, and makes a new object of that name, while the last run of the old one waits for health. The
+    new one does not wait for that, and knows nothing of what the old one applied.
+    """
+    files = {"old/web.yaml": DEPLOYMENT.replace("replicas: 0", "replicas: 1"), "old/a.yaml": config("a"), "new/b.yaml": config("b")}
+    space.source(space.repository(files))
+    space.kustomization(path="./old", targetNamespace=space.name, wait=True, timeout="10m")
+    space.wait("Kustomization", "app", lambda o: "Running health checks" in (find_condition(o, "Reconciling") or {}).get("message", ""))
+    space.patch("Kustomization", "app", {"metadata": {"finalizers": None}})
+    space.delete("Kustomization")
+    space.gone("Kustomization")
+    space.kustomization(path="./new", targetNamespace=space.name)
+    space.ready("Kustomization")
+    assert ids(space) == [f"{space.name}_b__ConfigMap"]
+    assert len(space.get("Kustomization")["status"]["history"]) == 1
+    assert space.get("ConfigMap", "a") and space.get("Deployment", "web")
+
+
 # -- what is asked of the API server
 
 # It finds a new kind after half a minute, and then it asks about it too.

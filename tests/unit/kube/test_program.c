@@ -27,7 +27,7 @@
 
 /* What the program and the test both see. */
 struct shared {
-        _Atomic int runs, ended, superseded, interruptible, started, stopped, removed, restored;
+        _Atomic int runs, ended, superseded, gone, interruptible, started, stopped, removed, restored;
         _Atomic int recovered;            /* the API server, as the test sees it */
         _Atomic int priority, generation; /* of the last run */
         char trigger[64];
@@ -100,6 +100,8 @@ static int reconcile(struct context *ctx, struct reconcile *run, struct error *e
                 be_interrupted(ctx, run);
                 atomic_store(&shared->interruptible, run->interruptible);
         }
+        if (context_cause(ctx) == CONTEXT_GONE)
+                atomic_fetch_add(&shared->gone, 1);
         if (context_cause(ctx) == CONTEXT_SUPERSEDED) {
                 struct trigger trigger;
 
@@ -704,6 +706,34 @@ static void a_change_supersedes_the_run_if_the_gate_says_so(void **state)
         assert_int_equal(end(&process), 0);
 }
 
+/* It would keep the next object of that name waiting. One that is being deleted ends as it likes: the object goes because of it. */
+static void the_run_of_an_object_that_is_gone_ends(void **state)
+{
+        struct process process;
+
+        (void)state;
+        set_thing(1, "", "wait");
+        begin(&process, NULL);
+        assert_true(reaches(&shared->runs, 1));
+        set_thing(0, "", NULL);
+        assert_true(reaches(&shared->gone, 1));
+        set_thing(1, "", "once");
+        assert_true(reaches(&shared->ended, 2));
+        kill(process.pid, SIGTERM);
+        assert_int_equal(end(&process), 0);
+
+        set_thing(1, ",\"deletionTimestamp\":\"2026-01-01T00:00:00Z\"", "slow");
+        begin(&process, NULL);
+        assert_true(reaches(&shared->runs, 1));
+        set_thing(0, "", NULL);
+        assert_true(reaches(&shared->removed, 1));
+        atomic_store(&shared->recovered, 1);
+        assert_true(reaches(&shared->ended, 1));
+        assert_int_equal(shared->gone, 0);
+        kill(process.pid, SIGTERM);
+        assert_int_equal(end(&process), 0);
+}
+
 static void an_interruption_ends_only_a_run_that_says_so(void **state)
 {
         struct process process;
@@ -750,6 +780,7 @@ int main(void)
                 cmocka_unit_test(a_run_that_does_not_is_left_behind),
                 cmocka_unit_test(a_blind_watch_makes_no_old_runs),
                 cmocka_unit_test(a_change_supersedes_the_run_if_the_gate_says_so),
+                cmocka_unit_test(the_run_of_an_object_that_is_gone_ends),
                 cmocka_unit_test(an_interruption_ends_only_a_run_that_says_so),
                 cmocka_unit_test(a_change_does_not_supersede_the_run_that_it_begins),
         };
