@@ -87,6 +87,7 @@ struct watch {
         unsigned failures;
         enum cause cause; /* of the last of them */
         int64_t failed_ms, reported_ms;
+        bool resigned; /* reported, since it worked last */
         _Atomic bool synced, failing;
         _Atomic int64_t heard_ms;
         pthread_mutex_t lock; /* of what follows */
@@ -155,10 +156,12 @@ static bool is_resigned(const struct watch *watch, const struct error *error)
 static void report(struct watch *watch, const struct error *error)
 {
         int64_t instant = now(watch);
+        bool resigned = is_resigned(watch, error);
 
         note_error(watch, error);
-        if (watch->reported_ms && (is_resigned(watch, error) || instant - watch->reported_ms < REPORT_MS))
+        if (resigned ? watch->resigned : watch->reported_ms && instant - watch->reported_ms < REPORT_MS)
                 return;
+        watch->resigned |= resigned;
         watch->reported_ms = instant;
         if (watch->options.failed)
                 watch->options.failed(watch->options.data, watch, error);
@@ -172,6 +175,7 @@ static void succeeded(struct watch *watch)
                 note_error(watch, NULL);
         atomic_store(&watch->failing, false);
         watch->reported_ms = 0;
+        watch->resigned = false;
         if (failing && watch->options.recovered)
                 watch->options.recovered(watch->options.data, watch);
 }

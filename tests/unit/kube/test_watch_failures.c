@@ -285,6 +285,23 @@ static void what_is_forbidden_is_told_once_if_it_is_optional(void **state)
         }
 }
 
+/* The cut of its connection, which was told just before, is not why it stays away. */
+static void a_right_that_was_lost_while_the_server_was_away_is_told(void **state)
+{
+        struct world *world = world_begin_with("https://restarted", NULL, false, true);
+
+        (void)state;
+        synced(world);
+        end(world, 1, "");
+        turn(world);
+        for (int i = 0; i < 5; i++) {
+                end(world, 403, "Forbidden");
+                turn(world);
+        }
+        expect(&world->failures, "status 1; status 403; ");
+        world_end(world);
+}
+
 /*
  * What was listed once says nothing about now when the watch has lost its rights, its kind or its server. It comes back in seconds, also where a right that
  * never was there is hardly asked for.
@@ -348,6 +365,7 @@ int main(void)
                 cmocka_unit_test(a_watch_that_ends_at_once_lists_again),
                 cmocka_unit_test(a_missing_kind_is_asked_for_every_ten_seconds),
                 cmocka_unit_test(what_is_forbidden_is_told_once_if_it_is_optional),
+                cmocka_unit_test(a_right_that_was_lost_while_the_server_was_away_is_told),
                 cmocka_unit_test(a_watch_that_fails_tells_nothing_of_now),
                 cmocka_unit_test(a_silent_watch_tells_nothing_of_now),
         };
