@@ -4,6 +4,7 @@ of what they make is short, because the events that were lost meanwhile are made
 """
 import os
 import random
+import shutil
 import subprocess
 import threading
 import time
@@ -11,6 +12,7 @@ import time
 import pytest
 
 from artifact import artifact_of, download
+from cluster.controllers import CONTROLLERS
 from cluster.kube import find_condition, metric
 from cluster.process import until
 
@@ -110,6 +112,92 @@ def test_history_compacted_while_a_watch_was_cut(world):
     space.ready("Kustomization", revision=repository.head(), seconds=60)
     space.patch("ConfigMap", "c1", {"data": {"k": "edited"}}, manager="kubectl-edit")
     until(lambda: holds(space, 20, 1), 20, "the edit undone")
+
+
+def test_older_state_from_a_backup(world):
+    """etcd is put back to where it was some time ago: what Git says is made again, also what was deleted since, and nothing else is."""
+    stack, space = world()
+    plane = stack.plane
+    data, backup = f"{plane.workspace.path}/etcd", f"{plane.workspace.path}/backup"
+    repository = space.repository({"a/c.yaml": config("c", 1), "a/old.yaml": config("old", 1), "b/d.yaml": config("d", 1)})
+    space.source(repository)
+    for name, path in (("app", "./a"), ("other", "./b")):
+        space.kustomization(name, path=path, targetNamespace=space.name, retryInterval="1s")
+        space.ready("Kustomization", name)
+    space.patch("ConfigMap", "old", {"metadata": {"annotations": {"kept": "yes"}}})
+    plane.etcd.kill()
+    shutil.copytree(data, backup)
+    plane.etcd.start()
+    plane.wait_ready()
+    space.delete("Kustomization", "other")
+    space.gone("ConfigMap", "d")
+    revision = space.push(repository, {"a/c.yaml": config("c", 2), "a/new.yaml": config("new", 2)}, delete=["a/old.yaml"])
+    space.ready("Kustomization", revision=revision)
+    space.gone("ConfigMap", "old")
+    space.kustomization("late", path="./b", targetNamespace=space.name)
+    space.ready("Kustomization", "late")
+    plane.apiserver.kill()
+    plane.etcd.kill()
+    shutil.rmtree(data)
+    os.rename(backup, data)
+    plane.etcd.start()
+    plane.start_apiserver()
+    for name in ("app", "other"):
+        space.ready("Kustomization", name, revision=revision, seconds=30)
+    assert space.get("Kustomization", "late") is None
+    space.data("c", {"k": "2"})
+    space.data("new", {"k": "2"})
+    space.data("d", {"k": "1"})
+    space.gone("ConfigMap", "old")
+    assert [e["id"] for e in space.get("Kustomization")["status"]["inventory"]["entries"]] == [f"{space.name}_{name}__ConfigMap" for name in ("c", "new")]
+    space.patch("ConfigMap", "d", {"data": {"k": "edited"}}, manager="kubectl-edit")
+    space.data("d", {"k": "1"})
+    for controller in stack.controllers.values():
+        assert any("as after a restore from a backup" in record["msg"] for record in controller.log())
+
+
+def bindings(kube):
+    """What gives the controllers their rights."""
+    return [b for b in kube.list("ClusterRoleBinding") if any(s.get("name") in CONTROLLERS for s in b.get("subjects") or [])]
+
+
+def test_watches_without_rights(world):
+    """
+    The rights are taken away while the API server starts anew, so that no watch has any: the object's own, those of what it refers to, that of what was applied.
+    Nothing is deleted for what cannot be seen, it is said, and what happened meanwhile is made up for when the rights are back.
+    """
+    stack, space = world()
+    kube = stack.kube
+    repository = space.repository({"a/a.yaml": config("a", 1), "a/gone.yaml": config("gone", 1), "b/b.yaml": config("b", 1), "c/c.yaml": config("c", "${v}")})
+    space.source(repository)
+    space.apply([{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "variables", "labels": {"reconcile.fluxcd.io/watch": "Enabled"}}, "data": {"v": "one"}}])
+    from_variables = {"substituteFrom": [{"kind": "ConfigMap", "name": "variables"}]}
+    for name in "abc":
+        space.kustomization(name, path=f"./{name}", targetNamespace=space.name, retryInterval="1s", postBuild=from_variables if name == "c" else None)
+        space.ready("Kustomization", name)
+    taken = bindings(kube)
+    for b in taken:
+        kube.delete("ClusterRoleBinding", b["metadata"]["name"])
+    stack.plane.apiserver.kill()
+    stack.plane.start_apiserver()
+    space.patch("ConfigMap", "a", {"data": {"k": "edited"}}, manager="kubectl-edit")
+    space.kube.delete("ConfigMap", "gone", space.name)
+    space.patch("ConfigMap", "variables", {"data": {"v": "two"}}, manager="user")
+    space.delete("Kustomization", "b")
+    repository.commit({"a/new.yaml": config("new", 1)})
+    space.reconcile("GitRepository")
+
+    until(lambda: any("for want of rights" in r["msg"] and r["kind"] == "GitRepository" for r in stack.kustomize.log()), 20, "the lost rights told", 0.2)
+    for name, value in (("a", "edited"), ("b", "1"), ("c", "one")):
+        assert space.get("ConfigMap", name)["data"] == {"k": value}
+    for b in taken:
+        kube.apply([{k: v for k, v in b.items() if k != "metadata"} | {"metadata": {k: b["metadata"].get(k) for k in ("name", "labels")}}])
+    space.data("a", {"k": "1"})
+    space.data("gone", {"k": "1"})
+    space.data("new", {"k": "1"})
+    space.data("c", {"k": "two"})
+    space.gone("Kustomization", "b")
+    space.gone("ConfigMap", "b")
 
 
 def test_connections_that_go_dead(world):
