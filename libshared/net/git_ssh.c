@@ -158,20 +158,6 @@ static int check_host(struct ssh *ssh, struct error *err)
                          known_hosts_fingerprint(buffer_view(&blob), fingerprint), buffer_string(&name));
 }
 
-int git_ssh_prepare(struct git_session *session, struct error *err)
-{
-        const struct git_request *request = session->request;
-        const char *identity = arena_view(session->arena, request->identity).data;
-        const char *passphrase = request->passphrase.length > 0 ? arena_view(session->arena, request->passphrase).data : NULL;
-        ssh_key key = NULL;
-
-        if (ssh_pki_import_privkey_base64(identity, passphrase, NULL, NULL, &key) != SSH_OK)
-                return error_set(err, ERROR_FORBIDDEN, "ssh: the private key in 'identity' cannot be read: it is damaged, %s",
-                                 passphrase ? "or 'password' is not its passphrase" : "or of a type that is not supported");
-        session->identity = key;
-        return 0;
-}
-
 static int authenticate(struct ssh *ssh, struct error *err)
 {
         int verdict = ssh_userauth_publickey(ssh->connection, NULL, ssh->session->identity);

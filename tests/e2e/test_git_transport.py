@@ -17,7 +17,7 @@ from cluster.process import free_port, until
 from peers.git import GitServer
 from peers.proxy import HttpProxy, Socks5Proxy
 from peers.raw import RawServer
-from peers.ssh import SshServer, keygen
+from peers.ssh import SshServer, keygen, pkcs8
 
 FILES = {"c.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: c\n"}
 
@@ -207,6 +207,16 @@ def test_ssh_keys(space, sshd, tmp_path, kind, bits, passphrase):
     space.source(sshd.url(repository.name), secretRef={"name": "ssh"})
     space.ready("GitRepository", revision=repository.head())
     no_secret_shown(space, private.splitlines()[1])
+
+
+@pytest.mark.parametrize("passphrase", ["", "open sesame"])
+def test_ssh_key_in_pkcs8(space, sshd, tmp_path, passphrase):
+    repository = space.repository(FILES)
+    private, public = pkcs8(str(tmp_path / "key"), passphrase)
+    sshd.authorize(public)
+    space.secret("ssh", identity=private, known_hosts=sshd.known_hosts(), **({"password": passphrase} if passphrase else {}))
+    space.source(sshd.url(repository.name), secretRef={"name": "ssh"})
+    space.ready("GitRepository", revision=repository.head())
 
 
 def test_ssh_without_secret(space, sshd):

@@ -1,4 +1,5 @@
 """An OpenSSH server on a high port, with host keys of its own, that serves the repositories of a folder."""
+import base64
 import getpass
 import os
 import shutil
@@ -14,6 +15,16 @@ def keygen(path, kind="ed25519", passphrase="", bits=None, comment="weir"):
     subprocess.run(["ssh-keygen", "-q", "-t", kind, *size, "-N", passphrase, "-C", comment, "-f", path], check=True, stdin=subprocess.DEVNULL)
     with open(path) as private, open(f"{path}.pub") as public:
         return private.read(), public.read()
+
+
+def pkcs8(path, passphrase=""):
+    """An Ed25519 key pair as keygen, with the private key as openssl and Terraform write it."""
+    cipher = ["-aes256", "-pass", f"pass:{passphrase}"] if passphrase else []
+    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", *cipher, "-out", path], check=True, capture_output=True)
+    raw = subprocess.run(["openssl", "pkey", "-in", path, "-passin", f"pass:{passphrase}", "-pubout", "-outform", "DER"], check=True, capture_output=True).stdout[-32:]
+    blob = b"".join(len(field).to_bytes(4, "big") + field for field in (b"ssh-ed25519", raw))
+    with open(path) as private:
+        return private.read(), f"ssh-ed25519 {base64.b64encode(blob).decode()}\n"
 
 
 class SshServer:
