@@ -54,7 +54,8 @@ static int connect_socket(struct ssh *ssh, struct error *err)
         if (code == CURLE_OPERATION_TIMEDOUT && (git_remaining(session, &left, err) < 0 || left < 100))
                 return git_deadline_exceeded(err);
         text = git_curl_problem(ssh->socket, (int)code, problem, session);
-        if (code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST || code == CURLE_COULDNT_RESOLVE_PROXY)
+        if (code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST || code == CURLE_COULDNT_RESOLVE_PROXY ||
+            code == CURLE_PROXY)
                 return error_set(err, ERROR_UNAVAILABLE, "%s", text);
         return error_set(err, ERROR_UNAVAILABLE, "dial tcp %s:%u: %s", session->url.host, session->url.port, text);
 }

@@ -11,6 +11,7 @@
 #include <curl/curl.h>
 #include <openssl/ssl.h>
 #include <string.h>
+#include <strings.h>
 
 /* host:port of the request's proxy. */
 static const char *proxy_address(const struct git_session *session)
@@ -30,12 +31,61 @@ static const char *proxy_address(const struct git_session *session)
                             proxy_default_port(arena_view(session->arena, proxy).data));
 }
 
+static bool proxy_is(const struct git_session *session, const char *scheme)
+{
+        ptrdiff_t end = view_search(session->request->proxy, VIEW("://"), 0);
+
+        return end > 0 && (size_t)end == strlen(scheme) && strncasecmp(session->request->proxy.data, scheme, (size_t)end) == 0;
+}
+
+/* What a SOCKS proxy has against us, in the words of Go's client. */
+static const char *socks_text(CURL *easy)
+{
+        long reply = CURLPX_OK;
+
+        curl_easy_getinfo(easy, CURLINFO_PROXY_ERROR, &reply);
+        switch (reply) {
+        case CURLPX_USER_REJECTED:
+                return "username/password authentication failed";
+        case CURLPX_NO_AUTH:
+                return "no acceptable authentication methods";
+        case CURLPX_CLOSED:
+                return "EOF";
+        case CURLPX_REPLY_GENERAL_SERVER_FAILURE:
+                return "unknown error general SOCKS server failure";
+        case CURLPX_REPLY_NOT_ALLOWED:
+                return "unknown error connection not allowed by ruleset";
+        case CURLPX_REPLY_NETWORK_UNREACHABLE:
+                return "unknown error network unreachable";
+        case CURLPX_REPLY_HOST_UNREACHABLE:
+                return "unknown error host unreachable";
+        case CURLPX_REPLY_CONNECTION_REFUSED:
+                return "unknown error connection refused";
+        case CURLPX_REPLY_TTL_EXPIRED:
+                return "unknown error TTL expired";
+        default:
+                return NULL;
+        }
+}
+
+static const char *through_socks(const struct git_session *session, const char *reason)
+{
+        const struct git_url *url = &session->url;
+
+        return arena_printf(session->arena,
+                            strchr(url->host, ':') ? "socks connect tcp %s->[%s]:%u: %s" : "socks connect tcp %s->%s:%u: %s",
+                            proxy_address(session), url->host, url->port, reason);
+}
+
 static const char *nobody_answers(const struct git_session *session, long number)
 {
         const struct git_url *url = &session->url;
         char *reason = arena_string(session->arena, strerror((int)number));
 
         reason[0] = (char)tolower((unsigned char)reason[0]);
+        if (session->request->proxy.length > 0 && strcmp(url->scheme, "ssh") == 0 && proxy_is(session, "socks5"))
+                return through_socks(session,
+                                     arena_printf(session->arena, "dial tcp %s: connect: %s", proxy_address(session), reason));
         if (session->request->proxy.length > 0)
                 return arena_printf(session->arena, "proxyconnect tcp: dial tcp %s: connect: %s", proxy_address(session), reason);
         return arena_printf(session->arena,
@@ -65,16 +115,28 @@ static const char *refused_by_proxy(CURL *easy)
         return NULL;
 }
 
+/* Was it TLS with the proxy, not through it? */
+static bool talks_to_proxy(CURL *easy, const struct git_session *session)
+{
+        long status = 0;
+
+        curl_easy_getinfo(easy, CURLINFO_HTTP_CONNECTCODE, &status);
+        return status == 0 && proxy_is(session, "https");
+}
+
 static const char *distrusted(CURL *easy, const struct git_session *session)
 {
-        static const char introduction[] = "tls: failed to verify certificate: x509:";
+        bool proxy = talks_to_proxy(easy, session);
+        const char *introduction =
+                proxy ? "proxyconnect tcp: tls: failed to verify certificate: x509:" : "tls: failed to verify certificate: x509:";
         long verdict = X509_V_OK;
 
-        curl_easy_getinfo(easy, CURLINFO_SSL_VERIFYRESULT, &verdict);
+        curl_easy_getinfo(easy, proxy ? CURLINFO_PROXY_SSL_VERIFYRESULT : CURLINFO_SSL_VERIFYRESULT, &verdict);
         switch (verdict) {
         case X509_V_OK:
         case X509_V_ERR_UNSPECIFIED: /* libcurl's, before it looked at anything but the name */
-                return arena_printf(session->arena, "%s certificate is not valid for %s", introduction, session->url.host);
+                return arena_printf(session->arena, "%s certificate is not valid for %s", introduction,
+                                    proxy ? "the proxy" : session->url.host);
         case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
         case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
         case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
@@ -84,6 +146,8 @@ static const char *distrusted(CURL *easy, const struct git_session *session)
         case X509_V_ERR_CERT_NOT_YET_VALID:
         case X509_V_ERR_CERT_HAS_EXPIRED:
                 return arena_printf(session->arena, "%s certificate has expired or is not yet valid", introduction);
+        case X509_V_ERR_INVALID_PURPOSE:
+                return arena_printf(session->arena, "%s certificate specifies an incompatible key usage", introduction);
         default:
                 return arena_printf(session->arena, "%s %s", introduction, X509_verify_cert_error_string(verdict));
         }
@@ -147,9 +211,33 @@ static const char *alert_text(int alert)
         }
 }
 
+/* How a connection ended; NULL if libcurl says something else. */
+static const char *broken_off(int code, const char *problem, const struct git_session *session)
+{
+        static const struct {
+                const char *libcurl, *go;
+        } ends[] = { { "Recv failure: ", "read: " }, { "Send failure: ", "write: " } };
+
+        if (code == CURLE_GOT_NOTHING)
+                return "EOF";
+        if (code == CURLE_PARTIAL_FILE || strstr(problem, "Proxy CONNECT aborted"))
+                return "unexpected EOF";
+        if (strstr(problem, "HTTP/0.9"))
+                return "net/http: HTTP/1.x transport connection broken: malformed HTTP response";
+        for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+                size_t length = strlen(ends[i].libcurl);
+
+                if (strncmp(problem, ends[i].libcurl, length) == 0)
+                        return arena_printf(session->arena, "%s%c%s", ends[i].go, tolower((unsigned char)problem[length]),
+                                            problem[length] ? problem + length + 1 : "");
+        }
+        return NULL;
+}
+
 const char *git_curl_problem(CURL *easy, int code, const char *problem, const struct git_session *session)
 {
         const char *refusal = refused_by_proxy(easy);
+        const char *socks = code == CURLE_PROXY ? socks_text(easy) : NULL, *end = broken_off(code, problem, session);
         struct arena *arena = session->arena;
         long number = 0;
 
@@ -157,14 +245,17 @@ const char *git_curl_problem(CURL *easy, int code, const char *problem, const st
                 return "connect: connection timed out";
         if (code == CURLE_COULDNT_CONNECT && curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &number) == CURLE_OK && number != 0)
                 return nobody_answers(session, number);
-        if (code == CURLE_COULDNT_RESOLVE_HOST)
-                return arena_printf(arena, "dial tcp: lookup %s: no such host", session->url.host);
-        if (code == CURLE_COULDNT_RESOLVE_PROXY) {
+        /* Through socks5 libcurl looks up no name but the proxy's, whatever it says. */
+        if (code == CURLE_COULDNT_RESOLVE_PROXY || (code == CURLE_COULDNT_RESOLVE_HOST && proxy_is(session, "socks5"))) {
                 const char *address = proxy_address(session);
 
                 return arena_printf(arena, "proxyconnect tcp: dial tcp: lookup %.*s: no such host",
                                     (int)(strrchr(address, ':') - address), address);
         }
+        if (code == CURLE_COULDNT_RESOLVE_HOST)
+                return arena_printf(arena, "dial tcp: lookup %s: no such host", session->url.host);
+        if (socks)
+                return through_socks(session, socks);
         if (refusal)
                 return refusal;
         if (session->alert)
@@ -175,6 +266,9 @@ const char *git_curl_problem(CURL *easy, int code, const char *problem, const st
         if (code == CURLE_PEER_FAILED_VERIFICATION)
                 return distrusted(easy, session);
         if (code == CURLE_SSL_CONNECT_ERROR && strstr(problem, "wrong version number"))
-                return "tls: first record does not look like a TLS handshake";
+                return talks_to_proxy(easy, session) ? "proxyconnect tcp: tls: first record does not look like a TLS handshake"
+                                                     : "tls: first record does not look like a TLS handshake";
+        if (end)
+                return end;
         return problem[0] ? problem : curl_easy_strerror((CURLcode)code);
 }

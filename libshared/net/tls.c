@@ -69,8 +69,11 @@ int tls_check_pair(struct view certificate_pem, struct view key_pem, struct erro
                 BIO_free(bio);
         }
         if (!certificate) {
-                r = error_set(err, ERROR_INVALID, "tls: failed to find %s PEM data in certificate input",
-                              has_pem(certificate_pem) ? "certificate" : "any");
+                r = error_set(err, ERROR_INVALID, "tls: failed to find %s PEM data in certificate input%s",
+                              has_pem(certificate_pem) ? "certificate" : "any",
+                              view_search(certificate_pem, VIEW("PRIVATE KEY-----"), 0) >= 0
+                                      ? ", but did find a private key; PEM inputs may have been switched"
+                                      : "");
         } else {
                 if ((bio = bio_of(key_pem))) {
                         key = PEM_read_bio_PrivateKey(bio, NULL, no_password, NULL);

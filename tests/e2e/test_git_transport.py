@@ -455,3 +455,56 @@ def test_nobody_listens(space):
     space.secret("proxy", address=f"http://127.0.0.1:{port}")
     space.source("http://git.example.com/x.git", "proxied", proxySecretRef={"name": "proxy"})
     assert f": proxyconnect tcp: dial tcp 127.0.0.1:{port}: connect: connection refused" in message(space.not_ready("GitRepository", "proxied"))
+
+
+def hang_up(connection):
+    connection.recv(65536)
+
+
+def promise_more(connection):
+    connection.recv(65536)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/x-git-upload-pack-advertisement\r\nContent-Length: 100\r\n\r\n001e# service=git-upload-pack\n")
+
+
+def speak_ssh(connection):
+    connection.recv(65536)
+    connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
+
+
+@pytest.mark.parametrize("talk, text", [(hang_up, "EOF"), (promise_more, "unexpected EOF"), (speak_ssh, "net/http: HTTP/1.x transport connection broken: malformed HTTP response")],
+                         ids=lambda value: getattr(value, "__name__", ""))
+def test_server_that_is_none(space, talk, text):
+    """How a connection ended, in the words that users of Flux know."""
+    server = RawServer(talk)
+    space.source(f"http://127.0.0.1:{server.port}/x.git")
+    assert message(space.not_ready("GitRepository")).endswith(f'/x.git/info/refs?service=git-upload-pack": {text}')
+    server.close()
+
+
+def test_what_a_proxy_has_against_us(space, git_server, sshd, certificate, tmp_path):
+    """Who refused, which proxy it was and for which server; an authority that is missing is the proxy's, not the server's."""
+    repository, dead = space.repository(FILES), free_port()
+    socks, tls = Socks5Proxy(("ada", "proxysecret")), HttpProxy(None, certificate)
+    server, host = f"127.0.0.1:{git_server.port}", f"127.0.0.1:{sshd.port}"
+    private, _ = keygen(str(tmp_path / "key"))
+    space.secret("ssh", identity=private, known_hosts=sshd.known_hosts())
+    space.secret("anonymous", address=socks.url)
+    space.secret("wrong", address=socks.url, username="ada", password="secretsecret")
+    space.secret("dead", address=f"socks5://127.0.0.1:{dead}")
+    space.secret("unknown", address=tls.url)
+    space.secret("nameless", address="socks5://proxy.invalid:1080")
+    space.secret("plain", address=f"https://{server}")
+    through = f"socks connect tcp 127.0.0.1:{socks.port}->"
+    refused = [("anonymous", repository.url, f"{through}{server}: no acceptable authentication methods"),
+               ("wrong", repository.url, f"{through}{server}: username/password authentication failed"),
+               ("unknown", repository.url, "proxyconnect tcp: tls: failed to verify certificate: x509: certificate signed by unknown authority"),
+               ("nameless", repository.url, "proxyconnect tcp: dial tcp: lookup proxy.invalid: no such host"),
+               ("plain", repository.url, "proxyconnect tcp: tls: first record does not look like a TLS handshake"),
+               ("wrong", sshd.url(repository.name), f"{through}{host}: username/password authentication failed"),
+               ("dead", sshd.url(repository.name), f"socks connect tcp 127.0.0.1:{dead}->{host}: dial tcp 127.0.0.1:{dead}: connect: connection refused")]
+    for i, (secret, url, _) in enumerate(refused):
+        space.source(url, f"app-{i}", proxySecretRef={"name": secret}, **({"secretRef": {"name": "ssh"}} if url.startswith("ssh") else {}))
+    for i, (_, _, text) in enumerate(refused):
+        assert message(space.not_ready("GitRepository", f"app-{i}")).endswith(f": {text}")
+    for proxy in (socks, tls):
+        proxy.close()
