@@ -305,8 +305,9 @@ void condition_handled(struct json *object)
 {
         const char *requested = json_string(JSON_PATH(object, "metadata", "annotations", ANNOTATION_REQUESTED), NULL);
 
+        /* An empty one is none, as where the status has it omitted. */
         if (requested)
-                json_set_string(json_object_at(object, "status"), "lastHandledReconcileAt", requested);
+                json_set_string(json_object_at(object, "status"), "lastHandledReconcileAt", requested[0] ? requested : NULL);
 }
 
 void condition_observed(struct json *object)

@@ -96,5 +96,5 @@ int condition_finish(struct json *object, enum condition_end end, const struct e
                      const struct condition_summary *summaries, size_t summary_count, struct error *ret_error);
 
 /* The parts of condition_finish that an object that is left alone (suspended) needs as well. */
-void condition_handled(struct json *object);  /* status.lastHandledReconcileAt */
+void condition_handled(struct json *object);  /* status.lastHandledReconcileAt; none if "" was asked for */
 void condition_observed(struct json *object); /* status.observedGeneration */

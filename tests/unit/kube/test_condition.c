@@ -193,6 +193,22 @@ static void end_of_a_run(void **state)
         }
 }
 
+/* An annotation that was emptied says that nothing was asked for, not that "" was. */
+static void empty_request_is_none(void **state)
+{
+        cleanup(json_free) struct json *object =
+                object_of("{\"metadata\":{\"annotations\":{\"reconcile.fluxcd.io/"
+                          "requestedAt\":\"\"}},\"status\":{\"lastHandledReconcileAt\":\"before\"}}");
+
+        (void)state;
+        condition_handled(object);
+        assert_null(JSON_PATH(object, "status", "lastHandledReconcileAt"));
+        json_remove(json_get(object, "metadata"), "annotations");
+        json_set_string(json_get(object, "status"), "lastHandledReconcileAt", "before");
+        condition_handled(object);
+        assert_string_equal(json_string(JSON_PATH(object, "status", "lastHandledReconcileAt"), ""), "before");
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -202,6 +218,7 @@ int main(void)
                 cmocka_unit_test(reconciling_and_stalled_exclude_each_other),
                 cmocka_unit_test(summary_takes_the_worst_class),
                 cmocka_unit_test(end_of_a_run),
+                cmocka_unit_test(empty_request_is_none),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
