@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #define FRAME_COUNT 48
@@ -94,7 +95,10 @@ void crash_thread_begin(void)
 {
         stack_t stack = { .ss_size = STACK_SIZE };
 
-        signal_stack = memory_allocate(STACK_SIZE);
+        /* Pages of its own, which take no memory until there is a fault. */
+        signal_stack = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+        if (signal_stack == MAP_FAILED)
+                memory_exhausted();
         stack.ss_sp = signal_stack;
         sigaltstack(&stack, NULL);
 }
@@ -104,7 +108,7 @@ void crash_thread_end(void)
         stack_t none = { .ss_flags = SS_DISABLE };
 
         sigaltstack(&none, NULL);
-        free(signal_stack);
+        munmap(signal_stack, STACK_SIZE);
         signal_stack = NULL;
 }
 
