@@ -426,7 +426,6 @@ static void waiting_begin(struct waiting *waiting)
         json_print(run->object, &waiting->object);
         json_free(&run->reconcile->object);
         run->object = NULL;
-        reconcile_wait_begin(run->reconcile);
 }
 
 static void waiting_end(struct waiting *waiting)
@@ -434,10 +433,19 @@ static void waiting_end(struct waiting *waiting)
         cleanup(error_release) struct error impossible = ERROR_NULL;
         struct run *run = waiting->run;
 
-        reconcile_wait_end(run->reconcile);
         if (json_parse(buffer_view(&waiting->object), &run->reconcile->object, &impossible) < 0)
                 memory_exhausted();
         run->object = run->reconcile->object;
+}
+
+static void pausing(void *data, bool begins)
+{
+        const struct waiting *waiting = data;
+
+        if (begins)
+                reconcile_wait_begin(waiting->run->reconcile);
+        else
+                reconcile_wait_end(waiting->run->reconcile);
 }
 
 /* Who waits for long says so; of a short wait the end says enough. */
@@ -477,6 +485,7 @@ static int wait_for(struct context *ctx, struct run *run, const struct health_ob
                                             .timeout_ms = time_to_wait(run),
                                             .fail_fast = !runtime_gate(run->reconcile->runtime, "DisableFailFastBehavior"),
                                             .lasting = say_waiting,
+                                            .pausing = pausing,
                                             .data = &waiting };
         char timeout[DURATION_TEXT];
         const char *message;

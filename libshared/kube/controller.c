@@ -22,7 +22,7 @@
 #define WEDGE_GRACE_MS 60000
 #define WEDGE_MS       (10 * 60 * 1000) /* of a run that did not say how long it takes */
 #define CRASH_LIMIT    2
-#define STANDIN_LIMIT  124
+#define STANDIN_LIMIT  252
 #define STANDIN_IDLE_S 1
 #define AGAIN_MS       1000 /* until a run is made again that the API server came back under */
 
@@ -316,7 +316,8 @@ static int call_reconcile(struct worker *worker, struct context *context, struct
         return r;
 }
 
-static void run_item(struct worker *worker, const struct queue_item *item)
+/* True if it ended in a turn, not in the place in which it began. */
+static bool run_item(struct worker *worker, const struct queue_item *item)
 {
         cleanup(error_release) struct error error = ERROR_NULL;
         cleanup(context_close) struct context context;
@@ -341,7 +342,7 @@ static void run_item(struct worker *worker, const struct queue_item *item)
         if (!cached) {
                 /* Gone; what was kept about it went with its last event. */
                 queue_forget(controller->state->queue, item->namespace, item->name);
-                return;
+                return false;
         }
         run.cached = cached;
         uuid_print(run.id);
@@ -365,6 +366,7 @@ static void run_item(struct worker *worker, const struct queue_item *item)
         log_fields_release(&run.log);
         arena_reset(worker->arena);
         atomic_store(&controller->runtime->state->working, true);
+        return run.returned;
 }
 
 /* --- places --- */
@@ -372,7 +374,7 @@ static void run_item(struct worker *worker, const struct queue_item *item)
 /* One place is kept for the worker that does fresh work only, while it has none. */
 static bool place_free(const struct controller_state *state, const struct worker *worker)
 {
-        return state->places > (state->concurrency > 1 && !worker->fresh_only && !state->fresh_placed ? 1 : 0);
+        return state->places > (state->concurrency > 1 && !worker->fresh_only && !state->fresh_placed ? 1U : 0U);
 }
 
 /* False when the workers are to end, or a stand-in has idled for long. */
@@ -402,12 +404,14 @@ static bool take_place(struct worker *worker, bool standin)
         return taken;
 }
 
-static void give_place(struct worker *worker)
+static void give_place(struct worker *worker, bool returned)
 {
         struct controller_state *state = worker->controller->state;
 
+        if (returned)
+                turns_leave(&state->turns);
         pthread_mutex_lock(&state->lock);
-        state->places++;
+        state->places += !returned;
         if (worker->fresh_only)
                 state->fresh_placed = false;
         pthread_cond_broadcast(&state->place);
@@ -420,12 +424,14 @@ static void work(struct worker *worker, bool standin)
         const struct queue_item *item;
 
         while (take_place(worker, standin)) {
+                bool returned = false;
+
                 item = queue_take(state->queue, worker->fresh_only);
                 if (item) {
-                        run_item(worker, item);
+                        returned = run_item(worker, item);
                         queue_done(state->queue, item);
                 }
-                give_place(worker);
+                give_place(worker, returned);
                 if (!item)
                         break;
         }
@@ -516,6 +522,11 @@ void reconcile_wait_begin(struct reconcile *run)
 {
         struct controller_state *state = run->controller->state;
 
+        if (run->returned) {
+                run->returned = false;
+                turns_leave(&state->turns);
+                return;
+        }
         pthread_mutex_lock(&state->lock);
         state->places++;
         if (!state->lining_up && !state->stopping)
@@ -526,14 +537,16 @@ void reconcile_wait_begin(struct reconcile *run)
 
 void reconcile_wait_end(struct reconcile *run)
 {
-        struct controller_state *state = run->controller->state;
-
-        pthread_mutex_lock(&state->lock);
-        state->places--;
-        pthread_mutex_unlock(&state->lock);
+        turns_take(&run->controller->state->turns);
+        run->returned = true;
 }
 
 /* --- life --- */
+
+static unsigned concurrency_of(const struct controller *controller)
+{
+        return controller->concurrency ? controller->concurrency : (unsigned)controller->runtime->flags->concurrent;
+}
 
 void controller_open(struct controller *controller, const struct runtime *runtime)
 {
@@ -552,6 +565,7 @@ void controller_open(struct controller *controller, const struct runtime *runtim
         });
         state->supersede = controller->supersede_gate && runtime_gate(runtime, controller->supersede_gate);
         controller->runtime = runtime;
+        turns_init(&state->turns, concurrency_of(controller));
         controller->state = state;
 }
 
@@ -561,6 +575,7 @@ void controller_close(struct controller *controller)
 
         controller->state = NULL;
         queue_free(&state->queue);
+        turns_destroy(&state->turns);
         pthread_cond_destroy(&state->place);
         pthread_mutex_destroy(&state->lock);
         free(state->workers);
@@ -570,7 +585,7 @@ void controller_close(struct controller *controller)
 void controller_start_workers(struct controller *controller)
 {
         struct controller_state *state = controller->state;
-        unsigned count = controller->concurrency ? controller->concurrency : (unsigned)controller->runtime->flags->concurrent;
+        unsigned count = concurrency_of(controller);
         cleanup(log_fields_release) struct log_fields fields = LOG_FIELDS_NULL;
         char name[CONTROLLER_NAME];
 
@@ -583,7 +598,7 @@ void controller_start_workers(struct controller *controller)
         free(state->workers);
         state->workers = memory_zero(count + STANDIN_LIMIT, sizeof(*state->workers));
         state->worker_count = state->concurrency = count;
-        state->places = (int)count;
+        state->places = count;
         state->stopping = state->fresh_placed = false;
         for (unsigned i = 0; i < count; i++) {
                 /* The last of several is for fresh work alone. */
@@ -603,6 +618,7 @@ void controller_stop_workers(struct controller *controller)
         state->stopping = true;
         pthread_cond_broadcast(&state->place);
         pthread_mutex_unlock(&state->lock);
+        turns_open(&state->turns);
         queue_shut_down(state->queue);
         for (unsigned i = 0; i < state->concurrency; i++)
                 pthread_join(state->workers[i].thread, NULL);

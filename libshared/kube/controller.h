@@ -142,6 +142,7 @@ struct reconcile {
         int priority;
         bool retry;             /* the last run failed and nothing has happened since */
         bool interruptible;     /* since reconcile_interruptible */
+        bool returned;          /* since reconcile_wait_end: has a turn in place of its place */
         struct trigger trigger; /* once context_cause is CONTEXT_SUPERSEDED: by what. Read it with reconcile_trigger */
         /* The outcome of a run that returns 0; none set = done until something happens. */
         int64_t requeue_after_ms; /* > 0 */
@@ -181,7 +182,8 @@ struct cache *controller_cache(const struct controller *controller);
 void reconcile_expect(struct reconcile *run, int64_t milliseconds);
 /*
  * Around a long wait for something outside (health checks): meanwhile another run takes this one's place, so --concurrent counts runs that
- * work, and objects that wait do not hold up those that could go on. The end never blocks.
+ * work, and objects that wait do not hold up those that could go on. The end may last: of the runs that go on after a wait, too, no more than --concurrent
+ * work at the same time.
  */
 void reconcile_wait_begin(struct reconcile *run);
 void reconcile_wait_end(struct reconcile *run);

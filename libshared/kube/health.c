@@ -474,6 +474,19 @@ static int pause_for(struct wait *wait, struct error *error)
         return context_check(wait->context, error);
 }
 
+static int pause_and_let_others(struct wait *wait, struct error *error)
+{
+        const struct health_settings *settings = wait->settings;
+        int r;
+
+        if (settings->pausing)
+                settings->pausing(settings->data, true);
+        r = pause_for(wait, error);
+        if (settings->pausing)
+                settings->pausing(settings->data, false);
+        return r;
+}
+
 /* Nothing was heard of it since it was Current. */
 static bool still_current(const struct wait *wait, const struct pending *item)
 {
@@ -541,7 +554,7 @@ static int wait_for(struct wait *wait, struct error *error)
                         wait->lasting_ms = CLOCK_NEVER;
                         TRY(settings->lasting(settings->data, error));
                 }
-                TRY(pause_for(wait, error));
+                TRY(pause_and_let_others(wait, error));
                 wait->before_pause = wait->round;
                 wait->paused = true;
         }

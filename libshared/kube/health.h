@@ -42,6 +42,8 @@ struct health_settings {
         bool (*evaluate)(void *data, const struct json *object, enum kstatus *ret_status, struct buffer *message);
         /* Called once, when the wait has lasted for a second: time to say that there is one. -1 ends the wait. May be NULL. */
         int (*lasting)(void *data, struct error *error);
+        /* Called before and after each pause, in which others may work instead. May be NULL. */
+        void (*pausing)(void *data, bool begins);
         void *data;
 };
 

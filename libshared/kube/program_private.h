@@ -4,6 +4,7 @@
 #pragma once
 
 #include "base/metrics.h"
+#include "base/turns.h"
 #include "kube/client.h"
 #include "kube/controller.h"
 #include "kube/lease.h"
@@ -120,13 +121,15 @@ struct controller_state {
         pthread_mutex_t lock;
         /*
          * The first `concurrency` workers are always there. A run that only waits (reconcile_wait_begin) gives its place to a stand-in, a
-         * thread that is started when it is needed and ends when it was not for a while. `places` is how many more runs may begin.
+         * thread that is started when it is needed and ends when it was not for a while. `places` is how many more runs may begin. Those that go
+         * on after a wait take turns, `concurrency` at a time, in the order in which they asked: so they neither hold up those that begin, nor
+         * build their trees all at once when what they waited for comes for all.
          */
         struct worker *workers;
         unsigned worker_count, concurrency;
-        int places;
-        unsigned lining_up, standins;
+        unsigned places, lining_up, standins;
         pthread_cond_t place;
+        struct turns turns;
         bool stopping, fresh_placed;
         bool supersede;
         _Atomic int64_t recovered_ms; /* when the watch of its kind worked again after a failure; 0: it never failed */

@@ -340,6 +340,46 @@ static void a_wait_that_lasts_is_said_once(void **state)
         }
 }
 
+struct pauses {
+        int begun, ended;
+};
+
+static void count_pauses(void *data, bool begins)
+{
+        struct pauses *pauses = data;
+
+        assert_int_equal(pauses->begun - pauses->ended, begins ? 0 : 1);
+        if (begins)
+                pauses->begun++;
+        else
+                pauses->ended++;
+}
+
+/* What is Current at the first look lets nobody else work; what is not does, until it is looked at again, and also when the wait is cut short. */
+static void others_work_in_the_pauses(void **state)
+{
+        static const struct {
+                const char *object;
+                int r;
+                bool pauses;
+        } cases[] = { { "after-0", 0, false }, { "after-2", 0, true }, { "after-999", -1, true } };
+
+        (void)state;
+        for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+                const struct health_object objects[] = { DEPLOYMENT(cases[i].object) };
+                struct pauses pauses = { 0, 0 };
+                const struct health_settings settings = { .timeout_ms = 1500, .pausing = count_pauses, .data = &pauses };
+                cleanup(error_release) struct error error = ERROR_NULL;
+
+                fake_reset();
+                fake.answer = serve;
+                assert_int_equal(health_wait(&context, &settings, objects, 1, &error), cases[i].r);
+                assert_int_equal(pauses.begun, pauses.ended);
+                if ((pauses.begun > 0) != cases[i].pauses)
+                        fail_msg("%s: %d pauses", cases[i].object, pauses.begun);
+        }
+}
+
 static void show_of(struct drift_table *table, const char *name, int version)
 {
         static const struct kube_resource resource = { "apps", "v1", "Deployment", "deployments", "apps/v1", true };
@@ -502,6 +542,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(many_of_one_kind_are_one_list, setup, teardown),
                 cmocka_unit_test_setup_teardown(rules_of_the_caller_come_first, setup, teardown),
                 cmocka_unit_test_setup_teardown(a_wait_that_lasts_is_said_once, setup, teardown),
+                cmocka_unit_test_setup_teardown(others_work_in_the_pauses, setup, teardown),
                 cmocka_unit_test_setup_teardown(a_watched_object_is_read_when_it_moved, setup, teardown),
                 cmocka_unit_test_setup_teardown(who_moves_all_the_time_hides_nobody, setup, teardown),
                 cmocka_unit_test_setup_teardown(cancellation_ends_the_wait, setup, teardown),
