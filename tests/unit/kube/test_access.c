@@ -125,6 +125,35 @@ static void plugins_run_when_they_must(void **state)
         assert_non_null(strstr(info, "} extra"));
 }
 
+/* A name without a slash is looked for in PATH, and not beside the file that names it. */
+static void a_plugin_is_found_in_the_path(void **state)
+{
+        static const char user[] = "exec: {apiVersion: client.authentication.k8s.io/v1beta1, command: weir-test-plugin}";
+        static const char text[] =
+                "#!/bin/sh\n"
+                "echo '{\"apiVersion\":\"client.authentication.k8s.io/v1beta1\",\"status\":{\"token\":\"t\"}}'\n";
+        cleanup(free_string) char *before = memory_string(getenv("PATH")), *path = memory_printf("%s:%s/bin", before, directory);
+        cleanup(free_string) char *bin = path_of("bin");
+
+        (void)state;
+        for (int found = 0; found < 2; found++) {
+                cleanup(fixture_close) struct fixture f;
+
+                if (found) {
+                        mkdir(bin, 0700);
+                        put_file("bin/weir-test-plugin", text);
+                        setenv("PATH", path, 1);
+                } else {
+                        put_file("weir-test-plugin", text);
+                }
+                fixture_open(&f, ok, user);
+                assert_int_equal(call(&f, KUBE_GET), found ? 0 : -1);
+                if (found)
+                        assert_string_equal(f.script.authorization, "Bearer t");
+        }
+        setenv("PATH", before, 1);
+}
+
 /* It has as many descriptors as we were given, not as many as we took. */
 static void a_plugin_has_its_own_limit(void **state)
 {
@@ -335,18 +364,102 @@ static void a_new_ca_is_taken_when_the_old_one_fails(void **state)
         assert_int_equal(call_of(&f, client, KUBE_GET), 0);
 }
 
+/* What a server sees of who calls it, and by which name. */
+static enum fake_next tell_caller(void *data, struct fake_connection *connection, const struct fake_request *request)
+{
+        cleanup(free_string) char *authorization = fake_header(request, "Authorization"), *host = fake_header(request, "Host");
+        X509 *certificate = SSL_get1_peer_certificate(connection->tls);
+        cleanup(free_string) char *text = memory_printf("[\"%s\",\"%s\",\"%s\",\"%.9s\"]", authorization ? authorization : "",
+                                                        certificate ? "certificate" : "", request->server_name, host);
+
+        (void)data;
+        X509_free(certificate);
+        return fake_json(connection, "200 OK", text);
+}
+
+/* Asks for a certificate, and takes who has none. */
+static int any_certificate(int verified, X509_STORE_CTX *store)
+{
+        (void)verified, (void)store;
+        return 1;
+}
+
+static void the_name_that_is_given_is_asked_for_and_verified(void **state)
+{
+        static const struct {
+                const char *line, *answer; /* NULL: it fails */
+        } cases[] = { { "", NULL },
+                      { ", tls-server-name: foo", "[\"Bearer t\",\"\",\"foo\",\"127.0.0.1\"]" },
+                      { ", tls-server-name: bar", NULL } };
+        cleanup(fake_identity_release) struct fake_identity foo = fake_identity("foo", "DNS:foo", &ca);
+        cleanup(fixture_close) struct fixture f;
+
+        (void)state;
+        fixture_open(&f, tell_caller, "token: t");
+        fake_stop(&f.server);
+        f.server = fake_start(&foo, NULL, script_serve, &f.script);
+        put_file("ca.crt", ca.certificate_pem);
+        for (size_t i = 0; i < COUNT(cases); i++) {
+                cleanup(free_string) char *cluster = memory_printf("certificate-authority: ca.crt%s", cases[i].line);
+                cleanup(kube_client_release) struct kube_client *client = NULL;
+                cleanup(buffer_release) struct buffer body = BUFFER_NULL;
+                struct kube_request request = { .verb = KUBE_GET, .resource = config_maps(), .name_space = "ns", .name = "n" };
+
+                fixture_client(&f, cluster, "token: t", &client);
+                assert_int_equal(kube_call(&f.ctx, client, &request, &body, &f.err), cases[i].answer ? 0 : -1);
+                if (cases[i].answer)
+                        assert_string_equal(buffer_string(&body), cases[i].answer);
+                else
+                        assert_string_equal(f.err.reason, HTTP_UNVERIFIED);
+                error_release(&f.err);
+        }
+}
+
+/* Of two files that say who we are the first one counts, on the wire too: with a token, and without the other one's certificate. */
+static void the_first_file_says_who_we_are(void **state)
+{
+        cleanup(fake_identity_release) struct fake_identity own = fake_identity("own", NULL, &ca);
+        cleanup(free_string) char *first = path_of("first"), *second = path_of("kubeconfig");
+        cleanup(fixture_close) struct fixture f;
+        struct kube_client_options options = { .user_agent = "test-controller/1 (linux)" };
+        struct kube_request request = { .verb = KUBE_GET, .resource = config_maps(), .name_space = "ns", .name = "n" };
+
+        (void)state;
+        put_file("own.crt", own.certificate_pem);
+        put_file("own.key", own.key_pem);
+        fixture_open(&f, tell_caller, "client-certificate: own.crt, client-key: own.key");
+        SSL_CTX_set_verify(f.server->tls, SSL_VERIFY_PEER, any_certificate);
+        put_file("first", "users: [{name: u, user: {token: first}}]\n");
+        for (int both = 0; both < 2; both++) {
+                cleanup(free_string) char *files = both ? memory_printf("%s:%s", first, second) : memory_string(second);
+                cleanup(kube_config_free) struct kube_config *config = NULL;
+                cleanup(kube_client_release) struct kube_client *client = NULL;
+                cleanup(buffer_release) struct buffer body = BUFFER_NULL;
+
+                if (kube_config_load_files(files, &config, &f.err) < 0 ||
+                    kube_client_new(io, &config, &options, &client, &f.err) < 0 ||
+                    kube_call(&f.ctx, client, &request, &body, &f.err) < 0)
+                        fail_msg("%s", error_message(&f.err));
+                assert_string_equal(buffer_string(&body), both ? "[\"Bearer first\",\"\",\"\",\"127.0.0.1\"]"
+                                                               : "[\"\",\"certificate\",\"\",\"127.0.0.1\"]");
+        }
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(tokens_rotate),
                 cmocka_unit_test(a_refused_token_is_read_again),
                 cmocka_unit_test(plugins_run_when_they_must),
+                cmocka_unit_test(a_plugin_is_found_in_the_path),
                 cmocka_unit_test(a_plugin_has_its_own_limit),
                 cmocka_unit_test(plugins_that_fail_are_named),
                 cmocka_unit_test(complaints_are_passed_on_up_to_a_limit),
                 cmocka_unit_test(a_slow_plugin_holds_nobody_up_while_its_credential_is_good),
                 cmocka_unit_test(those_who_wait_share_a_failure),
                 cmocka_unit_test(a_new_ca_is_taken_when_the_old_one_fails),
+                cmocka_unit_test(the_name_that_is_given_is_asked_for_and_verified),
+                cmocka_unit_test(the_first_file_says_who_we_are),
         };
 
         return cmocka_run_group_tests(tests, api_prepare, api_clean);
