@@ -177,6 +177,29 @@ static void similar_events_are_combined(void **state)
         assert_false(event_correlate(correlator, VIEW("o"), VIEW("Normal"), VIEW("R"), VIEW("new"), 700000, 1).combined);
 }
 
+/* Of twelve different messages for one reason the tenth is a new event that says so, and the last two are counted there. */
+static void a_combined_event_says_that_it_is_one(void **state)
+{
+        cleanup(json_free) struct json *object = some_object();
+        struct event_recorder *recorder = started(NULL);
+
+        (void)state;
+        for (int i = 0; i < 12; i++)
+                event_record(recorder, object, EVENT_NORMAL, "Progressing", NULL, "m%d", i);
+        event_recorder_stop(&recorder, 5000);
+        assert_int_equal(fake_count(), 12);
+        for (int i = 0; i < 12; i++) {
+                cleanup(json_free) struct json *body = json_of(fake.requests[i].body);
+                cleanup(free_string) char *message = memory_printf("%sm%d", i < 9 ? "" : "(combined from similar events): ", i);
+
+                assert_int_equal(fake.requests[i].request.verb, i < 10 ? KUBE_CREATE : KUBE_PATCH_MERGE);
+                assert_string_equal(json_string(json_get(body, "message"), ""), message);
+                assert_int_equal(json_integer(json_get(body, "count"), 0), i < 10 ? 1 : i - 8);
+        }
+        /* Counted where the tenth was made: by its name. */
+        assert_string_equal(fake.requests[10].line, fake.requests[11].line);
+}
+
 static void spam_is_dropped_and_refilled(void **state)
 {
         cleanup(event_correlator_free) struct event_correlator *correlator = event_correlator_new();
@@ -344,6 +367,7 @@ int main(void)
                 cmocka_unit_test_setup(same_event_is_counted, setup),
                 cmocka_unit_test_setup(count_goes_on, setup),
                 cmocka_unit_test_setup(similar_events_are_combined, setup),
+                cmocka_unit_test_setup(a_combined_event_says_that_it_is_one, setup),
                 cmocka_unit_test_setup(spam_is_dropped_and_refilled, setup),
                 cmocka_unit_test_setup(memory_of_events_is_bounded, setup),
                 cmocka_unit_test_setup(receiver_gets_the_keys_of_flux, setup),
