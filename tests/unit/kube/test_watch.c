@@ -2,6 +2,10 @@
 
 #include "watch_world.h"
 
+#include "base/cleanup.h"
+
+#include <malloc.h>
+
 static void a_streamed_list_then_events(void **state)
 {
         struct world *world = world_begin_as("https://streams", "x=y", true);
@@ -95,6 +99,66 @@ static void lists_come_in_pages(void **state)
         world_end(world);
 }
 
+static const char *const page_tokens[] = { "two", "three", "" };
+
+/* So many objects from `first` on; `more` is the token of the next page. */
+static void feed_page(struct world *world, int first, int count, const char *more)
+{
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+
+        buffer_printf(&text, "{\"metadata\":{\"resourceVersion\":\"%d\",\"continue\":\"%s\"},\"items\":[", 5000 + first, more);
+        for (int i = first; i < first + count; i++)
+                buffer_printf(&text, "%s{\"metadata\":{\"name\":\"o%d\",\"resourceVersion\":\"%d\"}}", i > first ? "," : "", i,
+                              i + 1);
+        buffer_add_string(&text, "]}");
+        feed(world, buffer_string(&text));
+}
+
+static void expect_objects(const struct world *world, int count)
+{
+        assert_int_equal(cache_count(world->cache), count);
+        for (int i = 0; i < count; i++) {
+                char name[16], version[16];
+                const struct cache_object *object;
+
+                snprintf(name, sizeof(name), "o%d", i);
+                snprintf(version, sizeof(version), "%d", i + 1);
+                object = cache_get(world->cache, "", name);
+                assert_non_null(object);
+                assert_string_equal(object->resource_version, version);
+                cache_object_release(&object);
+        }
+}
+
+/* In three pages, or, where the second is too old to be had any more, in one list of all: the same is known afterwards. */
+static void many_objects_come_in_pages_or_at_once(void **state)
+{
+        (void)state;
+        for (int expires = 0; expires < 2; expires++) {
+                struct world *world = world_begin_as("https://old", NULL, false);
+
+                feed_page(world, 0, 500, page_tokens[0]);
+                end(world, 0, "");
+                if (expires) {
+                        end(world, 410, "Expired");
+                        feed_page(world, 0, 1200, "");
+                } else {
+                        feed_page(world, 500, 500, page_tokens[1]);
+                        end(world, 0, "");
+                        feed_page(world, 1000, 200, page_tokens[2]);
+                }
+                end(world, 0, "");
+                expect(&world->requests,
+                       expires ? "LIST rv=0 limit=500; LIST limit=500 continue=two; LIST rv=0; WATCH rv=5000; "
+                               : "LIST rv=0 limit=500; LIST limit=500 continue=two; LIST limit=500 continue=three; "
+                                 "WATCH rv=5000; ");
+                expect(&world->failures, "");
+                assert_true(watch_synced(world->watch));
+                expect_objects(world, 1200);
+                world_end(world);
+        }
+}
+
 /* What a list does not show is taken for deleted, and the version that it shows comes first: half an answer must not count. */
 static void a_list_that_breaks_off_deletes_nothing(void **state)
 {
@@ -180,13 +244,23 @@ static void events_before_the_first_change_are_no_place_to_resume(void **state)
         world_end(world);
 }
 
+/* Bytes that this process has from malloc; sanitizers, which have an own one, say 0. */
+static size_t allocated(void)
+{
+        struct mallinfo2 info = mallinfo2();
+
+        return info.uordblks + info.hblkhd;
+}
+
 static void a_frame_that_is_too_long_restarts(void **state)
 {
         struct world *world = world_begin();
         char *chunk = malloc(1 << 20);
+        size_t before;
 
         (void)state;
         synced(world);
+        before = allocated();
         memset(chunk, 'x', 1 << 20);
         feed(world, "{\"type\":\"ADDED\",\"object\":{\"a\":\"");
         for (int i = 0; i < 17 && world->open; i++)
@@ -194,6 +268,7 @@ static void a_frame_that_is_too_long_restarts(void **state)
         free(chunk);
         assert_false(world->open);
         expect(&world->failures, "object to decode was longer than maximum allowed size; ");
+        assert_true(allocated() < before + (1 << 20)); /* not what it had of the frame */
         turn(world);
         expect(&world->requests, "WATCH rv=20 initial; ");
         world_end(world);
@@ -277,6 +352,7 @@ int main(void)
                 cmocka_unit_test(an_expired_version_starts_over),
                 cmocka_unit_test(a_server_without_streamed_lists_is_asked_once),
                 cmocka_unit_test(lists_come_in_pages),
+                cmocka_unit_test(many_objects_come_in_pages_or_at_once),
                 cmocka_unit_test(a_list_that_breaks_off_deletes_nothing),
                 cmocka_unit_test(a_page_that_expired_makes_one_full_list),
                 cmocka_unit_test(a_list_of_a_lost_version_is_consistent),
