@@ -7,7 +7,10 @@ import time
 
 import pytest
 
+from cluster.controllers import Controller
+from cluster.kube import metric
 from cluster.process import until
+from peers.proxy import HttpProxy, Socks5Proxy
 from peers.tap import Tap
 
 # Waits of half a minute and more, made short by the variables that Kubernetes' own clients read.
@@ -92,6 +95,26 @@ def test_frozen_server_is_left_for_one_that_works(alone, space_in):
     # The connection for requests, idle meanwhile, went with the others: nothing waits for its answer.
     space.patch("ConfigMap", "a", {"data": {"k": "edited"}}, manager="kubectl-edit")
     space.data("a", {"k": "1"}, 15)
+
+
+@pytest.mark.parametrize("proxy", [HttpProxy, Socks5Proxy], ids=["http", "socks5"])
+def test_proxy_of_the_kubeconfig(stack, proxy):
+    """All goes through it, watches too, also to this machine itself, and whatever the environment says."""
+    proxy = proxy(("ada", "secret"))
+    controller = stack.kustomize
+    with open(controller.process.env["KUBECONFIG"]) as f:
+        kubeconfig = json.load(f)
+    kubeconfig["clusters"][0]["cluster"]["proxy-url"] = proxy.url.replace("://", "://ada:secret@")
+    path = stack.plane.workspace.write(f"kubeconfig-{proxy.port}", json.dumps(kubeconfig), 0o600)
+    behind = Controller(stack.plane.workspace, controller.name, path, os.environ.get("WEIR_BINARIES"), ["--watch-label-selector=nobody=has"], label=f"behind-{proxy.port}",
+                        environment={"HTTPS_PROXY": "http://127.0.0.1:1", "ALL_PROXY": "http://127.0.0.1:1", "NO_PROXY": "*"}).start()
+    try:
+        until(lambda: metric(behind.metrics(), "controller_runtime_max_concurrent_reconciles") > 0, 20, lambda: f"the workers started:\n{behind.process.tail()}")
+        assert set(proxy.targets) == {f"127.0.0.1:{stack.plane.port}"} and not proxy.refused
+        assert not [r for r in behind.log() if r["level"] == "error" or "secret" in json.dumps(r)]
+    finally:
+        assert behind.process.stop() == 0
+        proxy.close()
 
 
 @pytest.fixture
