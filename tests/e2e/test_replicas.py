@@ -11,6 +11,7 @@ from cluster.cluster import http_get
 from cluster.controllers import CONTROLLERS, NAMESPACE, Controller
 from cluster.kube import find_condition
 from cluster.process import until
+from cluster.workload import deployment
 
 CONFIG = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: c\n"
 ELECTION = ["--enable-leader-election", "--leader-election-lease-duration=4s", "--leader-election-renew-deadline=3s", "--leader-election-retry-period=500ms"]
@@ -45,13 +46,27 @@ def test_standby_takes_over(own_stack, space_in):
     space.ready("GitRepository", revision=revision)
 
 
-def test_lease_is_given_back_at_the_end(own_stack):
+def test_lease_is_given_back_at_the_end(own_stack, space_in):
+    """Also if a run is under way: it ends at once, and leaves in the status what it did."""
     stack = own_stack(flags={name: ELECTION for name in CONTROLLERS})
-    for name, controller in stack.controllers.items():
-        lease = f"{name}-leader-election"
-        until(lambda: (stack.kube.get("Lease", lease, NAMESPACE) or {}).get("spec", {}).get("holderIdentity"), 20, "a leader")
-        assert controller.process.stop() == 0
-        assert not stack.kube.get("Lease", lease, NAMESPACE)["spec"].get("holderIdentity")
+    space = space_in(stack)
+    repository = space.repository({"c.yaml": CONFIG, "web.yaml": deployment("web:v1").replace("replicas: 0", "replicas: 1")})
+    space.source(repository)
+    space.kustomization(targetNamespace=space.name, wait=True, timeout="10m")
+    space.patch("Kustomization", "app", {"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": "now"}}})
+    space.wait("Kustomization", "app", lambda o: "Running health checks" in (find_condition(o, "Reconciling") or {}).get("message", ""), 20)
+
+    def holders():
+        leases = [stack.kube.get("Lease", f"{name}-leader-election", NAMESPACE) or {"spec": {}} for name in CONTROLLERS]
+        return [(lease["spec"].get("holderIdentity", ""), lease["spec"].get("leaseDurationSeconds")) for lease in leases]
+    until(lambda: all(holder and seconds == 4 for holder, seconds in holders()), 20, "two leaders")
+    begun = time.monotonic()
+    assert stack.kustomize.process.stop() == 0 and stack.source.process.stop() == 0
+    assert time.monotonic() - begun < 10, "the health check would have gone on for minutes"
+    assert holders() == [("", 1)] * 2
+    o = space.get("Kustomization")
+    assert o["status"]["lastHandledReconcileAt"] == "now" and len(o["status"]["inventory"]["entries"]) == 2
+    assert find_condition(o, "Ready")["reason"] == "Progressing", "nothing failed"
 
 
 # What the processes of a test read as the time of day: the real one and as many seconds more as a file says.
