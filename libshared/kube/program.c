@@ -464,12 +464,24 @@ static void notice(void *data, enum log_level level, const char *message)
         log_line(level, NULL, NULL, NULL, NULL, "%s", message);
 }
 
+/* What was wrong with the configuration and is gone without: a file that cannot be read, the authority that pods are given. */
+static void log_notes(const struct kube_config *config)
+{
+        struct view rest = view_of(config->notes ? config->notes : ""), line;
+
+        while (view_split(&rest, '\n', &line))
+                if (line.length)
+                        log_line(LOG_ERROR, "setup", NULL, NULL, NULL, "%.*s", VIEW_ARGS(line));
+}
+
 static int new_client(struct program_state *state, struct kube_client **ret_client, struct error *error)
 {
         cleanup(kube_config_free) struct kube_config *config = NULL;
         cleanup(free_string) char *agent = kube_user_agent(state->program->name);
 
         TRY(kube_config_load(&config, error));
+        if (!state->client) /* the first one: the lease has its own, of the same configuration */
+                log_notes(config);
         return kube_client_new(state->io, &config,
                                &(struct kube_client_options){
                                        .user_agent = agent,

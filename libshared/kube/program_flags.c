@@ -10,6 +10,9 @@
 #include <string.h>
 
 #define FLAG_COUNT_LIMIT 128
+#define MILLISECOND      1000000 /* of a FLAG_DURATION */
+#define SECOND           (1000 * (int64_t)MILLISECOND)
+#define LEASE_JITTER     1.2 /* as in client-go, which refuses the same times */
 
 static struct runtime_flags values;
 static char concurrent_initial[16];
@@ -177,6 +180,24 @@ static int check_selector(const char *name, const char *text, struct error *erro
         return 0;
 }
 
+/* Of times that do not fit each other a leader would lose its lease again and again, or two would lead. */
+static int check_election(const struct runtime_flags *flags, struct error *error)
+{
+        int64_t lease = flags->leader_election_lease_duration, renew = flags->leader_election_renew_deadline,
+                retry = flags->leader_election_retry_period;
+
+        if (!flags->enable_leader_election)
+                return 0;
+        if (lease < SECOND || renew < MILLISECOND || retry < MILLISECOND)
+                return error_set(error, ERROR_INVALID,
+                                 "the lease duration must be at least a second, renew deadline and retry period a millisecond");
+        if (renew >= lease)
+                return error_set(error, ERROR_INVALID, "the lease duration must be longer than the renew deadline");
+        if ((double)renew <= (double)retry * LEASE_JITTER)
+                return error_set(error, ERROR_INVALID, "the renew deadline must be longer than %.1f retry periods", LEASE_JITTER);
+        return 0;
+}
+
 /* Where plain connections are forbidden, one through a proxy that is reached in plain is too. */
 static int check_proxy(const struct runtime_flags *flags, struct error *error)
 {
@@ -206,8 +227,7 @@ int program_flags_check(const struct program *program, const struct runtime_flag
                                  "the interval jitter percentage must be a non-negative value and less than 100");
         if (flags->concurrent < 1 || flags->concurrent > 1024)
                 return error_set(error, ERROR_INVALID, "--concurrent must be between 1 and 1024");
-        if (flags->leader_election_renew_deadline >= flags->leader_election_lease_duration)
-                return error_set(error, ERROR_INVALID, "the lease duration must be longer than the renew deadline");
+        TRY(check_election(flags, error));
         TRY(feature_gates_parse(program->gates, program->gate_count, &flags->feature_gates, error));
         TRY(check_selector("watch-label-selector", flags->watch_label_selector, error));
         TRY(check_selector("watch-configs-label-selector", flags->watch_configs_label_selector, error));

@@ -81,6 +81,8 @@ static int reconcile(struct context *ctx, struct reconcile *run, struct error *e
                 context_open(&deaf, NULL, CLOCK_NEVER);
                 r = context_sleep(&deaf, 20000, error);
                 context_close(&deaf);
+        } else if (strcmp(mode, "crash") == 0) {
+                abort();
         } else if (strcmp(mode, "fail") == 0) {
                 r = error_set(error, ERROR_UNAVAILABLE, "no luck");
         } else if (strcmp(mode, "terminal") == 0) {
@@ -178,6 +180,7 @@ static struct {
         _Atomic bool away;
         _Atomic int forbidden; /* FORBIDDEN_...; written by the test */
         _Atomic int refused_watches, refused_reads;
+        char patch[4096]; /* the last one of the status */
 } api = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 enum {
@@ -241,7 +244,10 @@ static void serve(void *data, const struct server_request *request, struct serve
                 return;
         }
         pthread_mutex_lock(&api.lock);
-        if (server_query(request, "watch"))
+        if (strcmp(request->method, "PATCH") == 0) {
+                snprintf(api.patch, sizeof(api.patch), "%.*s", VIEW_ARGS(request->body));
+                buffer_add_view(&response->body, buffer_view(&api.item));
+        } else if (server_query(request, "watch"))
                 serve_watch(request, response);
         else if (is_one(request))
                 buffer_add_view(&response->body, buffer_view(&api.item));
@@ -298,15 +304,16 @@ static uint16_t free_port(void)
         return ntohs(address.sin_port);
 }
 
+/* The kubeconfig, behind one that is none. */
 static int child(const struct process *process, int go, const char *const *extra)
 {
-        char health[64], metrics[64], config[128], byte;
+        char health[64], metrics[64], config[256], byte;
         char *arguments[16] = { (char *)(uintptr_t)program.name, health, metrics };
         int count = 3;
 
         snprintf(health, sizeof(health), "--health-addr=127.0.0.1:%u", process->health);
         snprintf(metrics, sizeof(metrics), "--metrics-addr=127.0.0.1:%u", process->metrics);
-        snprintf(config, sizeof(config), "%s/config", process->folder);
+        snprintf(config, sizeof(config), "%s/broken:%s/config", process->folder, process->folder);
         while (extra && *extra)
                 arguments[count++] = (char *)(uintptr_t)*extra++;
         if (read(go, &byte, 1) != 1)
@@ -316,13 +323,26 @@ static int child(const struct process *process, int go, const char *const *extra
         return program_main(count, arguments, &program);
 }
 
-static void begin(struct process *process, const char *const *extra)
+/* Into a file of its folder. */
+static void put(const struct process *process, const char *name, const char *text)
+{
+        char path[128];
+        FILE *file;
+
+        snprintf(path, sizeof(path), "%s/%s", process->folder, name);
+        file = fopen(path, "w");
+        assert_non_null(file);
+        fputs(text, file);
+        fclose(file);
+}
+
+/* `crashes`: what processes before it left about theirs; NULL: nothing. */
+static void begin_after(struct process *process, const char *const *extra, const char *crashes)
 {
         static const struct server_route route = { .path = "/", .handle = serve };
         cleanup(error_release) struct error error = ERROR_NULL;
-        char path[128];
+        char text[512];
         int pipes[2];
-        FILE *file;
 
         memset(shared, 0, sizeof(*shared));
         atomic_store(&api.streamed, 0);
@@ -331,12 +351,13 @@ static void begin(struct process *process, const char *const *extra)
         process->health = free_port();
         process->metrics = free_port();
         assert_int_equal(pipe(pipes), 0);
-        snprintf(path, sizeof(path), "%s/log", process->folder);
+        put(process, "log", "");
+        snprintf(text, sizeof(text), "%s/log", process->folder);
         process->pid = fork();
         if (process->pid == 0) {
                 prctl(PR_SET_PDEATHSIG, SIGKILL); /* a failed assertion leaves nobody behind */
                 close(pipes[1]);
-                if (!freopen(path, "w", stderr))
+                if (!freopen(text, "w", stderr))
                         _exit(98);
                 _exit(child(process, pipes[0], extra));
         }
@@ -346,25 +367,28 @@ static void begin(struct process *process, const char *const *extra)
                                          .address = "127.0.0.1:0", .routes = &route, .route_count = 1, .body_limit = 1 << 20 },
                                  &process->server, &error),
                          0);
-        snprintf(path, sizeof(path), "%s/config", process->folder);
-        file = fopen(path, "w");
-        assert_non_null(file);
-        fprintf(file,
-                "{\"current-context\":\"c\",\"contexts\":[{\"name\":\"c\",\"context\":{\"cluster\":\"k\"}}],\"clusters\":[{"
-                "\"name\":\"k\","
-                "\"cluster\":{\"server\":\"http://127.0.0.1:%u\"}}]}",
-                server_port(process->server));
-        fclose(file);
+        snprintf(text, sizeof(text),
+                 "{\"current-context\":\"c\",\"contexts\":[{\"name\":\"c\",\"context\":{\"cluster\":\"k\"}}],\"clusters\":[{"
+                 "\"name\":\"k\",\"cluster\":{\"server\":\"http://127.0.0.1:%u\"}}]}",
+                 server_port(process->server));
+        put(process, "config", text);
+        put(process, "broken", "clusters: [");
+        if (crashes)
+                put(process, "test-controller.crashes", crashes);
         assert_int_equal(write(pipes[1], "x", 1), 1);
         close(pipes[1]);
 }
 
+static void begin(struct process *process, const char *const *extra)
+{
+        begin_after(process, extra, NULL);
+}
+
 /* The exit status; -1 if it does not come. */
-static int end(struct process *process)
+static int wait_for(struct process *process)
 {
         int64_t limit = clock_now_ms() + LIMIT_MS;
         int status = 0;
-        char command[128];
         pid_t pid;
 
         while ((pid = waitpid(process->pid, &status, WNOHANG)) == 0 && clock_now_ms() < limit)
@@ -373,10 +397,19 @@ static int end(struct process *process)
                 kill(process->pid, SIGKILL);
                 waitpid(process->pid, &status, 0);
         }
+        return pid && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/* And takes away what it left. */
+static int end(struct process *process)
+{
+        int status = wait_for(process);
+        char command[128];
+
         server_free(&process->server);
         snprintf(command, sizeof(command), "rm -rf '%s'", process->folder);
         assert_int_equal(system(command), 0);
-        return pid && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+        return status;
 }
 
 static bool reaches(_Atomic int *counter, int value)
@@ -416,15 +449,15 @@ static const char *ask(uint16_t port, const char *path)
         return text;
 }
 
-/* What the process has logged, the end of it if it is long. */
-static const char *log_of(const struct process *process)
+/* The end of a file of its folder. */
+static const char *content_of(const struct process *process, const char *name)
 {
         static char text[65536];
         char path[128];
         size_t length;
         FILE *file;
 
-        snprintf(path, sizeof(path), "%s/log", process->folder);
+        snprintf(path, sizeof(path), "%s/%s", process->folder, name);
         file = fopen(path, "r");
         assert_non_null(file);
         if (fseek(file, -(long)sizeof(text) + 1, SEEK_END) < 0)
@@ -433,6 +466,11 @@ static const char *log_of(const struct process *process)
         fclose(file);
         text[length] = '\0';
         return text;
+}
+
+static const char *log_of(const struct process *process)
+{
+        return content_of(process, "log");
 }
 
 static const char *body(const char *answer)
@@ -484,6 +522,7 @@ static void health_says_what_it_always_said(void **state)
         }
         assert_non_null(strstr(ask(process.metrics, "/debug/pprof/goroutine"), "watch test.dev/v1/Thing"));
         assert_memory_equal(ask(process.metrics, "/debug/pprof/block"), "HTTP/1.1 404", 12);
+        assert_non_null(strstr(log_of(&process), "\"msg\":\"error loading config file")); /* and goes without */
         kill(process.pid, SIGTERM);
         assert_int_equal(end(&process), 0);
         assert_int_equal(shared->stopped, 1);
@@ -495,6 +534,7 @@ static void wrong_arguments_have_their_exit_status(void **state)
                 const char *argument;
                 int status;
                 const char *proxy; /* of the environment */
+                const char *more;
         } cases[] = {
                 { "--nope", 2 },
                 { "--concurrent=many", 2 },
@@ -504,6 +544,9 @@ static void wrong_arguments_have_their_exit_status(void **state)
                 { "--log-level=loud", 1 },
                 { "--log-encoding=xml", 1 },
                 { "--health-addr=nowhere", 1 },
+                { "--enable-leader-election", 1, .more = "--leader-election-renew-deadline=35s" },
+                { "--enable-leader-election", 1, .more = "--leader-election-retry-period=25s" },
+                { "--enable-leader-election", 1, .more = "--leader-election-retry-period=0s" },
                 { "--insecure-allow-http=false", 1, "http://proxy.example.com" },
                 { "--insecure-allow-http=false", 1, "proxy.example.com:3128" },
                 { "--help", 0 },
@@ -515,7 +558,7 @@ static void wrong_arguments_have_their_exit_status(void **state)
 
                 if (cases[i].proxy)
                         setenv("HTTPS_PROXY", cases[i].proxy, 1);
-                begin(&process, (const char *const[]){ cases[i].argument, NULL });
+                begin(&process, (const char *const[]){ cases[i].argument, cases[i].more, NULL });
                 assert_int_equal(end(&process), cases[i].status);
                 unsetenv("HTTPS_PROXY");
         }
@@ -656,8 +699,42 @@ static void a_run_that_does_not_is_left_behind(void **state)
         begin(&process, (const char *const[]){ "--graceful-shutdown-timeout=300ms", NULL });
         assert_true(reaches(&shared->runs, 1));
         kill(process.pid, SIGTERM);
-        assert_int_equal(end(&process), 1);
+        assert_int_equal(wait_for(&process), 1);
+        assert_non_null(strstr(log_of(&process),
+                               "failed waiting for all runnables to end within grace period of 300ms: context deadline "
+                               "exceeded"));
+        end(&process);
         assert_int_equal(shared->ended, 0);
+}
+
+#define MARK "Thing n/a 1\n"
+
+/* A crash says whose run it was, in the log and for who comes after; of two the object is left alone until somebody changes it. */
+static void an_object_that_crashes_twice_is_left_alone(void **state)
+{
+        struct process process;
+
+        (void)state;
+        set_thing(1, "", "crash");
+        begin_after(&process, NULL, MARK);
+        assert_int_equal(wait_for(&process), 2);
+        assert_int_equal(shared->runs, 1);
+        assert_non_null(strstr(log_of(&process), "\"msg\":\"crashed\",\"error\":\"signal ABRT\",\"object\":\"Thing n/a 1\"}\n"));
+        assert_string_equal(content_of(&process, "test-controller.crashes"), MARK MARK);
+        end(&process);
+
+        set_thing(1, "", "once");
+        begin_after(&process, NULL, MARK "Thing n/b 1\nThing n/a 2\n" MARK);
+        for (int64_t limit = clock_now_ms() + LIMIT_MS;
+             !strstr(log_of(&process), "the controller crashed 2 times") && clock_now_ms() < limit;)
+                moment();
+        assert_non_null(strstr(api.patch, "ControllerCrashed"));
+        assert_int_equal(shared->runs, 0);
+        set_thing(2, "", "once");
+        assert_true(reaches(&shared->ended, 1));
+        assert_int_equal(shared->generation, 2);
+        kill(process.pid, SIGTERM);
+        assert_int_equal(end(&process), 0);
 }
 
 /* Who may not watch any more reads what it is about to do; who may not read either does nothing, says so, and goes on when it may. */
@@ -778,6 +855,7 @@ int main(void)
                 cmocka_unit_test(a_restored_server_is_looked_at_anew),
                 cmocka_unit_test(a_run_that_honours_its_token_ends_at_once),
                 cmocka_unit_test(a_run_that_does_not_is_left_behind),
+                cmocka_unit_test(an_object_that_crashes_twice_is_left_alone),
                 cmocka_unit_test(a_blind_watch_makes_no_old_runs),
                 cmocka_unit_test(a_change_supersedes_the_run_if_the_gate_says_so),
                 cmocka_unit_test(the_run_of_an_object_that_is_gone_ends),
