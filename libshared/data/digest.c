@@ -31,11 +31,6 @@ static const struct {
 
 #define ALGORITHM_COUNT (sizeof(algorithms) / sizeof(algorithms[0]))
 
-const char *digest_name(enum digest_algorithm algorithm)
-{
-        return algorithms[algorithm].name;
-}
-
 size_t digest_size(enum digest_algorithm algorithm)
 {
         return algorithms[algorithm].size;

@@ -23,8 +23,6 @@ enum digest_algorithm {
 #define DIGEST_SIZE_LIMIT 64                                          /* bytes of the longest hash */
 #define DIGEST_TEXT       (sizeof("sha512:") + 2 * DIGEST_SIZE_LIMIT) /* with the terminator */
 
-/* "sha256" */
-const char *digest_name(enum digest_algorithm algorithm);
 /* Bytes of its hash. */
 size_t digest_size(enum digest_algorithm algorithm);
 /* -1, ERROR_UNSUPPORTED: "unsupported digest algorithm: md5". */

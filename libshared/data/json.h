@@ -119,7 +119,5 @@ struct json *json_array_at(struct json *object, const char *key);
 bool json_equal(const struct json *a, const struct json *b);
 /* Plain text: no blanks, no escaped slashes. */
 void json_print(const struct json *json, struct buffer *buffer);
-/* The same with sorted keys: for hashing. */
-void json_print_sorted(const struct json *json, struct buffer *buffer);
 /* As a new string for messages and tests. */
 char *json_text(const struct json *json);

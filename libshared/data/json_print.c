@@ -1,17 +1,8 @@
 #include "data/json_backend.h"
 
-#include "base/memory.h"
-
 #include <inttypes.h>
-#include <stdlib.h>
-#include <string.h>
 
-static void print(struct json_object *object, bool sorted, struct buffer *buffer);
-
-static int compare_keys(const void *a, const void *b)
-{
-        return strcmp(((const struct json_member *)a)->key, ((const struct json_member *)b)->key);
-}
+static void print(struct json_object *object, struct buffer *buffer);
 
 static void print_string(struct view text, struct buffer *buffer)
 {
@@ -20,13 +11,13 @@ static void print_string(struct view text, struct buffer *buffer)
         buffer_add_char(buffer, '"');
 }
 
-static void print_member(struct json_member member, bool first, bool sorted, struct buffer *buffer)
+static void print_member(struct json_member member, bool first, struct buffer *buffer)
 {
         if (!first)
                 buffer_add_char(buffer, ',');
         print_string(view_of(member.key), buffer);
         buffer_add_char(buffer, ':');
-        print(json_backend(member.value), sorted, buffer);
+        print(json_backend(member.value), buffer);
 }
 
 static void print_object(struct json_object *object, struct buffer *buffer)
@@ -34,39 +25,23 @@ static void print_object(struct json_object *object, struct buffer *buffer)
         bool first = true;
 
         JSON_EACH(json_frontend(object), member) {
-                print_member(member, first, false, buffer);
+                print_member(member, first, buffer);
                 first = false;
         }
 }
 
-static void print_object_sorted(struct json_object *object, struct buffer *buffer)
-{
-        size_t count = (size_t)json_object_object_length(object), i = 0;
-        struct json_member *members;
-
-        if (count == 0)
-                return;
-        members = memory_zero(count, sizeof(*members));
-        JSON_EACH(json_frontend(object), member)
-                members[i++] = member;
-        qsort(members, count, sizeof(*members), compare_keys);
-        for (i = 0; i < count; i++)
-                print_member(members[i], i == 0, true, buffer);
-        free(members);
-}
-
-static void print_array(struct json_object *object, bool sorted, struct buffer *buffer)
+static void print_array(struct json_object *object, struct buffer *buffer)
 {
         size_t count = json_object_array_length(object), i;
 
         for (i = 0; i < count; i++) {
                 if (i)
                         buffer_add_char(buffer, ',');
-                print(json_object_array_get_idx(object, i), sorted, buffer);
+                print(json_object_array_get_idx(object, i), buffer);
         }
 }
 
-static void print(struct json_object *object, bool sorted, struct buffer *buffer)
+static void print(struct json_object *object, struct buffer *buffer)
 {
         switch (json_object_get_type(object)) {
         case json_type_null:
@@ -90,15 +65,12 @@ static void print(struct json_object *object, bool sorted, struct buffer *buffer
                 break;
         case json_type_array:
                 buffer_add_char(buffer, '[');
-                print_array(object, sorted, buffer);
+                print_array(object, buffer);
                 buffer_add_char(buffer, ']');
                 break;
         case json_type_object:
                 buffer_add_char(buffer, '{');
-                if (sorted)
-                        print_object_sorted(object, buffer);
-                else
-                        print_object(object, buffer);
+                print_object(object, buffer);
                 buffer_add_char(buffer, '}');
                 break;
         }
@@ -107,13 +79,7 @@ static void print(struct json_object *object, bool sorted, struct buffer *buffer
 void json_print(const struct json *json, struct buffer *buffer)
 {
         if (json)
-                print(json_backend(json), false, buffer);
-}
-
-void json_print_sorted(const struct json *json, struct buffer *buffer)
-{
-        if (json)
-                print(json_backend(json), true, buffer);
+                print(json_backend(json), buffer);
 }
 
 char *json_text(const struct json *json)

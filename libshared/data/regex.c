@@ -533,11 +533,6 @@ int regex_match(const struct regex *regex, struct view text, struct error *error
         return regex_find(regex, text, 0, NULL, 0, error);
 }
 
-size_t regex_groups(const struct regex *regex)
-{
-        return regex->groups;
-}
-
 int regex_group_index(const struct regex *regex, const char *name)
 {
         cleanup(free_string) char *prefixed = memory_printf("_%s", name);

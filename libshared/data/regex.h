@@ -40,6 +40,5 @@ int regex_match(const struct regex *regex, struct view text, struct error *error
 int regex_find(const struct regex *regex, struct view text, size_t from, struct view *ret_groups, size_t count,
                struct error *error);
 
-/* The number of groups, the whole match not counted, and the index of the one of that name; -1 if there is none. */
-size_t regex_groups(const struct regex *regex);
+/* The index of the group of that name; -1 if there is none. */
 int regex_group_index(const struct regex *regex, const char *name);

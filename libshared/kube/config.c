@@ -71,7 +71,7 @@ int kube_file_read(const char *path, struct buffer *ret_content, struct error *e
         return 0;
 }
 
-void kube_config_note(struct kube_config *config, const char *format, ...)
+static void __attribute__((__format__(__printf__, 2, 3))) add_note(struct kube_config *config, const char *format, ...)
 {
         cleanup(buffer_release) struct buffer text = BUFFER_NULL;
         va_list arguments;
@@ -92,7 +92,7 @@ static bool files_have(const struct kube_config_files *files, struct view path)
         return false;
 }
 
-void kube_config_files_release(struct kube_config_files *files)
+static void files_release(struct kube_config_files *files)
 {
         for (size_t i = 0; i < files->count; i++) {
                 json_wipe(&files->items[i].tree);
@@ -104,7 +104,7 @@ void kube_config_files_release(struct kube_config_files *files)
 
 int kube_config_load_files(const char *paths, struct kube_config **ret_config, struct error *err)
 {
-        cleanup(kube_config_files_release) struct kube_config_files files = { NULL, 0 };
+        cleanup(files_release) struct kube_config_files files = { NULL, 0 };
         cleanup(kube_config_free) struct kube_config *config = NULL;
         cleanup(error_release) struct error broken = ERROR_NULL;
         struct view rest = view_of(paths), path;
@@ -136,7 +136,7 @@ int kube_config_load_files(const char *paths, struct kube_config **ret_config, s
         if (broken.kind != ERROR_NONE && !config->server)
                 return error_move(err, &broken);
         if (broken.kind != ERROR_NONE)
-                kube_config_note(config, "%s", error_message(&broken));
+                add_note(config, "%s", error_message(&broken));
         *ret_config = steal(&config);
         return 0;
 }
@@ -167,8 +167,7 @@ int kube_config_load_in_cluster(const char *root, struct kube_config **ret_confi
                 config->ca = arena_view(arena, buffer_view(&text));
         } else {
                 config->ca_file = NULL;
-                kube_config_note(config, "expected to load root CA config from %s/ca.crt, but got err: %s", root,
-                                 error_message(&failure));
+                add_note(config, "expected to load root CA config from %s/ca.crt, but got err: %s", root, error_message(&failure));
         }
         if (kube_file_read(arena_printf(arena, "%s/namespace", root), &text, &failure) == 0 && text.length)
                 config->name_space = arena_view(arena, view_trim(buffer_view(&text))).data;
@@ -231,7 +230,7 @@ int kube_config_load(struct kube_config **ret_config, struct error *err)
 int kube_config_parse_untrusted(struct view text, const struct kube_config_secret_options *options, struct kube_config **ret_config,
                                 struct error *err)
 {
-        cleanup(kube_config_files_release) struct kube_config_files files = { NULL, 0 };
+        cleanup(files_release) struct kube_config_files files = { NULL, 0 };
         cleanup(kube_config_free) struct kube_config *config = NULL;
 
         files.items = memory_zero(1, sizeof(*files.items));

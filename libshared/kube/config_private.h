@@ -18,10 +18,7 @@ struct kube_config_files {
         size_t count;
 };
 
-void kube_config_files_release(struct kube_config_files *files);
-
 struct kube_config *kube_config_new(void);
-void kube_config_note(struct kube_config *config, const char *format, ...) __attribute__((__format__(__printf__, 2, 3)));
 /* A file of at most KUBE_FILE_LIMIT; terminated, and a secret buffer: most of these files are. ERROR_NOT_FOUND if it is not there. */
 int kube_file_read(const char *path, struct buffer *ret_content, struct error *err);
 

@@ -17,7 +17,8 @@ bool drift_moved(const struct drift_entry *entry)
         return entry->seen && entry->live.resource_version > entry->at.resource_version;
 }
 
-bool drift_proven(const struct drift_entry *entry)
+/* Verified, and nothing speaks against it being there. */
+static bool proven(const struct drift_entry *entry)
 {
         return entry->verified && !entry->doubted;
 }
@@ -125,13 +126,13 @@ enum drift_verdict drift_check(struct drift_table *table, const struct drift_key
         entry = drift_entry_find(table, key);
         if (entry && entry->owner)
                 entry->run = entry->owner->run;
-        if (entry && entry->owner && drift_fresh(entry, now_ms) && (entry->seen || drift_proven(entry))) {
-                bool same = drift_proven(entry) && !entry->replaced && !memcmp(entry->wanted, wanted, DRIFT_HASH);
+        if (entry && entry->owner && drift_fresh(entry, now_ms) && (entry->seen || proven(entry))) {
+                bool same = proven(entry) && !entry->replaced && !memcmp(entry->wanted, wanted, DRIFT_HASH);
                 bool newer = drift_moved(entry);
 
                 live.known = true;
                 live.exists = !(entry->gone && newer);
-                live.digest = newer || !drift_proven(entry) ? entry->live : entry->at;
+                live.digest = newer || !proven(entry) ? entry->live : entry->at;
                 memcpy(live.uid, entry->uid, sizeof(live.uid));
                 live.same = same;
                 live.verified = same && !renewal(table, entry, now_ms) && !due(entry, recheck_ms, now_ms);
@@ -191,7 +192,7 @@ struct drift_versions drift_versions(struct drift_table *table, const struct dri
 
         pthread_mutex_lock(&table->lock);
         entry = drift_entry_find(table, key);
-        if (entry && drift_proven(entry))
+        if (entry && proven(entry))
                 versions.verified = entry->at.resource_version;
         if (entry && drift_place_live(entry->place, now_ms)) {
                 versions.seen = versions.verified;
@@ -234,7 +235,7 @@ bool drift_owner_quiet(struct drift_table *table, const char *owner_namespace, c
         pthread_mutex_lock(&table->lock);
         owner = drift_owner_find(table, owner_namespace, owner_name);
         for (entry = owner ? owner->entries : NULL; entry && quiet; entry = entry->following) {
-                if (!drift_proven(entry))
+                if (!proven(entry))
                         continue;
                 count++;
                 quiet = drift_fresh(entry, now_ms) && !entry->replaced && !due(entry, recheck_ms, now_ms) &&

@@ -104,8 +104,6 @@ void drift_entry_remove(struct drift_table *table, struct drift_entry *entry);
 void drift_report_send(struct drift_table *table, struct drift_owned_report *report);
 void drift_report_free(struct drift_owned_report **report);
 
-/* Verified, and nothing speaks against it being there. */
-bool drift_proven(const struct drift_entry *entry);
 /* The watch knows something newer than the verification. */
 bool drift_moved(const struct drift_entry *entry);
 /* It has finished and is gone, as it was to: nobody has touched it. The owner's next run makes it anew, and to wake it for that would run it for ever. */

@@ -190,28 +190,12 @@ void field_set_print(const struct field_set *set, struct buffer *buffer)
 
 /* ---- algebra ---- */
 
-enum operation { UNION, DIFFERENCE, INTERSECTION };
-
 bool field_set_empty(const struct field_set *set)
 {
         return !set || (!set->owned && set->count == 0);
 }
 
-static bool owned_after(enum operation operation, bool a, bool b)
-{
-        switch (operation) {
-        case UNION:
-                return a || b;
-        case DIFFERENCE:
-                return a && !b;
-        case INTERSECTION:
-                return a && b;
-        }
-        return false;
-}
-
-static const struct field_set *combine(enum operation operation, const struct field_set *a, const struct field_set *b,
-                                       struct arena *arena)
+const struct field_set *field_set_union(const struct field_set *a, const struct field_set *b, struct arena *arena)
 {
         struct field_set *set = arena_new_of(arena, struct field_set);
         struct field_child *children;
@@ -220,7 +204,7 @@ static const struct field_set *combine(enum operation operation, const struct fi
         a = a ? a : &empty_set;
         b = b ? b : &empty_set;
         children = arena_array(arena, a->count + b->count, sizeof(*children));
-        set->owned = owned_after(operation, a->owned, b->owned);
+        set->owned = a->owned || b->owned;
         while (i < a->count || k < b->count) {
                 int r = i == a->count ? 1 : k == b->count ? -1 : compare_keys(a->children[i].key, b->children[k].key);
                 struct field_child *child = &children[set->count];
@@ -229,34 +213,12 @@ static const struct field_set *combine(enum operation operation, const struct fi
                 child->key = r <= 0 ? a->children[i].key : b->children[k].key;
                 i += r <= 0;
                 k += r >= 0;
-                if (left && right)
-                        child->set = combine(operation, left, right, arena);
-                else if (left && operation != INTERSECTION)
-                        child->set = left;
-                else if (right && operation == UNION)
-                        child->set = right;
-                if (!field_set_empty(child->set))
+                child->set = left && right ? field_set_union(left, right, arena) : left ? left : right;
+                if (!field_set_empty(child->set)) /* of elements that are not known nothing is left */
                         set->count++;
-                else
-                        *child = (struct field_child){ NULL, NULL };
         }
         set->children = children;
         return set;
-}
-
-const struct field_set *field_set_union(const struct field_set *a, const struct field_set *b, struct arena *arena)
-{
-        return combine(UNION, a, b, arena);
-}
-
-const struct field_set *field_set_difference(const struct field_set *a, const struct field_set *b, struct arena *arena)
-{
-        return combine(DIFFERENCE, a, b, arena);
-}
-
-const struct field_set *field_set_intersection(const struct field_set *a, const struct field_set *b, struct arena *arena)
-{
-        return combine(INTERSECTION, a, b, arena);
 }
 
 bool field_set_equal(const struct field_set *a, const struct field_set *b)
@@ -272,21 +234,6 @@ bool field_set_equal(const struct field_set *a, const struct field_set *b)
                     !field_set_equal(a->children[i].set, b->children[i].set))
                         return false;
         return true;
-}
-
-bool field_set_has(const struct field_set *set, const char *const *elements, size_t count)
-{
-        size_t i, k;
-
-        for (i = 0; set && i < count; i++) {
-                const struct field_set *next = NULL;
-
-                for (k = 0; k < set->count && !next; k++)
-                        if (compare_keys(set->children[k].key, elements[i]) == 0)
-                                next = set->children[k].set;
-                set = next;
-        }
-        return set && set->owned;
 }
 
 /* ---- on an object ---- */
@@ -449,7 +396,8 @@ static bool is_applied(const struct json *entry, const char *manager)
         return !strcmp(owner.manager, manager) && !strcmp(owner.operation, "Apply") && !*owner.subresource;
 }
 
-const struct json *managed_fields_applied(const struct json *object, const char *manager)
+/* The Apply entry of that manager without a subresource; NULL if there is none. */
+static const struct json *applied_entry(const struct json *object, const char *manager)
 {
         const struct json *entries = JSON_PATH(object, "metadata", "managedFields");
         size_t i, count = json_length(entries);
@@ -501,7 +449,7 @@ int managed_fields_take_over(const struct json *object, const char *manager, con
                              struct json **ret_entries, struct error *error)
 {
         const struct json *entries = JSON_PATH(object, "metadata", "managedFields");
-        const struct json *own = managed_fields_applied(object, manager);
+        const struct json *own = applied_entry(object, manager);
         cleanup(arena_free) struct arena *arena = arena_new();
         cleanup(json_free) struct json *kept = json_new_array();
         cleanup(json_free) struct json *merged = own ? json_copy(own) : NULL;

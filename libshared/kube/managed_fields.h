@@ -22,13 +22,8 @@ int field_set_parse(const struct json *fields_v1, struct arena *arena, const str
 void field_set_print(const struct field_set *set, struct buffer *buffer);
 
 const struct field_set *field_set_union(const struct field_set *a, const struct field_set *b, struct arena *arena);
-/* What is in a and not in b; what is in both. */
-const struct field_set *field_set_difference(const struct field_set *a, const struct field_set *b, struct arena *arena);
-const struct field_set *field_set_intersection(const struct field_set *a, const struct field_set *b, struct arena *arena);
 bool field_set_equal(const struct field_set *a, const struct field_set *b);
 bool field_set_empty(const struct field_set *set); /* NULL is empty */
-/* Whether the place is owned itself: elements as they are written, e.g. { "f:spec", "f:replicas" }. */
-bool field_set_has(const struct field_set *set, const char *const *elements, size_t count);
 
 /*
  * The places of `object` that are in the set, as JSON pointers in the order of the set; places that are not there any more are left out. A list
@@ -47,8 +42,6 @@ struct field_owner {
         const char *subresource; /* "" if none */
 };
 struct field_owner field_owner_of(const struct json *entry);
-/* The Apply entry of that manager without a subresource; NULL if there is none. */
-const struct json *managed_fields_applied(const struct json *object, const char *manager);
 
 /* An owner whose fields are taken over. */
 struct field_takeover {

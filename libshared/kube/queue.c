@@ -622,14 +622,12 @@ static struct item *take(struct queue *queue, bool fresh_only)
         return NULL;
 }
 
-const struct queue_item *queue_try(struct queue *queue, bool fresh_only, int64_t *ret_next_ms)
+const struct queue_item *queue_try(struct queue *queue, bool fresh_only)
 {
         struct item *item;
 
         pthread_mutex_lock(&queue->lock);
         item = queue->down ? NULL : take(queue, fresh_only);
-        if (!item && ret_next_ms)
-                *ret_next_ms = queue->heap_count ? queue->heap[1]->public.ready_at_ms : CLOCK_NEVER;
         pthread_mutex_unlock(&queue->lock);
         return item ? &item->public : NULL;
 }

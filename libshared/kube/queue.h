@@ -56,11 +56,8 @@ struct queue_item {
  * NULL after queue_shut_down (what is ready then stays where it is).
  */
 const struct queue_item *queue_take(struct queue *queue, bool fresh_only);
-/*
- * The same without waiting: NULL if nothing is ready; *ret_next_ms (may be NULL) is when the next one will be, CLOCK_NEVER if none
- * waits.
- */
-const struct queue_item *queue_try(struct queue *queue, bool fresh_only, int64_t *ret_next_ms);
+/* The same without waiting: NULL if nothing is ready. */
+const struct queue_item *queue_try(struct queue *queue, bool fresh_only);
 /* The run is over: if the item was added meanwhile it is ready (or waits) again. */
 void queue_done(struct queue *queue, const struct queue_item *item);
 

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+static void id_table_add(struct arena *arena, struct id_table *table, uint64_t hash, struct resource *resource);
+
 static void table_grow(struct arena *arena, struct id_table *table)
 {
         struct id_table larger = { .capacity = table->capacity ? table->capacity * 2 : 64 };
@@ -15,7 +17,7 @@ static void table_grow(struct arena *arena, struct id_table *table)
         *table = larger;
 }
 
-void id_table_add(struct arena *arena, struct id_table *table, uint64_t hash, struct resource *resource)
+static void id_table_add(struct arena *arena, struct id_table *table, uint64_t hash, struct resource *resource)
 {
         size_t at;
 
@@ -27,7 +29,8 @@ void id_table_add(struct arena *arena, struct id_table *table, uint64_t hash, st
         table->count++;
 }
 
-int id_table_find(const struct id_table *table, uint64_t hash, size_t *cursor, struct resource **ret_resource)
+/* One after the other the resources with that hash: 1 with the next one, 0 when there are no more. The cursor starts at 0. */
+static int id_table_find(const struct id_table *table, uint64_t hash, size_t *cursor, struct resource **ret_resource)
 {
         while (table->capacity && *cursor < table->capacity) {
                 const struct id_slot *slot = &table->slots[(hash + *cursor) & (table->capacity - 1)];
@@ -95,7 +98,7 @@ int accumulator_add(struct build *build, struct accumulator *accumulator, struct
         return 0;
 }
 
-int accumulator_add_all(struct build *build, struct accumulator *accumulator, const struct resource_list *list)
+static int add_all(struct build *build, struct accumulator *accumulator, const struct resource_list *list)
 {
         for (size_t i = 0; i < list->count; i++)
                 TRY(accumulator_add(build, accumulator, list->items[i]));
@@ -335,7 +338,7 @@ int accumulator_configure(struct build *build, struct accumulator *accumulator, 
 
 int accumulator_merge(struct build *build, struct accumulator *accumulator, struct accumulator *base)
 {
-        TRY(accumulator_add_all(build, accumulator, &base->list));
+        TRY(add_all(build, accumulator, &base->list));
         if (base->configuration)
                 TRY(accumulator_configure(build, accumulator, base->configuration));
         return variable_add_all(build, accumulator, &base->variables);

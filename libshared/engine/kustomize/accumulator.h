@@ -40,15 +40,10 @@ struct accumulator {
         bool any_indexed;
 };
 
-void id_table_add(struct arena *arena, struct id_table *table, uint64_t hash, struct resource *resource);
-/* One after the other the resources with that hash: 1 with the next one, 0 when there are no more. The cursor starts at 0. */
-int id_table_find(const struct id_table *table, uint64_t hash, size_t *cursor, struct resource **ret_resource);
-
 /* The ids have changed, or the list has. */
 void accumulator_touch(struct accumulator *accumulator);
 /* -1: "may not add resource with an already registered id". */
 int accumulator_add(struct build *build, struct accumulator *accumulator, struct resource *resource);
-int accumulator_add_all(struct build *build, struct accumulator *accumulator, const struct resource_list *list);
 /* A generator's resource: created, merged into or put in the place of what is there, by its behaviour. */
 int accumulator_absorb(struct build *build, struct accumulator *accumulator, struct resource *resource);
 /* The resources that have the id now or had it before, in the list's order. */

@@ -45,8 +45,6 @@ int build_wrong_kind(struct build *build, enum node_kind expected, const struct 
 
 /* The absolute path that texts show. */
 char *tree_display(struct build *build, const char *path);
-/* Lexically joined and cleaned; an absolute `path` stands for itself. NULL: it leaves the tree. */
-char *tree_join(struct build *build, const char *directory, const char *path);
 /* Reads a file named by the kustomization in `directory`, under the build's restriction. */
 int tree_read(struct build *build, const char *directory, const char *path, struct view *ret_text);
 /* Resolves the directory `path` as seen from `directory`. Texts call it `called`, or show where it is if that is NULL. */

@@ -71,7 +71,8 @@ static int compare_difference(struct view a, struct view b, size_t at, uint32_t 
         return rune_a < rune_b ? -1 : 1;
 }
 
-int keys_compare(struct view a, struct view b)
+/* -1, 0, 1 in the natural order. */
+static int compare_natural(struct view a, struct view b)
 {
         size_t width_a, width_b, common = 0;
 
@@ -94,7 +95,7 @@ int keys_compare(struct view a, struct view b)
 
 static int order_compare(enum key_order order, struct view a, struct view b)
 {
-        return order == KEYS_NATURAL ? keys_compare(a, b) : view_compare(a, b);
+        return order == KEYS_NATURAL ? compare_natural(a, b) : view_compare(a, b);
 }
 
 static void insertion_sort(struct sorted_key *keys, size_t count, enum key_order order)

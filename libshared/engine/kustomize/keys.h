@@ -25,6 +25,3 @@ struct sorted_key {
  */
 int keys_sort(struct arena *arena, const struct node *map, enum key_order order, bool top, struct sorted_key *keys,
               struct error *error);
-
-/* -1, 0, 1 in the natural order. */
-int keys_compare(struct view a, struct view b);

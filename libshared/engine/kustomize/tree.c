@@ -64,7 +64,8 @@ static bool append_clean(const struct build *build, char *text, const char *path
         return true;
 }
 
-char *tree_join(struct build *build, const char *directory, const char *path)
+/* Lexically joined and cleaned; an absolute `path` stands for itself. NULL: it leaves the tree. */
+static char *join(struct build *build, const char *directory, const char *path)
 {
         char *text = arena_allocate(build->arena, strlen(directory) + strlen(path) + 2);
 
@@ -279,7 +280,7 @@ static int resolution_error(struct build *build, enum resolution resolution, con
 
 int tree_read(struct build *build, const char *directory, const char *path, struct view *ret_text)
 {
-        char *joined = tree_join(build, directory, path);
+        char *joined = join(build, directory, path);
         enum resolution resolution;
         char done[PATH_MAX];
 
@@ -304,7 +305,7 @@ int tree_read(struct build *build, const char *directory, const char *path, stru
 
 int tree_probe(struct build *build, const char *directory, const char *name, struct view *ret_text)
 {
-        char *joined = tree_join(build, directory, name);
+        char *joined = join(build, directory, name);
         char done[PATH_MAX];
 
         if (!joined || resolve(build, joined, done) != RESOLVED_FILE)
@@ -325,7 +326,7 @@ int tree_directory(struct build *build, const char *directory, const char *path,
                 return error_set(build->error, ERROR_INVALID, "new root cannot be empty");
         if (*path == '/')
                 return error_set(build->error, ERROR_INVALID, "new root '%s' cannot be absolute", path);
-        joined = tree_join(build, directory, path);
+        joined = join(build, directory, path);
         if (!joined) {
                 const char *shown = outside_path(build, directory, path);
 

@@ -129,12 +129,13 @@ static void text_is_taken_apart(void **state)
 
 static void algorithms_have_names(void **state)
 {
+        static const char *const names[] = { "sha256", "sha1", "sha384", "sha512", "blake3" };
         cleanup(error_release) struct error err = ERROR_NULL;
         enum digest_algorithm algorithm = DIGEST_SHA1;
 
         (void)state;
         for (int i = DIGEST_SHA256; i <= DIGEST_BLAKE3; i++) {
-                assert_int_equal(digest_algorithm_of(view_of(digest_name((enum digest_algorithm)i)), &algorithm, &err), 0);
+                assert_int_equal(digest_algorithm_of(view_of(names[i]), &algorithm, &err), 0);
                 assert_int_equal(algorithm, i);
         }
         assert_int_equal(digest_algorithm_of(VIEW("md5"), &algorithm, &err), -1);

@@ -205,7 +205,6 @@ static void groups_are_found(void **state)
         struct view groups[5];
 
         (void)state;
-        assert_int_equal(regex_groups(regex), 3);
         assert_int_equal(regex_group_index(regex, "major"), 1);
         assert_int_equal(regex_group_index(regex, "minor"), -1);
         assert_int_equal(regex_find(regex, VIEW("1.2 30.40"), 3, groups, 5, &error), 0);

@@ -244,7 +244,7 @@ static void random_operations_equal_the_model(void **state)
                         break;
                 default: {
                         bool fresh_only = rand_r(&seed) % 4 == 0;
-                        const struct queue_item *item = queue_try(queue, fresh_only, NULL);
+                        const struct queue_item *item = queue_try(queue, fresh_only);
                         int expected = model_take(&model, fresh_only), got = key_of(item);
 
                         assert_int_equal(got, expected);
@@ -295,10 +295,10 @@ static void retries_can_be_hurried(void **state)
         queue_add_retry(queue, "ns", "changed", 0, 3600000);
         queue_add_after(queue, "ns", "changed", 0, 1800000);
         queue_add(queue, "ns", "runs", 0);
-        running = queue_try(queue, false, NULL);
+        running = queue_try(queue, false);
         assert_string_equal(running->name, "runs");
         assert_true(queue_add_limited(queue, "ns", "runs", 0) > 0);
-        assert_null(queue_try(queue, false, NULL));
+        assert_null(queue_try(queue, false));
 
         queue_hurry(queue);
         queue_done(queue, running);
@@ -307,14 +307,14 @@ static void retries_can_be_hurried(void **state)
         assert_int_equal(counts.waiting, 2);
         assert_int_equal(queue_failures(queue, "ns", "failing"), 0);
         assert_int_equal(queue_failures(queue, "ns", "runs"), 0);
-        assert_null(queue_try(queue, true, NULL)); /* retries they are */
+        assert_null(queue_try(queue, true)); /* retries they are */
         for (int i = 0; i < 3; i++) {
-                item = queue_try(queue, false, NULL);
+                item = queue_try(queue, false);
                 assert_true(item->retry);
                 assert_string_not_equal(item->name, "well");
                 queue_done(queue, item);
         }
-        assert_null(queue_try(queue, false, NULL));
+        assert_null(queue_try(queue, false));
         queue_free(&queue);
 }
 
@@ -330,14 +330,14 @@ static void a_change_goes_before_the_initial_list(void **state)
                 queue_add(queue, "ns", name, QUEUE_PRIORITY_INITIAL);
         }
         queue_add(queue, "ns", "o321", QUEUE_PRIORITY_NORMAL);
-        item = queue_try(queue, false, NULL);
+        item = queue_try(queue, false);
         assert_string_equal(item->name, "o321");
         queue_done(queue, item);
-        item = queue_try(queue, false, NULL);
+        item = queue_try(queue, false);
         assert_string_equal(item->name, "o0");
         queue_done(queue, item);
         /* Nothing of the initial list is for the worker that is kept free. */
-        assert_null(queue_try(queue, true, NULL));
+        assert_null(queue_try(queue, true));
         queue_free(&queue);
 }
 
@@ -348,15 +348,15 @@ static void adds_while_it_runs_are_one_more_run(void **state)
 
         (void)state;
         queue_add(queue, "ns", "a", 0);
-        item = queue_try(queue, false, NULL);
+        item = queue_try(queue, false);
         for (int i = 0; i < 1000; i++)
                 queue_add(queue, "ns", "a", 0);
-        assert_null(queue_try(queue, false, NULL));
+        assert_null(queue_try(queue, false));
         queue_done(queue, item);
-        item = queue_try(queue, false, NULL);
+        item = queue_try(queue, false);
         assert_non_null(item);
         queue_done(queue, item);
-        assert_null(queue_try(queue, false, NULL));
+        assert_null(queue_try(queue, false));
         queue_free(&queue);
 }
 
@@ -373,7 +373,7 @@ static void namespaces_take_turns(void **state)
         }
         queue_add(queue, "small", "x", 0);
         for (size_t i = 0; i < COUNT(expected); i++) {
-                const struct queue_item *item = queue_try(queue, false, NULL);
+                const struct queue_item *item = queue_try(queue, false);
 
                 snprintf(got, sizeof(got), "%s/%s", item->namespace, item->name);
                 assert_string_equal(got, expected[i]);
