@@ -1,3 +1,4 @@
+#include "base/hash.h"
 #include "base/log.h"
 
 #include "base/cleanup.h"
@@ -101,21 +102,18 @@ bool log_enabled(enum log_level level)
 /* Two messages that share a slot share a budget: the table stays small, and a flood of one line still cannot drown the rest. */
 static bool sampled_out(enum log_level level, struct view message)
 {
-        uint32_t hash = 2166136261u + (uint32_t)level;
+        uint64_t slot = hash_add(HASH_EMPTY + level, message) % SAMPLE_SLOTS;
         int64_t second = clock_now_ms() / 1000;
         unsigned count;
 
         if (threshold == LOG_TRACE)
                 return false;
-        for (size_t i = 0; i < message.length; i++)
-                hash = (hash ^ (unsigned char)message.data[i]) * 16777619u;
-        hash %= SAMPLE_SLOTS;
         pthread_mutex_lock(&sampler.lock);
-        if (sampler.slots[hash].second != second) {
-                sampler.slots[hash].second = second;
-                sampler.slots[hash].count = 0;
+        if (sampler.slots[slot].second != second) {
+                sampler.slots[slot].second = second;
+                sampler.slots[slot].count = 0;
         }
-        count = ++sampler.slots[hash].count;
+        count = ++sampler.slots[slot].count;
         pthread_mutex_unlock(&sampler.lock);
         return count > SAMPLE_FIRST && (count - SAMPLE_FIRST) % SAMPLE_EVERY != 0;
 }

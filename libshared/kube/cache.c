@@ -1,6 +1,7 @@
 #include "kube/cache.h"
 
 #include "base/cleanup.h"
+#include "base/hash.h"
 #include "base/memory.h"
 #include "base/pool.h"
 #include "data/scan.h"
@@ -73,18 +74,9 @@ struct cache_keys {
         struct buffer text; /* each terminated */
 };
 
-static uint32_t hash_add(uint32_t hash, const char *data, size_t length)
-{
-        for (size_t i = 0; i < length; i++)
-                hash = (hash ^ (unsigned char)data[i]) * 16777619u;
-        return hash;
-}
-
 static uint32_t hash_key(struct view namespace, struct view name)
 {
-        uint32_t hash = hash_add(2166136261u, namespace.data, namespace.length);
-
-        return hash_add(hash_add(hash, "/", 1), name.data, name.length);
+        return (uint32_t)hash_add(hash_add(HASH_EMPTY, namespace), name);
 }
 
 /* --- objects --- */
@@ -325,7 +317,7 @@ static void link_keys(struct cache *cache, struct entry *entry)
                         if (++table->count > table->bucket_count)
                                 grow_index(table);
                         link->index = i;
-                        link->hash = hash_add(2166136261u, key, length);
+                        link->hash = (uint32_t)hash_add(HASH_EMPTY, (struct view){ key, length });
                         link->entry = entry;
                         memcpy(link->key, key, length + 1);
                         bucket = &table->buckets[link->hash & (table->bucket_count - 1)];
@@ -646,7 +638,7 @@ void cache_list(struct cache *cache, const char *namespace, struct cache_list *r
 void cache_find(struct cache *cache, const char *index, const char *key, struct cache_list *ret_list)
 {
         struct cache_list list = CACHE_LIST_NULL;
-        uint32_t hash = hash_add(2166136261u, key, strlen(key));
+        uint32_t hash = (uint32_t)hash_add(HASH_EMPTY, view_of(key));
         size_t capacity = 0;
 
         pthread_mutex_lock(&cache->lock);

@@ -2,6 +2,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/memory.h"
 #include "base/metrics.h"
 #include "data/json.h"
@@ -71,20 +72,11 @@ void kube_count(struct kube_server *server, const char *method, int status)
         metric_add(requests_total, 1, METRIC_VALUES(code, method, server->host));
 }
 
-static uint64_t hash_of(struct view text)
-{
-        uint64_t hash = 14695981039346656037u;
-
-        for (size_t i = 0; i < text.length; i++)
-                hash = (hash ^ (unsigned char)text.data[i]) * 1099511628211u;
-        return hash;
-}
-
 /* Under the lock. True if this one was passed on in the last ten minutes; the oldest makes room otherwise. */
 static bool warned_lately(struct kube_server *server, struct view text)
 {
         int64_t now = clock_now_ms();
-        uint64_t hash = hash_of(text);
+        uint64_t hash = hash_add(HASH_EMPTY, text);
         size_t oldest = 0;
 
         for (size_t i = 0; i < WARNINGS_KEPT; i++) {

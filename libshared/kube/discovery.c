@@ -6,6 +6,7 @@
  * some tens of bytes each, read through on every question. What is asked for is interned once for the process.
  */
 #include "base/cleanup.h"
+#include "base/hash.h"
 #include "base/memory.h"
 #include "data/json.h"
 #include "data/scan.h"
@@ -51,13 +52,7 @@ static struct interned *interned[256];
 
 static unsigned bucket_of(const char *group, const char *kind)
 {
-        unsigned hash = 2166136261u;
-
-        for (const char *c = group; *c; c++)
-                hash = (hash ^ (unsigned char)*c) * 16777619u;
-        for (const char *c = kind; *c; c++)
-                hash = (hash ^ (unsigned char)*c) * 16777619u;
-        return (hash ^ hash >> 16) % (sizeof(interned) / sizeof(interned[0]));
+        return (unsigned)(hash_add(hash_add(HASH_EMPTY, view_of(group)), view_of(kind)) % (sizeof(interned) / sizeof(interned[0])));
 }
 
 static char *put(char **at, const char *text)

@@ -1,6 +1,7 @@
 #include "kube/drift_internal.h"
 
 #include "base/cleanup.h"
+#include "base/hash.h"
 #include "base/memory.h"
 #include "base/pool.h"
 #include "data/digest.h"
@@ -103,16 +104,8 @@ bool drift_place_live(const struct drift_place *place, int64_t now_ms)
 
 static struct drift_owner **owner_slot(struct drift_table *table, struct view namespace, struct view name)
 {
-        uint64_t hash = 1469598103934665603u;
-        struct drift_owner **slot;
-        size_t i;
+        struct drift_owner **slot = &table->owners[hash_add(hash_add(HASH_EMPTY, namespace), name) % DRIFT_BUCKETS];
 
-        for (i = 0; i < namespace.length; i++)
-                hash = (hash ^ (unsigned char)namespace.data[i]) * 1099511628211u;
-        hash = (hash ^ '/') * 1099511628211u;
-        for (i = 0; i < name.length; i++)
-                hash = (hash ^ (unsigned char)name.data[i]) * 1099511628211u;
-        slot = &table->owners[(hash ^ hash >> 32) % DRIFT_BUCKETS];
         while (*slot && !(view_is(name, (*slot)->name) && view_is(namespace, (*slot)->namespace)))
                 slot = &(*slot)->next;
         return slot;

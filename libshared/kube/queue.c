@@ -5,6 +5,7 @@
 #include "kube/queue.h"
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/memory.h"
 #include "base/pool.h"
 
@@ -75,11 +76,9 @@ static int64_t now(const struct queue *queue)
         return queue->options.now ? queue->options.now(queue->options.data) : clock_now_ms();
 }
 
-static uint32_t hash_of(uint32_t hash, const char *text)
+static uint32_t hash_item(const char *namespace, const char *name)
 {
-        for (; *text; text++)
-                hash = (hash ^ (unsigned char)*text) * 16777619u;
-        return (hash ^ 0xffu) * 16777619u;
+        return (uint32_t)hash_add(hash_add(HASH_EMPTY, view_of(namespace)), view_of(name));
 }
 
 static bool is_fresh(const struct item *item)
@@ -253,7 +252,7 @@ static struct line **find_line(struct queue *queue, const struct level *level, c
 /* A line that gets its first item goes to the end of the ring: behind all whose turn comes before. */
 static struct line *line_of(struct queue *queue, struct level *level, const char *namespace)
 {
-        uint32_t hash = hash_of(2166136261u + (uint32_t)level->priority, namespace);
+        uint32_t hash = (uint32_t)hash_add(HASH_EMPTY + (uint32_t)level->priority, view_of(namespace));
         struct line **at = find_line(queue, level, namespace, hash), *line = *at;
         size_t length;
 
@@ -384,7 +383,7 @@ static struct item **find_item(struct queue *queue, const char *namespace, const
 
 static struct item *item_of(struct queue *queue, const char *namespace, const char *name)
 {
-        uint32_t hash = hash_of(hash_of(2166136261u, namespace), name);
+        uint32_t hash = hash_item(namespace, name);
         struct item **at = find_item(queue, namespace, name, hash), *item = *at;
         size_t first, second;
 
@@ -562,7 +561,7 @@ void queue_forget(struct queue *queue, const char *namespace, const char *name)
         struct item *item;
 
         pthread_mutex_lock(&queue->lock);
-        item = *find_item(queue, namespace, name, hash_of(hash_of(2166136261u, namespace), name));
+        item = *find_item(queue, namespace, name, hash_item(namespace, name));
         if (item) {
                 item->failures = 0;
                 if (item->state == RESTING)
@@ -577,7 +576,7 @@ unsigned queue_failures(struct queue *queue, const char *namespace, const char *
         unsigned failures = 0;
 
         pthread_mutex_lock(&queue->lock);
-        item = *find_item(queue, namespace, name, hash_of(hash_of(2166136261u, namespace), name));
+        item = *find_item(queue, namespace, name, hash_item(namespace, name));
         if (item)
                 failures = item->failures;
         pthread_mutex_unlock(&queue->lock);

@@ -1,5 +1,7 @@
 #include "engine/kustomize/reference.h"
 
+#include "base/hash.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,18 +39,9 @@ struct fixer {
         size_t binding_count;
 };
 
-static uint64_t hash_name(struct view name)
-{
-        uint64_t hash = 0xcbf29ce484222325;
-
-        for (size_t i = 0; i < name.length; i++)
-                hash = (hash ^ (unsigned char)name.data[i]) * 0x100000001b3;
-        return hash;
-}
-
 static struct name_slot *slot_of(struct fixer *f, struct view name)
 {
-        size_t at = hash_name(name) & (f->slot_count - 1);
+        size_t at = hash_add(HASH_EMPTY, name) & (f->slot_count - 1);
 
         while (f->slots[at].count && !view_equal(f->slots[at].name, name))
                 at = (at + 1) & (f->slot_count - 1);

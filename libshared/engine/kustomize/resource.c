@@ -1,5 +1,6 @@
 #include "engine/kustomize/resource.h"
 
+#include "base/hash.h"
 #include "engine/kustomize/scalar.h"
 
 #include <string.h>
@@ -163,21 +164,13 @@ bool resource_id_equal(const struct resource_id *a, const struct resource_id *b)
         return view_equal(a->name, b->name) && gvk_equal(&a->gvk, &b->gvk) && view_equal(a->effective, b->effective);
 }
 
-static uint64_t hash_view(uint64_t hash, struct view text)
-{
-        for (size_t i = 0; i < text.length; i++)
-                hash = (hash ^ (unsigned char)text.data[i]) * 0x100000001b3;
-        return (hash ^ 0xff) * 0x100000001b3;
-}
-
 uint64_t resource_id_hash(const struct resource_id *id)
 {
-        uint64_t hash = 0xcbf29ce484222325;
+        uint64_t hash = hash_add(HASH_EMPTY, id->name);
 
-        hash = hash_view(hash, id->name);
-        hash = hash_view(hash, id->gvk.kind);
-        hash = hash_view(hash, id->gvk.group);
-        return hash_view(hash, id->effective);
+        hash = hash_add(hash, id->gvk.kind);
+        hash = hash_add(hash, id->gvk.group);
+        return hash_add(hash, id->effective);
 }
 
 bool resource_id_cluster_scoped(const struct resource_id *id)
