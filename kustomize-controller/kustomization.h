@@ -58,7 +58,7 @@ struct kustomization_spec {
         bool prune;
         struct source_reference *source_ref;
         const int64_t *retry_interval; /* NULL: the interval */
-        const int64_t *timeout;        /* NULL: the interval less 30 s */
+        const int64_t *timeout;        /* NULL: the interval less 30 s; never below 30 s */
         const char *path;
         const char *target_namespace, *name_prefix, *name_suffix;
         struct common_metadata *common_metadata;

@@ -77,8 +77,7 @@ struct run {
         struct kustomization_spec spec;
         struct kustomization_status status; /* as it was at the beginning */
         bool was_ready;
-        struct view
-                ready; /* the condition before the first progress, if it was Ready in this generation: JSON; empty: it was not */
+        struct view ready; /* the condition before the first progress, if it was Ready in this generation: JSON; else empty */
         struct object_patch patch;
         struct kube_client *client;           /* of what is applied: impersonating if need be; owned */
         const struct kube_resource *resource; /* of Kustomizations */

@@ -370,8 +370,8 @@ static int run_phases(struct context *ctx, struct git_run *git, struct error *er
         condition_remove(source->object, CONDITION_SOURCE_VERIFIED);
         json_remove(json_object_at(source->object, "status"), "sourceVerificationMode");
         TRY(refuse_unsupported(git, err));
-        condition_remove(source->object,
-                         CONDITION_INCLUDE_UNAVAILABLE); /* of a Flux that was here before, and an include that is gone */
+        /* Of a Flux that was here before, and an include that is gone. */
+        condition_remove(source->object, CONDITION_INCLUDE_UNAVAILABLE);
         TRY(configure(ctx, git, err));
         condition_remove(source->object, CONDITION_ARTIFACT_OUTDATED); /* of a run that failed: found out again below */
 

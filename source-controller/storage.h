@@ -72,8 +72,8 @@ int storage_name(struct context *ctx, struct storage_write *write, const struct 
                  struct error *err);
 /* The file takes its place. `digest` and `size` are those of what was written (as the writer counted): a file of another size is an error. */
 int storage_commit(struct storage *storage, struct storage_write *write, const char *digest, uint64_t size, struct error *err);
-void storage_abort(
-        struct storage_write *write); /* for cleanup(storage_abort): removes the temporary file; nothing after a commit */
+/* For cleanup(storage_abort): removes the temporary file; nothing after a commit. */
+void storage_abort(struct storage_write *write);
 
 /* Outcomes of storage_verify. */
 enum {

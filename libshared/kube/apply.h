@@ -94,8 +94,8 @@ struct apply_change {
         enum apply_action action;
         const char *uid;     /* of the object that is there; "" if that is not known */
         enum kstatus status; /* as last seen; KSTATUS_UNKNOWN: not seen */
-        const char
-                *unknown; /* fields that were left out because the schema has none of that name: ".spec.a, .spec.b"; NULL: none */
+        /* Fields that were left out because the schema has none of that name: ".spec.a, .spec.b"; NULL: none. */
+        const char *unknown;
         /*
          * With settings->explain, of an object that was there: JSON pointers to what was not as wanted, never values: "/spec/replicas, /data/a".
          * NULL: not known.

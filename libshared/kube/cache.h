@@ -43,8 +43,8 @@ struct cache_index {
 
 struct cache_event {
         struct cache *cache;
-        const struct cache_object *old,
-                *new; /* NULL: created, deleted; both: updated. Valid during the call; reference what is to be kept. */
+        /* NULL: created, deleted; both: updated. Valid during the call; reference what is to be kept. */
+        const struct cache_object *old, *new;
         bool initial; /* was there when the watch started */
         /*
          * The object's text as the server sent it, with managedFields (of a deletion: its last state). Empty if the deletion was only noticed by

@@ -118,7 +118,7 @@ struct kube_request {
 #define KUBE_PATH_ABSENT "PathNotFound"
 int kube_call(struct context *ctx, struct kube_client *client, const struct kube_request *request, struct buffer *ret_body,
               struct error *err);
-/* As kube_call, parsed. */
+/* As kube_call, parsed: *ret_json is the caller's. */
 int kube_call_json(struct context *ctx, struct kube_client *client, const struct kube_request *request, struct json **ret_json,
                    struct error *err);
 int kube_get(struct context *ctx, struct kube_client *client, const struct kube_resource *resource, const char *name_space,

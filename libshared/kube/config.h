@@ -58,8 +58,8 @@ struct kube_config {
         struct kube_exec_config *exec; /* NULL: none */
         int64_t request_timeout_ms;    /* 0: the default; sent as ?timeout= otherwise */
         const char *notes;             /* what a program logs of the loading, one a line; may be NULL */
-        const char *
-                dropped; /* left out of a kubeconfig from a Secret, "exec, tokenFile": for the error when access fails; may be NULL */
+        /* Left out of a kubeconfig from a Secret, "exec, tokenFile": for the error when access fails; may be NULL. */
+        const char *dropped;
 };
 
 void kube_config_free(struct kube_config **config); /* for cleanup; NULL is fine */
@@ -74,7 +74,7 @@ int kube_config_load(struct kube_config **ret_config, struct error *err);
 int kube_config_load_files(const char *paths, struct kube_config **ret_config, struct error *err);
 /* The service account of the pod. ERROR_NOT_FOUND if this is no pod. `root` is NULL, or stands for /var/run/secrets/kubernetes.io/serviceaccount in tests. */
 int kube_config_load_in_cluster(const char *root, struct kube_config **ret_config, struct error *err);
-/* The namespace of the pod, from POD's service account; "" outside of one. A new string. */
+/* The namespace of the pod, from its service account; "" outside of one. A new string. */
 char *kube_config_pod_namespace(void);
 
 struct kube_config_secret_options {

@@ -34,7 +34,7 @@ struct program_state;
 struct controller_state;
 struct watch;
 
-/* The flags of section "Common flags"; durations in nanoseconds. */
+/* The flags that every program has; durations in nanoseconds. */
 struct runtime_flags {
         const char *metrics_addr, *health_addr, *events_addr;
         const char *log_level, *log_encoding;
@@ -76,8 +76,8 @@ struct controller_watch {
         const char *group, *version, *kind, *plural;
         bool cluster_scoped;
         bool metadata_only; /* ConfigMaps, Secrets: the cache holds headers, which have no keys for an index */
-        const char *const *
-                label_selector; /* points at the flag's value; NULL: none. A kind of the program's own has --watch-label-selector. */
+        /* Points at the flag's value; NULL: none. A kind of the program's own has --watch-label-selector. */
+        const char *const *label_selector;
         const char *gate, *unless_gate; /* only if that feature gate is on / off */
         bool optional; /* the program does not wait for its first list: the kind may be missing, or forbidden (told once) */
         const struct cache_index *indexes;
@@ -108,9 +108,9 @@ struct controller {
         const struct cache_index *indexes; /* of its own kind's cache */
         size_t index_count;
         unsigned concurrency; /* 0: --concurrent */
-        const char *
-                supersede_gate; /* with this gate on, an enqueue of a running object cancels the run with CONTEXT_SUPERSEDED; NULL: never */
-        void *data;             /* the program's own */
+        /* With this gate on, an enqueue of a running object cancels the run with CONTEXT_SUPERSEDED; NULL: never. */
+        const char *supersede_gate;
+        void *data; /* the program's own */
         /* Filled by the program. */
         const struct runtime *runtime;
         struct controller_state *state;

@@ -18,7 +18,7 @@ struct event_correlator;
 
 enum event_action {
         EVENT_CREATE,
-        EVENT_COUNT, /* patch count, lastTimestamp and message of the event `name` */
+        EVENT_COUNT, /* patch count, lastTimestamp and message of the event with that serial */
         EVENT_DROP,
 };
 

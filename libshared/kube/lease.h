@@ -51,7 +51,10 @@ struct lease_options {
 struct lease *lease_new(const struct lease_options *options);
 /* Starts trying, on a thread of its own. */
 void lease_run(struct lease *lease);
-/* Stops renewing and, with `release`, gives back what is ours (5 s at most), also if the answer to taking it never came. `lost` is not called. NULL is fine. */
+/*
+ * Stops renewing and, with `release`, gives back what is ours (5 s at most), also if the answer to taking it never came; then frees it. `lost` is not called.
+ * NULL is fine.
+ */
 void lease_stop(struct lease **lease);
 
 bool lease_held(const struct lease *lease);

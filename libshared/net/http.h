@@ -76,8 +76,8 @@ struct http_request {
         unsigned redirects; /* follow so many, https never to http, credentials only to the same host; 0: the 3xx is the answer */
         http_sink_fn *sink; /* takes the body of a 2xx answer; NULL: it is collected in the response */
         void *sink_data;
-        const char
-                *ping_url; /* of a stream: answers quickly to a HEAD; asked when the connection was silent for long. NULL: never */
+        /* Of a stream: answers quickly to a HEAD; asked when the connection was silent for long. NULL: never. */
+        const char *ping_url;
 };
 
 struct http_response {
@@ -91,7 +91,7 @@ struct http_response {
         char *last_modified;
         char *authenticate;     /* WWW-Authenticate, the first one */
         char *flow_schema;      /* X-Kubernetes-PF-FlowSchema-UID */
-        char *warnings;         /* the texts of `Warning: 299` headers, one a line */
+        char *warnings;         /* the texts of `Warning: 299` headers, one a line; the first 4 KiB of them */
         int64_t retry_after_ms; /* from whole seconds; -1: none */
 };
 

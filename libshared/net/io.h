@@ -4,7 +4,7 @@
  * An epoll loop with a heap of timers and a mailbox. All HTTP transfers of the process, watches included, run on it (net/http.h). What is called
  * back on this thread never blocks, reads no large inputs and builds no JSON trees: it copies, counts and hands over.
  *
- * io_run and io_here may be called from any thread; everything else here belongs to the io thread.
+ * io_run, io_run_wait, io_here and io_heartbeat may be called from any thread, start and stop from any other; timers and descriptors belong to the io thread.
  */
 #pragma once
 
@@ -27,7 +27,7 @@ void io_stop(struct io **io);
 
 /* Runs fn(argument) soon on the io thread, in the order of the calls. */
 void io_run(struct io *io, io_fn *fn, void *argument);
-/* As io_run, and returns once it has run. From any other thread; directly if called on the io thread. */
+/* As io_run, and returns once it has run; called on the io thread, it runs directly. */
 void io_run_wait(struct io *io, io_fn *fn, void *argument);
 /* True on the io thread itself. */
 bool io_here(const struct io *io);
