@@ -243,3 +243,25 @@ static inline void crd_check_kind(const struct kind *kind)
         crd_check_record("spec", json_get(properties, "spec"), kind->spec);
         crd_check_record("status", json_get(properties, "status"), kind->status);
 }
+
+/* A spec (YAML) that the codec refuses, and what it says of it. */
+struct crd_refusal {
+        const char *spec, *message;
+};
+
+/* Each case, as the spec of an object of that namespace and name. */
+static inline void crd_check_refusals(const struct kind *kind, const char *namespace, const char *name,
+                                      const struct crd_refusal *cases, size_t count)
+{
+        for (size_t i = 0; i < count; i++) {
+                cleanup(arena_free) struct arena *arena = arena_new();
+                cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+                cleanup(json_free) struct json *object = NULL;
+                cleanup(error_release) struct error error = ERROR_NULL;
+
+                buffer_printf(&text, "metadata: {namespace: %s, name: %s}\nspec: %s\n", namespace, name, cases[i].spec);
+                assert_int_equal(yaml_parse(buffer_view(&text), 0, &object, &error), 0);
+                assert_int_equal(kind_decode(kind, object, arena, arena_allocate(arena, kind->spec->size), NULL, &error), -1);
+                assert_string_equal(error_message(&error), cases[i].message);
+        }
+}

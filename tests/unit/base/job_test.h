@@ -10,6 +10,8 @@
 #include "base/job.h"
 #include "base/memory.h"
 
+#include <unistd.h>
+
 #define MIB (1024ull * 1024)
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -67,5 +69,14 @@ static inline int loops(struct job *job, struct error *err)
         (void)err;
         for (volatile int i = 0;; i++)
                 ;
+        return 0;
+}
+
+static inline int sleeps(struct job *job, struct error *err)
+{
+        (void)job;
+        (void)err;
+        for (;;)
+                pause();
         return 0;
 }

@@ -62,15 +62,6 @@ static int outcome(struct job *job, struct error *err)
         return 7;
 }
 
-static int sleeps(struct job *job, struct error *err)
-{
-        (void)job;
-        (void)err;
-        for (;;)
-                pause();
-        return 0;
-}
-
 static void bytes_in_bytes_out(void **state)
 {
         cleanup(job_result_release) struct job_result result = JOB_RESULT_NULL;

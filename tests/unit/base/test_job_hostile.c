@@ -52,15 +52,6 @@ static int nothing(struct job *job, struct error *err)
         return 0;
 }
 
-static int sleeps(struct job *job, struct error *err)
-{
-        (void)job;
-        (void)err;
-        for (;;)
-                pause();
-        return 0;
-}
-
 static int aborts(struct job *job, struct error *err)
 {
         (void)job;

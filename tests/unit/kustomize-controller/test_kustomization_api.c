@@ -61,35 +61,22 @@ static void an_object_is_decoded(void **state)
 
 static void a_bad_object_is_named(void **state)
 {
-        static const struct {
-                const char *spec, *message;
-        } cases[] = {
-                { "interval: 1m, sourceRef: {kind: GitRepository, name: app}", "Kustomization/apps/web: spec.prune: is required" },
-                { "interval: 1m, prune: true, sourceRef: {kind: Pod, name: app}",
+        static const struct crd_refusal cases[] = {
+                { "{interval: 1m, sourceRef: {kind: GitRepository, name: app}}",
+                  "Kustomization/apps/web: spec.prune: is required" },
+                { "{interval: 1m, prune: true, sourceRef: {kind: Pod, name: app}}",
                   "Kustomization/apps/web: spec.sourceRef.kind: \"Pod\" is not one of OCIRepository, GitRepository, Bucket, "
                   "ExternalArtifact" },
-                { "interval: 1m, prune: true, sourceRef: {kind: Bucket, name: app}, targetNamespace: ''",
+                { "{interval: 1m, prune: true, sourceRef: {kind: Bucket, name: app}, targetNamespace: ''}",
                   "Kustomization/apps/web: spec.targetNamespace: must have at least 1 characters" },
-                { "interval: 1m, prune: true, sourceRef: {kind: Bucket, name: app}, postBuild: {substitute: {a: 1}}",
+                { "{interval: 1m, prune: true, sourceRef: {kind: Bucket, name: app}, postBuild: {substitute: {a: 1}}}",
                   "Kustomization/apps/web: spec.postBuild.substitute.a: must be a string, not integer" },
-                { "interval: 1m, prune: true, sourceRef: {kind: Bucket, name: app}, decryption: {provider: gpg}",
+                { "{interval: 1m, prune: true, sourceRef: {kind: Bucket, name: app}, decryption: {provider: gpg}}",
                   "Kustomization/apps/web: spec.decryption.provider: \"gpg\" is not one of sops" },
         };
-        size_t i;
 
         (void)state;
-        for (i = 0; i < COUNT(cases); i++) {
-                cleanup(arena_free) struct arena *arena = arena_new();
-                cleanup(buffer_release) struct buffer text = BUFFER_NULL;
-                cleanup(json_free) struct json *object = NULL;
-                cleanup(error_release) struct error error = ERROR_NULL;
-                struct kustomization_spec spec;
-
-                buffer_printf(&text, "metadata: {namespace: apps, name: web}\nspec: {%s}\n", cases[i].spec);
-                assert_int_equal(yaml_parse(buffer_view(&text), 0, &object, &error), 0);
-                assert_int_equal(kind_decode(&kustomization_kind, object, arena, &spec, NULL, &error), -1);
-                assert_string_equal(error_message(&error), cases[i].message);
-        }
+        crd_check_refusals(&kustomization_kind, "apps", "web", cases, COUNT(cases));
 }
 
 int main(void)

@@ -47,9 +47,7 @@ static void an_object_is_decoded(void **state)
 
 static void a_bad_object_is_named(void **state)
 {
-        static const struct {
-                const char *spec, *message;
-        } cases[] = {
+        static const struct crd_refusal cases[] = {
                 { "{url: 'https://x', interval: 1y}", "GitRepository/flux-system/app: spec.interval: \"1y\" is not a duration" },
                 { "{url: 'git@x:y', interval: 1m}",
                   "GitRepository/flux-system/app: spec.url: \"git@x:y\" does not match '^(http|https|ssh)://.*$'" },
@@ -64,21 +62,9 @@ static void a_bad_object_is_named(void **state)
                   "GitRepository/flux-system/app: spec.include[0].repository: is required" },
                 { "null", "GitRepository/flux-system/app: spec: must be an object, not null" },
         };
-        size_t i;
 
         (void)state;
-        for (i = 0; i < COUNT(cases); i++) {
-                cleanup(arena_free) struct arena *arena = arena_new();
-                cleanup(buffer_release) struct buffer text = BUFFER_NULL;
-                cleanup(json_free) struct json *object = NULL;
-                cleanup(error_release) struct error error = ERROR_NULL;
-                struct git_repository_spec spec;
-
-                buffer_printf(&text, "metadata: {namespace: flux-system, name: app}\nspec: %s\n", cases[i].spec);
-                assert_int_equal(yaml_parse(buffer_view(&text), 0, &object, &error), 0);
-                assert_int_equal(kind_decode(&git_repository_kind, object, arena, &spec, NULL, &error), -1);
-                assert_string_equal(error_message(&error), cases[i].message);
-        }
+        crd_check_refusals(&git_repository_kind, "flux-system", "app", cases, COUNT(cases));
 }
 
 int main(void)
