@@ -52,6 +52,17 @@ static int parse_file(struct build *build, struct target *target, const char *pa
                          arena_string(build->arena, error_message(build->error)), path);
 }
 
+/* A file that holds an object twice does not even become a list that could be merged. */
+static int not_merged(struct build *build, const struct node_array *objects, const char *path)
+{
+        struct accumulator own = { 0 };
+
+        for (size_t i = 0; i < objects->count; i++)
+                if (accumulator_add(build, &own, resource_new(build->arena, objects->items[i])) < 0)
+                        return error_wrap(build->error, "accumulating resources from '%s'", path);
+        return error_wrap(build->error, "merging resources from '%s'", path);
+}
+
 static int add_file(struct build *build, struct target *target, struct accumulator *accumulator, const char *path)
 {
         struct node_array objects;
@@ -66,7 +77,7 @@ static int add_file(struct build *build, struct target *target, struct accumulat
                 if (origin)
                         node_set_annotation(build->arena, resource->node, ANNOTATION_ORIGIN, view_of(origin));
                 if (accumulator_add(build, accumulator, resource) < 0)
-                        return error_wrap(build->error, "merging resources from '%s'", path);
+                        return not_merged(build, &objects, path);
         }
         return build_check(build);
 }

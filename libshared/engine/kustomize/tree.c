@@ -208,6 +208,22 @@ static char *outside_path(struct build *build, const char *directory, const char
         return clean;
 }
 
+/* The first of a path's directories that the tree is not in: as nothing there is looked at, it is taken to be missing. */
+static const char *first_outside(struct build *build, const char *path)
+{
+        const char *root = build->tree->root_path;
+        size_t end = 0, i;
+
+        for (i = 1; path[i - 1]; i++) {
+                if (path[i] != '/' && path[i])
+                        continue;
+                end = i;
+                if (strncmp(root, path, i) != 0 || (root[i] != '/' && root[i]))
+                        break;
+        }
+        return arena_printf(build->arena, "%.*s", (int)end, path);
+}
+
 static int outside(struct build *build, const char *operation, const char *path)
 {
         const char *shown = *path == '/' ? path : tree_display(build, path);
@@ -333,7 +349,7 @@ int tree_directory(struct build *build, const char *directory, const char *path,
                 return error_set(build->error, ERROR_FORBIDDEN,
                                  "must build at directory: not a valid directory: evalsymlink failure on '%s' : lstat %s: no such "
                                  "file or directory",
-                                 shown, shown);
+                                 shown, first_outside(build, shown));
         }
         resolution = resolve(build, joined, done);
         number = errno;
