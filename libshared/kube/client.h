@@ -5,8 +5,8 @@
  * table of resources (discovery). Credentials are renewed on the way: token and certificate files are read again, exec plugins run again.
  *
  * A failed request is an error with the kind mapped from the Status (404 ERROR_NOT_FOUND, 409 ERROR_CONFLICT, 401 and 403 ERROR_FORBIDDEN, 400 and 422
- * ERROR_INVALID, 5xx and 429 ERROR_UNAVAILABLE, 504 ERROR_TIMEOUT ...), the Status's reason ("FieldManagerConflict" where a cause says so,
- * "NamespaceTerminating", which is ERROR_UNAVAILABLE, "ResourceVersionTooLarge" likewise), its message word for word, http_status and retry_after_ms.
+ * ERROR_INVALID, 5xx and 429 ERROR_UNAVAILABLE, 504 ERROR_TIMEOUT ..., ERROR_UNAVAILABLE too where the namespace is terminating), the Status's reason
+ * ("FieldManagerConflict" and "ResourceVersionTooLarge" where a cause says so), its message word for word, http_status and retry_after_ms.
  */
 #pragma once
 

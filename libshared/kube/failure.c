@@ -51,7 +51,7 @@ static enum error_kind kind_of(int code, const char **reason)
         return code >= 500 ? ERROR_UNAVAILABLE : ERROR_INVALID;
 }
 
-/* Causes that say more than the reason of the whole. */
+/* Causes that say more than the reason of the whole, in words or about what will help. */
 static const char *telling_cause(const struct json *status)
 {
         static const char *const telling[] = { "FieldManagerConflict", "ResourceVersionTooLarge", "NamespaceTerminating" };
@@ -73,8 +73,10 @@ static int status_failure(const struct json *status, int http_status, int64_t re
         const char *implied = reason; /* by the code; what the server did not say is not put into its mouth */
         enum error_kind kind = kind_of((int)code, &implied);
 
-        if (cause && strcmp(cause, "NamespaceTerminating") == 0)
+        if (cause && strcmp(cause, "NamespaceTerminating") == 0) {
                 kind = ERROR_UNAVAILABLE; /* no want of rights: it is gone soon, and may be made anew */
+                cause = NULL;
+        }
         if (!*message)
                 error_set_reason(err, kind, cause ? cause : reason,
                                  "the server responded with the status code %d but did not return more information", (int)code);

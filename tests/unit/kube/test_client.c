@@ -269,7 +269,7 @@ static void failures_say_what_the_server_said(void **state)
                            "\"NamespaceTerminating\"}]}}" },
                   KUBE_CREATE,
                   ERROR_UNAVAILABLE,
-                  "NamespaceTerminating",
+                  "Forbidden",
                   403,
                   "no" },
                 { { "410 Gone", JSON, STATUS ",\"reason\":\"Expired\",\"code\":410,\"message\":\"too old\"}" },
