@@ -23,7 +23,6 @@
 struct pending {
         const struct health_object *wanted;
         const struct kube_resource *resource;
-        struct object_id id; /* without a namespace that the kind has no use for */
         enum kstatus status;
         uint64_t version; /* the resourceVersion of which that is the status; 0: not known */
         struct buffer message;
@@ -63,7 +62,7 @@ struct wait {
 
 static struct drift_key key_of(const struct pending *item)
 {
-        return (struct drift_key){ item->resource, item->id.namespace, item->id.name };
+        return (struct drift_key){ item->resource, item->wanted->object.namespace, item->wanted->object.name };
 }
 
 /* ---- one object ---- */
@@ -115,7 +114,7 @@ static int look_at_pods(const struct wait *wait, struct pending *item, const str
         struct kube_request request = {
                 .verb = KUBE_LIST,
                 .resource = kube_resource_intern("", "v1", "Pod", "pods", true),
-                .name_space = item->id.namespace,
+                .name_space = item->wanted->object.namespace,
         };
 
         pod_selector(object, &selector);
@@ -159,7 +158,8 @@ static int read_one(const struct wait *wait, struct pending *item, struct error 
         cleanup(json_free) struct json *object = NULL;
 
         item->round = wait->round;
-        if (kube_get(wait->context, wait->settings->client, item->resource, item->id.namespace, item->id.name, &object, error) != 0)
+        if (kube_get(wait->context, wait->settings->client, item->resource, item->wanted->object.namespace,
+                     item->wanted->object.name, &object, error) != 0)
                 return unreadable(item, error);
         return judge(wait, item, object, error);
 }
@@ -178,7 +178,7 @@ static int match_list(const struct wait *wait, struct group *group, struct json 
                 for (k = 0; k < group->count; k++) {
                         struct pending *item = group->items[k];
 
-                        if (item->found || strcmp(item->id.name, name) != 0)
+                        if (item->found || strcmp(item->wanted->object.name, name) != 0)
                                 continue;
                         json_set_string(object, "apiVersion", item->resource->api_version);
                         json_set_string(object, "kind", item->resource->kind);
@@ -201,7 +201,7 @@ static int read_group(const struct wait *wait, struct group *group, struct error
                 struct kube_request request = {
                         .verb = KUBE_LIST,
                         .resource = first->resource,
-                        .name_space = first->id.namespace,
+                        .name_space = first->wanted->object.namespace,
                         .label_selector = wait->settings->label_selector,
                 };
 
@@ -301,12 +301,13 @@ static int by_place(const void *a, const void *b)
 
         if (left->resource != right->resource)
                 return left->resource < right->resource ? -1 : 1;
-        return strcmp(left->id.namespace, right->id.namespace);
+        return strcmp(left->wanted->object.namespace, right->wanted->object.namespace);
 }
 
 static bool same_group(const struct wait *wait, const struct pending *a, const struct pending *b)
 {
-        return wait->settings->label_selector && a->resource == b->resource && !strcmp(a->id.namespace, b->id.namespace);
+        return wait->settings->label_selector && a->resource == b->resource &&
+               !strcmp(a->wanted->object.namespace, b->wanted->object.namespace);
 }
 
 static int read_pending(struct wait *wait, struct error *error)
@@ -361,8 +362,12 @@ static int find_resources(struct wait *wait, struct error *error)
                         TRY(unreadable(item, error));
                         continue;
                 }
-                if (!item->resource->namespaced)
-                        item->id.namespace = "";
+                if (!item->resource->namespaced && *id->namespace) {
+                        item->resource = NULL;
+                        item->status = KSTATUS_UNKNOWN;
+                        set_message(item, "it is cluster scoped, but namespace is set");
+                        continue;
+                }
                 if (item->resource->namespaced && !*id->namespace)
                         return error_set(error, ERROR_INVALID, "resource %s%s%s %s is namespace scoped, but namespace is not set",
                                          id->kind, *id->group ? "." : "", id->group, id->name);
@@ -499,7 +504,7 @@ static bool still_current(const struct wait *wait, const struct pending *item)
         if (!settings->drift ||
             (!resource && kube_resource_find(wait->context, settings->client, id->group, NULL, id->kind, &resource, &ignored) != 0))
                 return false;
-        key = (struct drift_key){ resource, resource->namespaced ? id->namespace : "", id->name };
+        key = (struct drift_key){ resource, id->namespace, id->name };
         return drift_is_current(settings->drift, &key, clock_now_ms());
 }
 
@@ -583,7 +588,6 @@ int health_wait(struct context *context, const struct health_settings *settings,
         for (i = 0; i < count; i++)
                 wait.items[i] = (struct pending){
                         .wanted = &objects[i],
-                        .id = objects[i].object,
                         .status = objects[i].status,
                 };
         r = wait_for(&wait, error);

@@ -50,7 +50,7 @@ struct health_settings {
 /*
  * Returns 0 when all are Current, at once: what was seen so before others were waited for is asked about again, unless a watch says that it did not move.
  *
- * -1  ERROR_TIMEOUT   "timeout waiting for: [<Kind>/<ns>/<name> status: 'InProgress': Replicas: 0/1, ...]"
+ * -1  ERROR_TIMEOUT   "timeout waiting for: [<Kind>/<ns>/<name> status: 'InProgress': Replicas: 0/1, ...]"; of a cluster scoped kind none is found in a namespace
  *     ERROR_CONFLICT  "failed early due to stalled resources: [...]", with fail_fast, as soon as one is Failed
  *     ERROR_INVALID   "resource <Kind>[.group] <name> is namespace scoped, but namespace is not set"
  *     ERROR_CANCELLED the context ended
