@@ -187,6 +187,18 @@ static int append_changes(const struct apply_changes *changes, struct error *err
         return -1;
 }
 
+/* What two versions of one object suffer from is said once. */
+static bool said_before(const struct staged *stage, size_t index)
+{
+        size_t i;
+
+        for (i = 0; i < index; i++)
+                if (failed(stage[i].item) &&
+                    !strcmp(error_message(&stage[i].item->error), error_message(&stage[index].item->error)))
+                        return true;
+        return false;
+}
+
 /* All that went wrong, a line each, then what was done before. */
 static int report(const struct staged *stage, size_t count, const struct apply_changes *changes, struct error *error)
 {
@@ -201,7 +213,7 @@ static int report(const struct staged *stage, size_t count, const struct apply_c
                         continue;
                 if (!first)
                         first = item;
-                else if (item->error.kind == ERROR_CANCELLED)
+                else if (item->error.kind == ERROR_CANCELLED || said_before(stage, i))
                         continue;
                 buffer_printf(&text, "%s%s", text.length ? "\n" : "", error_message(&item->error));
         }

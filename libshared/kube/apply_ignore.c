@@ -174,26 +174,39 @@ static bool applied_by_another(const struct apply_run *run, const struct json *l
         return false;
 }
 
-static void keep_path(const struct apply_run *run, const struct json *live, const struct json *tried, struct json *payload,
-                      struct view pointer, struct arena *arena)
+/* What comes of patching it: the whole object has parts that are the server's. */
+static int not_kept(const struct apply_item *item, struct view pointer, struct error *error)
+{
+        if (!pointer.length) {
+                error_set(error, ERROR_INVALID, "metadata.managedFields must be nil");
+                return apply_error(item, "apply", error);
+        }
+        return error_set(error, ERROR_INVALID, "replace operation does not apply: doc is missing path: %.*s: missing value",
+                         (int)pointer.length, pointer.data);
+}
+
+static int keep_path(const struct apply_item *item, const struct json *live, const struct json *tried, struct json *payload,
+                     struct view pointer, struct arena *arena, struct error *error)
 {
         const struct json *is = path_get(live, pointer), *would_be = path_get(tried, pointer);
         cleanup(error_release) struct error ignored = ERROR_NULL;
         struct json *document = payload;
 
-        if (!pointer.length) /* all of it, and nothing of an object can be kept that way: its name, its owners */
-                return;
+        if (!pointer.length || pointer.data[0] != '/')
+                return not_kept(item, pointer, error);
         if ((!is && !would_be) || (is && would_be && json_equal(is, would_be)))
-                return;
-        if (!is || applied_by_another(run, live, pointer, arena))
+                return 0;
+        if (!is || applied_by_another(item->run, live, pointer, arena))
                 path_remove(payload, pointer);
         else
                 path_set(&document, pointer, json_copy(is), &ignored);
+        return 0;
 }
 
-void apply_rules_keep(const struct apply_rules *rules, const struct apply_run *run, const struct json *live,
-                      const struct json *tried, struct json *payload)
+int apply_rules_keep(const struct apply_item *item, const struct json *live, const struct json *tried, struct json *payload,
+                     struct error *error)
 {
+        const struct apply_rules *rules = item->run->rules;
         cleanup(arena_free) struct arena *arena = arena_new();
         const char *const *path;
         size_t i;
@@ -201,5 +214,6 @@ void apply_rules_keep(const struct apply_rules *rules, const struct apply_run *r
         for (i = 0; rules && i < rules->count; i++)
                 if (selects(&rules->rules[i], tried))
                         for (path = rules->rules[i].paths; *path; path++)
-                                keep_path(run, live, tried, payload, view_of(*path), arena);
+                                TRY(keep_path(item, live, tried, payload, view_of(*path), arena, error));
+        return 0;
 }

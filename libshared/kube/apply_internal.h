@@ -90,6 +90,9 @@ void apply_rules_free(struct apply_rules **rules);
 bool apply_rules_match(const struct apply_rules *rules, const struct json *object);
 /* Takes the ignored paths out of a tree. `selected` decides which rules count. */
 void apply_rules_remove(const struct apply_rules *rules, const struct json *selected, struct json *tree);
-/* The payload that leaves the ignored paths as they are in the cluster: removed where another manager applies them, else with the live value. */
-void apply_rules_keep(const struct apply_rules *rules, const struct apply_run *run, const struct json *live,
-                      const struct json *tried, struct json *payload);
+/*
+ * The payload that leaves the ignored paths as they are in the cluster: removed where another manager applies them, else with the live value. -1: a path is no
+ * JSON pointer, or means the whole object: "replace operation does not apply: doc is missing path: ...".
+ */
+int apply_rules_keep(const struct apply_item *item, const struct json *live, const struct json *tried, struct json *payload,
+                     struct error *error);

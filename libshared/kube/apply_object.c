@@ -370,18 +370,19 @@ static int try_against_live(struct apply_item *item, struct trial *trial, struct
         return trial->live ? 0 : read_live(item, trial, error);
 }
 
-static void keep_ignored(struct apply_item *item, const struct trial *trial)
+static int keep_ignored(struct apply_item *item, const struct trial *trial, struct error *error)
 {
         cleanup(json_free) struct json *payload = NULL;
-        cleanup(error_release) struct error ignored = ERROR_NULL;
         cleanup(buffer_release) struct buffer text = BUFFER_NULL;
 
-        if (!apply_rules_match(item->run->rules, trial->tried) || json_parse(payload_of(item), &payload, &ignored) != 0)
-                return;
-        apply_rules_keep(item->run->rules, item->run, trial->live, trial->tried, payload);
+        if (!apply_rules_match(item->run->rules, trial->tried))
+                return 0;
+        TRY(json_parse(payload_of(item), &payload, error));
+        TRY(apply_rules_keep(item, trial->live, trial->tried, payload, error));
         json_print(payload, &text);
         buffer_clear(&item->payload);
         buffer_add_view(&item->payload, buffer_view(&text));
+        return 0;
 }
 
 static bool differs(const struct apply_item *item, const struct trial *trial, struct buffer *paths)
@@ -420,7 +421,7 @@ static int plan_for_live(struct apply_item *item, const struct trial *trial, str
         if (item->metadata_patch || differs(item, trial, NULL)) {
                 if (settings->explain)
                         explain(item, trial);
-                keep_ignored(item, trial);
+                TRY(keep_ignored(item, trial, error));
                 item->plan = PLAN_WRITE;
                 item->action = APPLY_CONFIGURED;
                 return 0;

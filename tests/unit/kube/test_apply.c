@@ -689,10 +689,11 @@ static void ignored_paths_keep_what_is_there(void **state)
         static const char *const paths[] = { "/data/a", NULL };
         static const struct object_selector maps = { .kind = "Config.*", .name = "a" };
         static const char *const others[] = { "/data/b", NULL };
-        static const char *const document[] = { "", NULL };
+        static const char *const document[] = { "", NULL }, *const no_pointer[] = { "data.a", NULL };
         const struct apply_ignore ignore[] = { { paths, &maps } }, both[] = { { paths, NULL }, { others, NULL } };
         static const struct object_selector unclosed = { .kind = "Con(" };
         const struct apply_ignore whole[] = { { document, NULL } }, wrong[] = { { paths, &unclosed } };
+        const struct apply_ignore plain[] = { { no_pointer, NULL } };
         struct apply_settings settings = settings_with_table();
 
         (void)state;
@@ -708,8 +709,14 @@ static void ignored_paths_keep_what_is_there(void **state)
         assert_non_null(strstr(run_one(&settings, MAP("a", "", "{\"a\":\"ours\",\"b\":\"ours\"}"), true), "unchanged"));
         settings.ignore = whole;
         settings.ignore_count = COUNT(whole);
-        assert_non_null(strstr(run_one(&settings, MAP("a", "", "{\"a\":\"ours\",\"b\":\"ours\"}"), true), "configured"));
-        assert_string_equal(json_string(JSON_PATH(stored("a"), "data", "a"), ""), "ours");
+        assert_non_null(strstr(run_one(&settings, MAP("a", "", "{\"a\":\"ours\",\"b\":\"ours\"}"), true),
+                               "ConfigMap/ns/a apply failed: metadata.managedFields must be nil\n"));
+        settings.ignore = plain;
+        settings.ignore_count = COUNT(plain);
+        assert_non_null(strstr(run_one(&settings, MAP("a", "", "{\"a\":\"theirs\",\"b\":\"new\"}"), true), "unchanged"));
+        assert_non_null(strstr(run_one(&settings, MAP("a", "", "{\"a\":\"ours\",\"b\":\"ours\"}"), true),
+                               "replace operation does not apply: doc is missing path: data.a: missing value\n"));
+        assert_string_equal(json_string(JSON_PATH(stored("a"), "data", "a"), ""), "theirs");
         settings.ignore = wrong;
         settings.ignore_count = COUNT(wrong);
         assert_non_null(
