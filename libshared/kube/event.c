@@ -279,7 +279,8 @@ static struct json *cluster_body(const struct event_recorder *recorder, const st
         metadata = json_object_at(body, "metadata");
         json_set_string(metadata, "name", name);
         json_set_string(metadata, "namespace", namespace_of(event));
-        json_set(metadata, "annotations", metadata_of(event));
+        if (!decision->combined) /* each of those had its own */
+                json_set(metadata, "annotations", metadata_of(event));
         json_set(body, "involvedObject", involved_object(event));
         json_set_string(body, "reason", event->reason);
         json_set_string(body, "type", type_name(event));

@@ -310,6 +310,25 @@ static void who_is_tried_again_holds_up_few(void **state)
         event_recorder_stop(&recorder, 0);
 }
 
+/* What one event was about is not what all were about. */
+static void combined_event_has_no_annotations(void **state)
+{
+        cleanup(json_free) struct json *object = some_object();
+        struct event_recorder *recorder = started(NULL);
+        int64_t end = clock_now_ms() + 10000;
+
+        (void)state;
+        for (int i = 0; i < 10; i++)
+                event_record(recorder, object, EVENT_NORMAL, "R", NULL, "m%d", i);
+        while (fake_count() < 10 && clock_now_ms() < end)
+                nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+        event_recorder_stop(&recorder, 0);
+        assert_int_equal(fake.count, 10);
+        assert_non_null(strstr(fake.requests[8].body, "\"event.toolkit.fluxcd.io/env\":\"prod\""));
+        assert_non_null(strstr(fake.requests[9].body, EVENT_COMBINED_PREFIX "m9"));
+        assert_null(strstr(fake.requests[9].body, "annotations"));
+}
+
 static void hanging_receiver_delays_nobody(void **state)
 {
         cleanup(json_free) struct json *object = some_object();
@@ -368,6 +387,7 @@ int main(void)
                 cmocka_unit_test_setup(count_goes_on, setup),
                 cmocka_unit_test_setup(similar_events_are_combined, setup),
                 cmocka_unit_test_setup(a_combined_event_says_that_it_is_one, setup),
+                cmocka_unit_test_setup(combined_event_has_no_annotations, setup),
                 cmocka_unit_test_setup(spam_is_dropped_and_refilled, setup),
                 cmocka_unit_test_setup(memory_of_events_is_bounded, setup),
                 cmocka_unit_test_setup(receiver_gets_the_keys_of_flux, setup),
