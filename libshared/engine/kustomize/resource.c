@@ -151,7 +151,7 @@ bool resource_history_complete(const struct resource *resource)
 
                 counts[i] = found ? count_pieces(list) : 0;
         }
-        return counts[0] == counts[1] && counts[1] == counts[2];
+        return !counts[0] || (counts[0] == counts[1] && counts[1] == counts[2]);
 }
 
 struct resource_id resource_original(const struct identity *identity, const struct resource *resource)

@@ -99,7 +99,7 @@ bool resource_id_cluster_scoped(const struct resource_id *id);
 /* "Kind.version.group/name.namespace" with [noName] and [noNs]. */
 char *resource_id_text(struct arena *arena, const struct resource_id *id);
 
-/* False if a patch or an empty name left lists of different lengths: the reference gives up there. */
+/* False if a patch or an empty name left lists of different lengths: the reference gives up there. What never had a name has no history. */
 bool resource_history_complete(const struct resource *resource);
 
 /* Pushes the current id on the history. */
