@@ -641,7 +641,8 @@ static int delete_first(struct apply_item *item, struct error *error)
 
 static bool same_as_live(const struct apply_item *item, const struct drift_digest *answer)
 {
-        return item->live.resource_version && !item->metadata_patch && drift_digest_same(&item->live, answer);
+        return item->live.resource_version && !item->metadata_patch && item->live.texts == answer->texts &&
+               drift_digest_same(&item->live, answer);
 }
 
 static int write_payload(struct apply_item *item, struct buffer *ret_answer, struct error *error)

@@ -105,6 +105,7 @@ struct drift_digest {
         uint64_t resource_version;
         int64_t generation; /* 0: the kind has none */
         uint64_t applied;   /* of our own entry in managedFields; 0: there is none */
+        uint64_t texts;     /* of labels, annotations, finalizers and owners */
         bool skip;          /* carries reconcile: disabled or ssa: Ignore */
         bool merge;         /* ssa: Merge */
         bool force;         /* force: enabled */

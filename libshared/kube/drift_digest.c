@@ -1,19 +1,40 @@
 #include "kube/drift_internal.h"
 
+#include "base/cleanup.h"
 #include "data/digest.h"
 #include "data/scan.h"
 
 #include <stdio.h>
 #include <string.h>
 
+static uint64_t hash_from(const uint8_t bytes[DIGEST_SIZE_LIMIT])
+{
+        uint64_t hash;
+
+        memcpy(&hash, bytes, sizeof(hash));
+        return hash ? hash : 1;
+}
+
 static uint64_t hash_of(struct view text)
 {
         uint8_t bytes[DIGEST_SIZE_LIMIT];
-        uint64_t hash;
 
         digest_bytes_of(DIGEST_SHA256, text, bytes);
-        memcpy(&hash, bytes, sizeof(hash));
-        return hash ? hash : 1;
+        return hash_from(bytes);
+}
+
+static uint64_t hash_of_texts(struct view metadata)
+{
+        static const char *const names[] = { "labels", "annotations", "finalizers", "ownerReferences" };
+        cleanup(digest_free) struct digest *digest = digest_begin(DIGEST_SHA256);
+        uint8_t bytes[DIGEST_SIZE_LIMIT];
+
+        for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+                digest_add(digest, scan_get(metadata, names[i]));
+                digest_add(digest, VIEW("\n"));
+        }
+        digest_end_bytes(digest, bytes);
+        return hash_from(bytes);
 }
 
 uint64_t drift_version_of(struct view text)
@@ -57,6 +78,7 @@ struct drift_digest drift_digest_of(const struct drift_table *table, struct view
         struct drift_digest digest = {
                 .resource_version = drift_version_of(scan_string(scan_get(metadata, "resourceVersion"))),
                 .generation = scan_integer(scan_get(metadata, "generation"), 0),
+                .texts = hash_of_texts(metadata),
                 .skip = steering.skip,
                 .merge = steering.merge,
                 .force = steering.force,

@@ -725,6 +725,21 @@ static void ignored_paths_keep_what_is_there(void **state)
                        "`^(?:Con()$`\n"));
 }
 
+/* A generation does not tell of labels, and our fields are the same: what they are now does. */
+static void new_value_of_a_label_is_a_change(void **state)
+{
+        struct apply_settings settings = settings_with_table();
+
+        (void)state;
+        run_one(&settings, MAP("a", ",\"annotations\":{\"n\":\"1\"}", "{}"), false);
+        json_set_integer(json_get(json_get(cluster.objects, "configmaps/ns/a"), "metadata"), "generation", 1);
+        watch_shows("a");
+        drift_watch_synced(table, &fake_resources[0], true);
+        assert_non_null(strstr(run_one(&settings, MAP("a", ",\"annotations\":{\"n\":\"2\"}", "{}"), true), "configured"));
+        watch_shows("a");
+        assert_non_null(strstr(run_one(&settings, MAP("a", ",\"annotations\":{\"n\":\"2\"}", "{ }"), true), "unchanged"));
+}
+
 static int rights_come_later(const struct kube_request *request, const char *body, struct json **ret_json, struct error *error)
 {
         if (fake.count == 1)
@@ -797,6 +812,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(changes_are_explained_by_paths, setup, teardown),
                 cmocka_unit_test_setup_teardown(unknown_fields_of_built_in_kinds_are_left_out, setup, teardown),
                 cmocka_unit_test_setup_teardown(ignored_paths_keep_what_is_there, setup, teardown),
+                cmocka_unit_test_setup_teardown(new_value_of_a_label_is_a_change, setup, teardown),
                 cmocka_unit_test_setup_teardown(rights_are_given_a_moment_to_arrive, setup, teardown),
                 cmocka_unit_test_setup_teardown(many_objects_side_by_side, setup, teardown),
         };
