@@ -1,5 +1,7 @@
 #include "engine/kustomize/merge.h"
 
+#include "base/hash.h"
+#include "engine/kustomize/element_index.h"
 #include "engine/kustomize/keys.h"
 #include "engine/kustomize/resource.h"
 
@@ -7,6 +9,8 @@
 #include <string.h>
 
 #define KEYS SCHEMA_KEYS
+/* Lists of so many elements are searched; longer ones get an index, if one key tells their elements apart. */
+#define SEARCHED 16
 
 /* The key fields of one element of an associative list; "" where it has none. */
 struct tuple {
@@ -196,17 +200,35 @@ static bool tuple_equal(const struct tuple *a, const struct tuple *b)
         return true;
 }
 
+/* Tuples in the order in which they came, each once. */
 struct tuple_list {
         struct tuple *items;
+        uint32_t *slots; /* by hash: a place in items, from 1; 0: free */
         size_t count;
+        size_t capacity; /* of slots, a power of two */
 };
+
+static struct tuple_list tuple_list_new(struct arena *arena, size_t most)
+{
+        struct tuple_list list = { .items = arena_array(arena, most, sizeof(*list.items)), .capacity = 16 };
+
+        while (list.capacity < 2 * most)
+                list.capacity *= 2;
+        list.slots = arena_array(arena, list.capacity, sizeof(*list.slots));
+        return list;
+}
 
 static void add_tuple(struct tuple_list *list, const struct tuple *tuple)
 {
-        for (size_t i = 0; i < list->count; i++)
-                if (tuple_equal(&list->items[i], tuple))
+        uint64_t at = HASH_EMPTY;
+
+        for (size_t k = 0; k < tuple->count; k++)
+                at = hash_add(at, tuple->values[k]);
+        for (at &= list->capacity - 1; list->slots[at]; at = (at + 1) & (list->capacity - 1))
+                if (tuple_equal(&list->items[list->slots[at] - 1], tuple))
                         return;
         list->items[list->count++] = *tuple;
+        list->slots[at] = (uint32_t)list->count;
 }
 
 static void add_tuples(struct tuple_list *list, const struct node *source, const struct key_set *keys)
@@ -227,11 +249,11 @@ static void add_tuples(struct tuple_list *list, const struct node *source, const
 
 static bool has_repeats(struct build *build, const struct node *source, const struct key_set *keys)
 {
-        struct tuple_list own = { NULL, 0 };
+        struct tuple_list own;
 
         if (!node_is_list(source) || source->count < 2)
                 return false;
-        own.items = arena_array(build->arena, source->count, sizeof(*own.items));
+        own = tuple_list_new(build->arena, source->count);
         add_tuples(&own, source, keys);
         return own.count < source->count;
 }
@@ -261,23 +283,24 @@ static void unite_tuples(struct tuple_list *list)
         }
 }
 
-/* The keys that some tuple has a value for (all if none), and the tuple restricted to them. */
-static void restrict_keys(const struct tuple_list *list, const struct tuple *tuple, const struct key_set *keys,
-                          struct key_set *ret_keys, struct tuple *ret_tuple)
+/* Which keys some of the tuples have a value for: a bit each; all if there is none. */
+static unsigned keys_with_values(const struct tuple *tuples, size_t count, const struct key_set *keys)
 {
-        bool valid[KEYS] = { false }, any = false;
+        unsigned valid = 0;
 
-        for (size_t i = 0; i < list->count; i++)
+        for (size_t i = 0; i < count; i++)
                 for (size_t k = 0; k < keys->count; k++)
-                        if (list->items[i].values[k].length)
-                                valid[k] = any = true;
-        *ret_keys = *keys;
-        *ret_tuple = *tuple;
-        if (!any)
-                return;
+                        if (tuples[i].values[k].length)
+                                valid |= 1u << k;
+        return valid ? valid : ~0u;
+}
+
+static void restrict_keys(unsigned valid, const struct tuple *tuple, const struct key_set *keys, struct key_set *ret_keys,
+                          struct tuple *ret_tuple)
+{
         ret_keys->count = ret_tuple->count = 0;
         for (size_t k = 0; k < keys->count; k++) {
-                if (!valid[k])
+                if (!(valid & 1u << k))
                         continue;
                 ret_keys->names[ret_keys->count++] = keys->names[k];
                 ret_tuple->values[ret_tuple->count++] = tuple->values[k];
@@ -300,10 +323,68 @@ static void complete_element(struct build *build, struct node *element, const st
         }
 }
 
-/* Step 4: the rest of the destination behind what the patch names. */
-static int append_rest(struct build *build, const struct schema_field *field, struct node *target, const struct node *rest,
-                       const struct key_set *keys)
+/* What is merged of two lists so far, and where to find what in it and in the two. */
+struct merge_lists {
+        struct node *dest, *patch, *target;
+        struct element_index dest_index, patch_index;
+        struct element_index target_index; /* as long as each element was put under its own text, and no other has that */
+};
+
+static void index_lists(struct build *build, struct merge_lists *lists, const struct key_set *keys, size_t most)
 {
+        lists->dest_index = lists->patch_index = lists->target_index = ELEMENT_INDEX_NULL;
+        if (most <= SEARCHED || keys->count != 1 || keys->names[0].length == 0)
+                return;
+        lists->dest_index = element_index_of(build->arena, lists->dest, keys->names[0]);
+        lists->patch_index = element_index_of(build->arena, lists->patch, keys->names[0]);
+        lists->target_index = element_index_new(build->arena, most);
+}
+
+static struct node *look_up(const struct element_index *index, const struct node *list, const struct key_set *keys,
+                            const struct tuple *tuple)
+{
+        return index->slots ? element_index_at(index, tuple->values[0])->element : find_element(list, keys, tuple);
+}
+
+/* REMOVE from the destination. Without a value it takes others away as well. */
+static int remove_from_dest(struct build *build, struct merge_lists *lists, const struct key_set *keys, const struct tuple *tuple)
+{
+        TRY(set_element(build, lists->dest, keys, tuple, NULL));
+        if (lists->dest_index.slots && tuple->values[0].length == 0) {
+                lists->dest_index = element_index_of(build->arena, lists->dest, keys->names[0]);
+                lists->patch_index = element_index_of(build->arena, lists->patch, keys->names[0]); /* which may be the same list */
+        }
+        return 0;
+}
+
+/* PUT into the target: with the index where that comes to the same. */
+static int put(struct build *build, struct merge_lists *lists, const struct key_set *keys, const struct tuple *tuple,
+               struct node *element)
+{
+        struct element_index *index = &lists->target_index;
+        struct element_slot *slot;
+
+        if (!index->slots || tuple->count != 1 || tuple->values[0].length == 0 || !node_is_map(element) ||
+            !view_equal(text_of(node_get(element, keys->names[0])), tuple->values[0])) {
+                *index = ELEMENT_INDEX_NULL;
+                return set_element(build, lists->target, keys, tuple, element);
+        }
+        slot = element_index_at(index, tuple->values[0]);
+        if (slot->element) {
+                lists->target->items[slot->place] = element;
+        } else {
+                *slot = (struct element_slot){ tuple->values[0], element, lists->target->count };
+                node_append(build->arena, lists->target, element);
+        }
+        return 0;
+}
+
+/* Step 4: the rest of the destination behind what the patch names. */
+static int append_rest(struct build *build, const struct schema_field *field, struct merge_lists *lists, const struct key_set *keys)
+{
+        const struct node *rest = lists->dest;
+        struct node *target = lists->target;
+
         for (uint32_t i = 0; i < rest->count; i++) {
                 struct node *item = rest->items[i];
                 struct tuple tuple = { .count = 0 };
@@ -331,7 +412,7 @@ static int append_rest(struct build *build, const struct schema_field *field, st
                         TRY(set_element(build, target, keys, &tuple, NULL));
                 if (own > 0 && keys->count > 1 && target->count < before)
                         warn_list(build, field, "an element of the patch is lost beside one that has not all the keys");
-                TRY(set_element(build, target, keys, &tuple, item));
+                TRY(put(build, lists, keys, &tuple, item));
                 if (tuple.count == 0 && target->count < before + own)
                         warn_list(build, field, "an element without key takes those before it away");
         }
@@ -342,44 +423,45 @@ static int merge_elements(struct build *build, struct node *dest, struct node *p
                           const struct key_set *keys, struct merged *ret)
 {
         size_t most = dest->count + (node_is_list(patch) ? patch->count : 0);
-        struct tuple_list tuples = { arena_array(build->arena, most, sizeof(*tuples.items)), 0 };
-        struct node *target = node_list(build->arena);
+        struct tuple_list tuples = tuple_list_new(build->arena, most);
+        struct merge_lists lists = { .dest = dest, .patch = patch, .target = node_list(build->arena) };
         struct key_set valid_keys = { .count = 0 };
+        unsigned valid_bits;
 
+        index_lists(build, &lists, keys, most);
         add_tuples(&tuples, patch, keys);
         add_tuples(&tuples, dest, keys);
         if (has_repeats(build, dest, keys))
                 warn_list(build, field, "elements of the same key become one");
         if (keys->count > 1)
                 unite_tuples(&tuples);
+        valid_bits = keys_with_values(tuples.items, tuples.count, keys);
         for (size_t i = 0; i < tuples.count; i++) {
-                struct tuple_list single = { &tuples.items[i], 1 };
                 struct tuple valid, used;
                 struct key_set used_keys;
                 struct merged value;
                 struct node *other;
                 uint32_t before;
 
-                restrict_keys(&tuples, &tuples.items[i], keys, &valid_keys, &valid);
-                single.items = &valid;
-                restrict_keys(&single, &valid, &valid_keys, &used_keys, &used);
-                other = find_element(patch, &used_keys, &used);
+                restrict_keys(valid_bits, &tuples.items[i], keys, &valid_keys, &valid);
+                restrict_keys(keys_with_values(&valid, 1, &valid_keys), &valid, &valid_keys, &used_keys, &used);
+                other = look_up(&lists.patch_index, patch, &used_keys, &used);
                 if (node_text_is(node_get_of(other, "$patch"), "replace"))
                         warn_list(build, field, "$patch: replace on an element changes nothing");
-                TRY(merge(build, find_element(dest, &used_keys, &used), other, field->type, NULL, &value));
+                TRY(merge(build, look_up(&lists.dest_index, dest, &used_keys, &used), other, field->type, NULL, &value));
                 if (node_is_null(value.node) || (value.node->kind == NODE_MAP && value.node->count == 0)) {
                         before = dest->count;
-                        TRY(set_element(build, dest, &valid_keys, &valid, NULL));
+                        TRY(remove_from_dest(build, &lists, &valid_keys, &valid));
                         if (!other && !value.node && dest->count < before)
                                 warn_list(build, field, "an element without key takes others away");
                         continue;
                 }
                 complete_element(build, value.node, &valid_keys, &valid);
-                TRY(set_element(build, target, &valid_keys, &valid, value.node));
+                TRY(put(build, &lists, &valid_keys, &valid, value.node));
         }
         if (tuples.count > 0)
-                TRY(append_rest(build, field, target, dest, &valid_keys));
-        *ret = (struct merged){ tuples.count > 0 ? target : dest, false };
+                TRY(append_rest(build, field, &lists, &valid_keys));
+        *ret = (struct merged){ tuples.count > 0 ? lists.target : dest, false };
         return 0;
 }
 

@@ -413,22 +413,36 @@ static void refused_by_name(void **state)
                 run_case(&cases[i]);
 }
 
+/* Builds the files and writes what they make into `text`. The CPU time that took, in microseconds. */
+static int64_t build_cost(struct arena *arena, const struct kustomize_file *files, size_t count, struct buffer *text,
+                          size_t *ret_resources)
+{
+        const struct kustomize_options options = { .order = KUSTOMIZE_ORDER_FIFO };
+        cleanup(error_release) struct error error = ERROR_NULL;
+        cleanup(close_descriptor) int root = open("/proc/self/fdinfo", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        struct kustomize_tree tree = { .root = root, .root_path = "/tree", .files = files, .file_count = count };
+        struct kustomize_output output;
+        struct timespec before, after;
+
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
+        assert_int_equal(kustomize_build(arena, &tree, ".", &options, &output, &error), 0);
+        assert_int_equal(kustomize_emit(text, arena, &output, &error), 0);
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
+        *ret_resources = output.count;
+        return (after.tv_sec - before.tv_sec) * 1000000 + (after.tv_nsec - before.tv_nsec) / 1000;
+}
+
 /* What one overlay over `count` Deployments, Services and ConfigMaps costs: CPU time and the bytes of the arena. */
 static void build_many(size_t count, int64_t *ret_cpu, uint64_t *ret_bytes)
 {
         static const char overlay[] = "resources: [base]\nnamePrefix: p-\nnamespace: production\nlabels: [{pairs: {environment: "
                                       "production}, includeSelectors: true}]\nimages: [{name: nginx, newTag: \"1.20\"}]\n";
-        const struct kustomize_options options = { .order = KUSTOMIZE_ORDER_FIFO };
         cleanup(buffer_release) struct buffer resources = BUFFER_NULL, text = BUFFER_NULL;
-        cleanup(error_release) struct error error = ERROR_NULL;
-        cleanup(close_descriptor) int root = open("/proc/self/fdinfo", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         cleanup(arena_free) struct arena *arena = arena_new();
         struct kustomize_file files[] = { { "kustomization.yaml", view_of(overlay) },
                                           { "base/kustomization.yaml", VIEW("resources: [all.yaml]\n") },
                                           { "base/all.yaml", VIEW_NULL } };
-        struct kustomize_tree tree = { .root = root, .root_path = "/tree", .files = files, .file_count = 3 };
-        struct kustomize_output output;
-        struct timespec before, after;
+        size_t built;
         char last[64];
 
         for (size_t i = 0; i < count; i++)
@@ -440,14 +454,10 @@ static void build_many(size_t count, int64_t *ret_cpu, uint64_t *ret_bytes)
                         "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c-%zu}\ndata: {number: \"%zu\"}\n---\n",
                         i, i, i, i, i);
         files[2].text = buffer_view(&resources);
-        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
-        assert_int_equal(kustomize_build(arena, &tree, ".", &options, &output, &error), 0);
-        assert_int_equal(kustomize_emit(&text, arena, &output, &error), 0);
-        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
-        assert_int_equal(output.count, 3 * count);
+        *ret_cpu = build_cost(arena, files, 3, &text, &built);
+        assert_int_equal(built, 3 * count);
         snprintf(last, sizeof(last), "            name: p-c-%zu\n", count - 1);
         assert_non_null(strstr(buffer_string(&text), last));
-        *ret_cpu = (after.tv_sec - before.tv_sec) * 1000000 + (after.tv_nsec - before.tv_nsec) / 1000;
         *ret_bytes = arena_used(arena);
 }
 
@@ -468,6 +478,48 @@ static void cost_grows_with_resources(void **state)
                 fail_msg("1 500 resources took %lld us, 4 500 %lld", (long long)small, (long long)large);
         assert_in_range(bytes, 1, few * 4);
         assert_in_range(bytes, 1, 40 << 20);
+}
+
+/* The CPU time of a patch of one variable among `count`. */
+static int64_t patch_one_of(size_t count)
+{
+        static const char kustomization[] = "resources: [all.yaml]\npatches: [{path: patch.yaml}]\n";
+        static const char head[] = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: w}\nspec:\n  template:\n    spec:\n"
+                                   "      containers:\n      - name: w\n        env:\n";
+        cleanup(buffer_release) struct buffer all = BUFFER_NULL, patch = BUFFER_NULL, text = BUFFER_NULL;
+        cleanup(arena_free) struct arena *arena = arena_new();
+        struct kustomize_file files[] = { { "kustomization.yaml", view_of(kustomization) },
+                                          { "all.yaml", VIEW_NULL },
+                                          { "patch.yaml", VIEW_NULL } };
+        size_t built;
+        int64_t cpu;
+
+        buffer_add_string(&all, head);
+        for (size_t i = 0; i < count; i++)
+                buffer_printf(&all, "        - {name: V%zu, value: a}\n", i);
+        buffer_printf(&patch, "%s        - {name: V%zu, value: b}\n", head, count / 2);
+        files[1].text = buffer_view(&all);
+        files[2].text = buffer_view(&patch);
+        cpu = build_cost(arena, files, 3, &text, &built);
+        assert_int_equal(built, 1);
+        assert_non_null(strstr(buffer_string(&text), "value: b\n"));
+        return cpu;
+}
+
+/* Four times the elements of a list that is merged cost four times as much, not sixteen times. */
+static void cost_grows_with_elements(void **state)
+{
+        int64_t small = INT64_MAX, large = INT64_MAX;
+
+        (void)state;
+        for (int i = 0; i < 3; i++) {
+                int64_t few = patch_one_of(2000), many = patch_one_of(8000);
+
+                small = few < small ? few : small;
+                large = many < large ? many : large;
+        }
+        if (large > small * 9)
+                fail_msg("2 000 elements took %lld us, 8 000 %lld", (long long)small, (long long)large);
 }
 
 /* A recursion that a repository drives ends early. Not where sanitizers make each frame a multiple of what it is. */
@@ -500,6 +552,7 @@ int main(void)
                 cmocka_unit_test(files_that_are_none),
                 cmocka_unit_test(refused_by_name),
                 cmocka_unit_test(cost_grows_with_resources),
+                cmocka_unit_test(cost_grows_with_elements),
         };
 
         return cmocka_run_group_tests(tests, small_stack, NULL);
