@@ -61,8 +61,7 @@ static bool is_kind(const struct apply_item *item, const char *group, const char
         return !strcmp(item->id.group, group) && !strcmp(item->id.kind, kind);
 }
 
-/* `<id> <what> failed (<Reason>): <message>`, or `<id> not found: ...`, in place of the error's message. Returns -1. */
-static int object_error(const struct apply_item *item, const char *what, struct error *error)
+int apply_error(const struct apply_item *item, const char *what, struct error *error)
 {
         cleanup(buffer_release) struct buffer text = BUFFER_NULL;
         bool unserved = !strcmp(error->reason, "NoKindMatch");
@@ -215,7 +214,7 @@ static int find_resource(struct apply_item *item, struct error *error)
                 TRY(context_sleep(run->context, SERVED_PAUSE_MS, error));
         }
         if (r != 0)
-                return object_error(item, "dry-run", error);
+                return apply_error(item, "dry-run", error);
         if (!item->resource->namespaced)
                 item->id.namespace = "";
         if (item->resource->namespaced && !*item->id.namespace) {
@@ -343,7 +342,7 @@ static int try_otherwise(struct apply_item *item, const struct trial *trial, str
                 return 0;
         }
         if (!trial->live || !is_immutable(error) || !forced(item, trial) || !can_be_created(item))
-                return object_error(item, "dry-run", error);
+                return apply_error(item, "dry-run", error);
         error_release(error);
         item->plan = PLAN_RECREATE;
         note_uid(item, trial->live);
@@ -416,7 +415,7 @@ static int plan_for_live(struct apply_item *item, const struct trial *trial, str
                 item->live = drift_digest_of(settings->drift, buffer_view(&trial->live_text));
         if (apply_metadata_patch(item->run, trial->live, item->desired.merge || live.merge, migrated, &item->metadata_patch,
                                  error) != 0)
-                return object_error(item, "metadata.managedFields cleanup", error);
+                return apply_error(item, "metadata.managedFields cleanup", error);
         note_uid(item, trial->live);
         if (item->metadata_patch || differs(item, trial, NULL)) {
                 if (settings->explain)
@@ -472,7 +471,7 @@ static int try_by_asking(struct apply_item *item, bool probably_there, struct er
                 if (probably_there || (failed.http_status != 409 && failed.http_status != 422) ||
                     read_live(item, &trial, error) != 0 || !trial.live) {
                         error_move(error, &failed);
-                        return object_error(item, "dry-run", error);
+                        return apply_error(item, "dry-run", error);
                 }
         }
         if (trial.live && (item->desired.if_not_present ||
@@ -589,7 +588,7 @@ static int patch_metadata(const struct apply_item *item, struct error *error)
         json_print(item->metadata_patch, &text);
         request.body = buffer_view(&text);
         if (call(item, &request, &answer, error) != 0)
-                return object_error(item, "metadata.managedFields cleanup", error);
+                return apply_error(item, "metadata.managedFields cleanup", error);
         return 0;
 }
 
@@ -650,7 +649,7 @@ static int write_payload(struct apply_item *item, struct buffer *ret_answer, str
         while (apply_once(item, false, ret_answer, error) != 0) {
                 item->unanswered = error->http_status == 0 || error->http_status >= 500;
                 if (!forget_unknown_fields(item, error))
-                        return object_error(item, "apply", error);
+                        return apply_error(item, "apply", error);
                 error_release(error);
         }
         item->written = true;
@@ -664,7 +663,7 @@ static int take_over_rest(struct apply_item *item, struct buffer *answer, struct
 
         TRY(json_parse(buffer_view(answer), &object, error));
         if (apply_metadata_patch(item->run, object, false, NULL, &item->metadata_patch, error) != 0)
-                return object_error(item, "metadata.managedFields cleanup", error);
+                return apply_error(item, "metadata.managedFields cleanup", error);
         if (!item->metadata_patch)
                 return 0;
         TRY(patch_metadata(item, error));
