@@ -178,8 +178,10 @@ static bool applied_by_another(const struct apply_run *run, const struct json *l
 static int not_kept(const struct apply_item *item, struct view pointer, struct error *error)
 {
         if (!pointer.length) {
-                error_set(error, ERROR_INVALID, "metadata.managedFields must be nil");
-                return apply_error(item, "apply", error);
+                cleanup(buffer_release) struct buffer id = BUFFER_NULL;
+
+                object_id_describe(&item->id, &id);
+                return error_set(error, ERROR_INVALID, "%s apply failed: metadata.managedFields must be nil", buffer_string(&id));
         }
         return error_set(error, ERROR_INVALID, "replace operation does not apply: doc is missing path: %.*s: missing value",
                          (int)pointer.length, pointer.data);
