@@ -88,16 +88,24 @@ class Meter:
         return sum(c.cpu_seconds() for c in self.stack.controllers.values())
 
     def requests(self):
-        """Requests by verb and resource; a watch counts when it ends, so none is here that only goes on."""
+        """
+        Requests by verb and resource; a watch counts when it ends, so none is here that only goes on, and the reading of the metrics, which has no resource,
+        is left out.
+        """
         counted = {}
         for labels, value in self.stack.kube.metric_samples("apiserver_request_total"):
+            if not labels["resource"]:
+                continue
             key = (labels["verb"], labels["resource"] + ("/" + labels["subresource"] if labels["subresource"] else ""))
             counted[key] = counted.get(key, 0) + value
         return counted
 
 
 class Phase:
-    """with Phase(...) as p: seconds, cpu (s) and requests (by verb and resource) of what happens inside; own says how many requests were this program's."""
+    """
+    with Phase(...) as p: seconds of what happens inside; cpu (s) and requests (by verb and resource) of that and of what follows from it, such as events
+    that are written later; own says how many requests were this program's.
+    """
 
     def __init__(self, meter, name):
         self.meter, self.name, self.own = meter, name, 0
@@ -108,13 +116,20 @@ class Phase:
 
     def __exit__(self, *_):
         self.seconds = time.monotonic() - self.start
+        now = self._settled()
         self.cpu = self.meter.cpu() - self.cpu_before
-        now = self.meter.requests()
-        self.by_kind = {k: v - self.before.get(k, 0) for k, v in now.items() if v > self.before.get(k, 0) and k[1] != ""}
-        # The reading of the metrics, which has no resource, is left out.
+        self.by_kind = {k: v - self.before.get(k, 0) for k, v in now.items() if v > self.before.get(k, 0)}
         self.requests = sum(self.by_kind.values()) - self.own
         if not _[0]:
             print(f"  {self.name}: {self.seconds:.2f} s", file=sys.stderr, flush=True)
+
+    def _settled(self):
+        """The requests so far, when there were no new ones for half a second."""
+        end, now, before = time.monotonic() + 10, self.meter.requests(), None
+        while time.monotonic() < end and now != before:
+            time.sleep(0.5)
+            before, now = now, self.meter.requests()
+        return now
 
 
 class Bench:
