@@ -27,6 +27,7 @@
 #define POST_PAUSE_LAST 30000
 #define POST_TIMEOUT_MS 5000
 #define STACK_BYTES     ((size_t)256 << 10)
+#define YIELD_STEP_MS   20
 #define HOST_LIMIT      256
 #define NAME_LIMIT      253
 #define MESSAGE_CUT     "..."
@@ -38,7 +39,7 @@ struct event {
         char *reason, *message;
         char *metadata; /* JSON object of strings */
         enum event_type type;
-        int64_t wall_us;
+        int64_t wall_us, recorded_ms;
         size_t bytes; /* of message and metadata: the rest is short */
 };
 
@@ -64,6 +65,8 @@ struct event_recorder {
         struct kube_client *client;
         struct io *io;
         int64_t post_pause_ms;
+        bool (*pressed)(void *data);
+        void *data;
         struct lane lanes[LANES];
         struct queue posts;
 };
@@ -351,12 +354,34 @@ static void write_event(struct lane *lane, const struct event *event)
                 complain(event, &error, "unable to write event");
 }
 
+static bool may_wait(struct queue *queue)
+{
+        bool may;
+
+        pthread_mutex_lock(&queue->lock);
+        may = !queue->stopping && queue->count < queue->limit / 2;
+        pthread_mutex_unlock(&queue->lock);
+        return may;
+}
+
+static void give_way(struct lane *lane, const struct event *event)
+{
+        const struct event_recorder *recorder = lane->recorder;
+        cleanup(error_release) struct error ended = ERROR_NULL;
+
+        while (recorder->pressed && clock_now_ms() - event->recorded_ms < EVENT_YIELD_MS && may_wait(&lane->queue) &&
+               recorder->pressed(recorder->data))
+                if (context_sleep(&lane->queue.context, YIELD_STEP_MS, &ended) != 0)
+                        return;
+}
+
 static void *run_lane(void *argument)
 {
         struct lane *lane = argument;
         struct event *event;
 
         while ((event = queue_take(&lane->queue))) {
+                give_way(lane, event);
                 write_event(lane, event);
                 event_free(&event);
         }
@@ -492,6 +517,7 @@ static struct event *event_new(const struct json *object, enum event_type type, 
         event->metadata = memory_string(metadata);
         event->type = type;
         event->wall_us = wall_us;
+        event->recorded_ms = clock_now_ms();
         event->bytes = strlen(message) + strlen(metadata);
         return event;
 }
@@ -556,6 +582,8 @@ int event_recorder_start(const struct event_settings *settings, struct event_rec
         recorder->client = settings->client;
         recorder->io = settings->io;
         recorder->post_pause_ms = settings->post_pause_ms ? settings->post_pause_ms : POST_PAUSE_MS;
+        recorder->pressed = settings->pressed;
+        recorder->data = settings->data;
         for (size_t i = 0; i < LANES; i++) {
                 recorder->lanes[i].recorder = recorder;
                 recorder->lanes[i].correlator = event_correlator_new();

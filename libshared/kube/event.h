@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "data/json.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct io;
@@ -32,7 +33,15 @@ struct event_settings {
         struct kube_client *client;
         struct io *io;
         int64_t post_pause_ms; /* before a post is tried again, doubled each time; 0: 1 s */
+        /*
+         * Is there more to do than the process comes to? What is told in the cluster gives way to what is done then: an event waits, for EVENT_YIELD_MS at
+         * most and not in a queue that is half full. Posts do not wait. From the threads of the queues; may be NULL.
+         */
+        bool (*pressed)(void *data);
+        void *data;
 };
+
+#define EVENT_YIELD_MS 2000
 
 /* Annotations of the object with this prefix are part of every event's metadata. */
 #define EVENT_ANNOTATION_PREFIX "event.toolkit.fluxcd.io/"

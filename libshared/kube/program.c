@@ -506,6 +506,26 @@ static void set_namespace(struct program_state *state)
         }
 }
 
+/* Objects are ready to be reconciled, and wait for a worker. */
+static bool pressed(void *data)
+{
+        struct program_state *state = data;
+        bool any = false;
+
+        pthread_mutex_lock(&state->lock);
+        for (size_t i = 0; i < state->program->controller_count && !any; i++) {
+                const struct controller_state *controller = state->program->controllers[i]->state;
+                struct queue_counts counts;
+
+                if (!controller)
+                        continue;
+                queue_counts(controller->queue, &counts);
+                any = counts.ready > 0;
+        }
+        pthread_mutex_unlock(&state->lock);
+        return any;
+}
+
 static int start(struct program_state *state, struct error *error)
 {
         cleanup(buffer_release) struct buffer sandbox = BUFFER_NULL;
@@ -522,7 +542,9 @@ static int start(struct program_state *state, struct error *error)
         TRY(event_recorder_start(&(struct event_settings){ .controller = state->program->name,
                                                            .events_address = state->flags.events_addr,
                                                            .client = state->client,
-                                                           .io = state->io },
+                                                           .io = state->io,
+                                                           .pressed = pressed,
+                                                           .data = state },
                                  &state->recorder, error));
         state->runtime = (struct runtime){
                 .program = state->program,

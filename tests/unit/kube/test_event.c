@@ -4,6 +4,7 @@
 
 #include "fake_server.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 
 /* ---- the receiver ---- */
@@ -104,11 +105,19 @@ static struct json *some_object(void)
                 "\"resourceVersion\":\"7\",\"annotations\":{\"event.toolkit.fluxcd.io/env\":\"prod\",\"other\":\"x\"}}}");
 }
 
+static _Atomic bool pressed;
+
+static bool is_pressed(void *data)
+{
+        (void)data;
+        return atomic_load(&pressed);
+}
+
 static struct event_recorder *started(const char *address)
 {
-        const struct event_settings settings = { .controller = "kustomize-controller",
-                                                 .events_address = address,
-                                                 .post_pause_ms = 20 };
+        const struct event_settings settings = {
+                .controller = "kustomize-controller", .events_address = address, .post_pause_ms = 20, .pressed = is_pressed
+        };
         struct event_recorder *recorder = NULL;
         struct error error = ERROR_NULL;
 
@@ -329,6 +338,37 @@ static void combined_event_has_no_annotations(void **state)
         assert_null(strstr(fake.requests[9].body, "annotations"));
 }
 
+static bool writes(size_t count, int64_t end)
+{
+        while (fake_count() < count && clock_now_ms() < end)
+                nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+        return fake_count() >= count;
+}
+
+/* Who has more to do than it comes to writes later, but not never; and posts at once. */
+static void what_is_told_gives_way_for_a_while(void **state)
+{
+        cleanup(json_free) struct json *object = some_object();
+        struct event_recorder *recorder = started("http://receiver");
+        int64_t start = clock_now_ms();
+
+        (void)state;
+        atomic_store(&pressed, true);
+        event_record(recorder, object, EVENT_NORMAL, "R", NULL, "first");
+        while (!posts_now() && clock_now_ms() < start + 20000)
+                nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+        assert_int_equal(posts_now(), 1);
+        assert_true(writes(1, start + 20000));
+        assert_true(clock_now_ms() - start >= EVENT_YIELD_MS);
+
+        start = clock_now_ms();
+        event_record(recorder, object, EVENT_NORMAL, "R", NULL, "second");
+        assert_false(writes(2, start + 100));
+        atomic_store(&pressed, false);
+        assert_true(writes(2, start + 20000));
+        event_recorder_stop(&recorder, 20000);
+}
+
 static void hanging_receiver_delays_nobody(void **state)
 {
         cleanup(json_free) struct json *object = some_object();
@@ -393,6 +433,7 @@ int main(void)
                 cmocka_unit_test_setup(receiver_gets_the_keys_of_flux, setup),
                 cmocka_unit_test_setup(answers_decide_about_another_try, setup),
                 cmocka_unit_test_setup(who_is_tried_again_holds_up_few, setup),
+                cmocka_unit_test_setup(what_is_told_gives_way_for_a_while, setup),
                 cmocka_unit_test_setup(hanging_receiver_delays_nobody, setup),
                 cmocka_unit_test_setup(long_messages_are_cut_and_few_are_queued, setup),
                 cmocka_unit_test_setup(object_without_a_namespace_is_refused, setup),
