@@ -100,18 +100,33 @@ static void put(const char *name, const char *depends_on, const char *status)
         assert_true(cache_put(cache, view_of(text), false));
 }
 
-/* The source of all comes, or goes, with an artifact. Returns whom that wakes. */
-static const char *source_event(bool comes)
+static const char *watched(const char *kind, const struct cache_event *event)
 {
-        static const char text[] = "{\"status\":{\"artifact\":{\"revision\":\"main@sha1:2\",\"digest\":\"sha256:2\"}}}";
-        const struct cache_object source = { .namespace = "ns", .name = "git", .text = view_of(text) };
-        const struct cache_event event = { .old = comes ? NULL : &source, .new = comes ? &source : NULL };
-
         buffer_clear(&enqueued);
         for (size_t i = 0; i < kustomization_controller.watch_count; i++)
-                if (strcmp(kustomization_controller.watches[i].kind, "GitRepository") == 0)
-                        kustomization_controller.watches[i].map(&kustomization_controller, &event);
+                if (strcmp(kustomization_controller.watches[i].kind, kind) == 0)
+                        kustomization_controller.watches[i].map(&kustomization_controller, event);
         return buffer_string(&enqueued);
+}
+
+/* The source of all was and is like this; NULL: it is not there. Returns whom that wakes. */
+static const char *source_becomes(const char *old, const char *new)
+{
+        const struct cache_object before = { .namespace = "ns", .name = "git", .text = view_of(old) };
+        const struct cache_object after = { .namespace = "ns", .name = "git", .text = view_of(new) };
+        const struct cache_event event = { .old = old ? &before : NULL, .new = new ? &after : NULL };
+
+        return watched("GitRepository", &event);
+}
+
+#define ARTIFACT(revision, digest) "{\"status\":{\"artifact\":{\"revision\":\"" revision "\",\"digest\":\"" digest "\"}}}"
+
+/* It comes, or goes, with an artifact. */
+static const char *source_event(bool comes)
+{
+        static const char text[] = ARTIFACT("main@sha1:2", "sha256:2");
+
+        return source_becomes(comes ? NULL : text, comes ? text : NULL);
 }
 
 #define ON(name)               "{\"name\":\"" name "\"}"
@@ -162,6 +177,70 @@ static void who_has_the_revision_sleeps(void **state)
         put("c", "", "{}");
         assert_string_equal(source_event(true), "ns/c ns/a");
         assert_string_equal(source_event(false), "ns/c ns/a");
+}
+
+/* What a source says of itself changes all the time: its artifact is what counts. */
+static void what_counts_of_a_source(void **state)
+{
+        static const char first[] = ARTIFACT("main@sha1:1", "sha256:1"), second[] = ARTIFACT("main@sha1:2", "sha256:2");
+        static const char other_content[] = ARTIFACT("main@sha1:2", "sha256:3");
+        static const char failing[] = "{\"status\":{\"artifact\":{\"revision\":\"main@sha1:2\",\"digest\":\"sha256:2\"},"
+                                      "\"conditions\":[{\"type\":\"Ready\","
+                                      "\"status\":\"False\"}]}}";
+        static const struct {
+                const char *name, *old, *new, *woken;
+        } cases[] = {
+                { "it is there without an artifact", NULL, "{}", "ns/at-2 ns/done ns/failed ns/new ns/under-way" },
+                { "the first artifact", "{}", second, "ns/failed ns/new" },
+                { "the next one", first, second, "ns/failed ns/new" },
+                { "other content at the same revision", second, other_content, "ns/at-2 ns/done ns/failed ns/new ns/under-way" },
+                { "its conditions", second, failing, "" },
+                { "its artifact is gone", second, "{}", "" },
+                { "it is gone", second, NULL, "ns/failed ns/new" },
+        };
+#define AT_2(ready, more)                                                                                                          \
+        "{\"lastAttemptedRevision\":\"main@sha1:2\",\"conditions\":[{\"type\":\"Ready\",\"status\":\"" ready "\"}" more "]}"
+
+        (void)state;
+        put("new", "", "{}");
+        put("done", "", AT_2("True", ""));
+        put("at-2", "", AT_2("True", ""));
+        put("under-way", "", AT_2("Unknown", ",{\"type\":\"Reconciling\",\"status\":\"True\"}"));
+        put("failed", "", AT_2("False", ",{\"type\":\"Stalled\",\"status\":\"True\"}"));
+        for (size_t i = 0; i < COUNT(cases); i++)
+                if (strcmp(source_becomes(cases[i].old, cases[i].new), cases[i].woken) != 0)
+                        fail_msg("%s: %s", cases[i].name, buffer_string(&enqueued));
+}
+
+/* A ConfigMap or a Secret wakes those that name it, in its namespace, by its kind. */
+static void variables_wake_who_names_them(void **state)
+{
+#define FROM(kind, name) "{\"kind\":\"" kind "\",\"name\":\"" name "\"}"
+        static const struct {
+                const char *name, *references;
+        } objects[] = { { "both", FROM("ConfigMap", "a") "," FROM("Secret", "a") },
+                        { "map", FROM("ConfigMap", "a") },
+                        { "none", "" },
+                        { "secret", FROM("Secret", "a") },
+                        { "other", FROM("ConfigMap", "b") } };
+        const struct cache_object here = { .namespace = "ns", .name = "a", .text = VIEW("{}") },
+                                  elsewhere = { .namespace = "else", .name = "a", .text = VIEW("{}") };
+
+        (void)state;
+        for (size_t i = 0; i < COUNT(objects); i++) {
+                char text[1024];
+
+                snprintf(text, sizeof(text),
+                         "{\"metadata\":{\"namespace\":\"ns\",\"name\":\"%s\",\"resourceVersion\":\"1\"},\"spec\":{\"postBuild\":{"
+                         "\"substituteFrom\":[%s]}}}",
+                         objects[i].name, objects[i].references);
+                assert_true(cache_put(cache, view_of(text), false));
+        }
+        assert_string_equal(watched("ConfigMap", &(struct cache_event){ .old = &here, .new = &here }), "ns/both ns/map");
+        assert_string_equal(watched("Secret", &(struct cache_event){ .new = &here }), "ns/both ns/secret");
+        assert_string_equal(watched("Secret", &(struct cache_event){ .old = &here }), "ns/both ns/secret");
+        assert_string_equal(watched("Secret", &(struct cache_event){ .new = &elsewhere }), "");
+        assert_string_equal(watched("ConfigMap", &(struct cache_event){ .new = &here, .initial = true }), "");
 }
 
 /* As long as a chain may be: neither recursion nor time that grows with its square (this runs under sanitizers too). */
@@ -280,6 +359,8 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_teardown(who_is_depended_on_begins_first, teardown),
                 cmocka_unit_test_setup_teardown(who_has_the_revision_sleeps, setup, teardown),
+                cmocka_unit_test_setup_teardown(what_counts_of_a_source, setup, teardown),
+                cmocka_unit_test_setup_teardown(variables_wake_who_names_them, setup, teardown),
                 cmocka_unit_test_setup_teardown(a_long_chain, setup, teardown),
                 cmocka_unit_test_setup_teardown(an_edit_wakes_its_owner, setup, teardown),
                 cmocka_unit_test_setup_teardown(what_a_run_found_wakes_nobody, setup, teardown),
