@@ -150,6 +150,51 @@ static const struct {
           "{\"apiVersion\":\"example.com/v1\",\"kind\":\"X\",\"metadata\":{" LABELS
           ",\"name\":\"p\"},\"spec\":{\"containers\":[{\"image\":\"a@sha256:11\",\"name\":\"a\"},{\"image\":\"b:2\",\"name\":\"b\"}"
           ",{\"image\":\"r/c:1\",\"name\":\"c\"},{\"image\":\"d:3\",\"name\":\"d\"}]}}\n" },
+        { "a list stands for its items, and a kustomization among manifests for nothing",
+          { { "a.yaml",
+              "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: ConfigMap, metadata: {name: a}, data: {x: y}}\n"
+              "- {apiVersion: v1, kind: ConfigMap, metadata: {name: b}, data: {x: y}}\n" },
+            { "k.yaml", "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nmetadata: {name: k}\n" } },
+          "{}",
+          CM("a", "\"x\":\"y\"") CM("b", "\"x\":\"y\"") },
+        { "a CRD keeps its status, and the certificate of its webhook if that is one",
+          { { "a.yaml",
+              "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: a, creationTimestamp: null}\n"
+              "spec: {conversion: {webhook: {clientConfig: {caBundle: Cg==, url: u}}}}\nstatus: {storedVersions: [v1]}\n" },
+            { "b.yaml", "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: b}\n"
+                        "spec: {conversion: {webhook: {clientConfig: {caBundle: not base64}}}}\n" },
+            { "c.yaml", "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: c}\n"
+                        "spec: {conversion: {webhook: {clientConfig: {caBundle: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCg==}}}}\n" } },
+          "{}",
+          "{\"apiVersion\":\"apiextensions.k8s.io/v1\",\"kind\":\"CustomResourceDefinition\",\"metadata\":{" LABELS
+          ",\"name\":\"a\"},\"spec\":{\"conversion\":{\"webhook\":{\"clientConfig\":{\"url\":\"u\"}}}},\"status\":{"
+          "\"storedVersions\":[\"v1\"]}}\n"
+          "{\"apiVersion\":\"apiextensions.k8s.io/v1\",\"kind\":\"CustomResourceDefinition\",\"metadata\":{" LABELS
+          ",\"name\":\"b\"},\"spec\":{\"conversion\":{\"webhook\":{\"clientConfig\":{}}}}}\n"
+          "{\"apiVersion\":\"apiextensions.k8s.io/v1\",\"kind\":\"CustomResourceDefinition\",\"metadata\":{" LABELS
+          ",\"name\":\"c\"},\"spec\":{\"conversion\":{\"webhook\":{\"clientConfig\":{\"caBundle\":"
+          "\"LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCg==\"}}}}}\n" },
+        { "the ports of init containers and the rules of roles stay as they are",
+          { { "p.yaml",
+              "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:\n  containers: [{name: c, ports: [{containerPort: 1, "
+              "protocol: UDP}]}]\n  initContainers: [{name: i, ports: [{containerPort: 2}]}]\n" },
+            { "r.yaml", "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {name: r}\nrules: [{apiGroups: [''], "
+                        "resourceNames: [], verbs: []}]\n" } },
+          "{}",
+          "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{" LABELS
+          ",\"name\":\"p\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"ports\":[{\"containerPort\":1,\"protocol\":\"UDP\"}],"
+          "\"resources\":{}}],"
+          "\"initContainers\":[{\"name\":\"i\",\"ports\":[{\"containerPort\":2}],\"resources\":{}}]}}\n"
+          "{\"apiVersion\":\"rbac.authorization.k8s.io/v1\",\"kind\":\"Role\",\"metadata\":{" LABELS
+          ",\"name\":\"r\"},\"rules\":[{\"apiGroups\":[\"\"],\"resourceNames\":[],\"verbs\":[]}]}\n" },
+        { "what comes from a kustomization without resources says where it comes from",
+          { { "kustomization.yaml",
+              "configMapGenerator:\n- {name: g, literals: [x=y], options: {disableNameSuffixHash: true}}\n" } },
+          "{}",
+          "{\"apiVersion\":\"v1\",\"data\":{\"x\":\"y\"},\"kind\":\"ConfigMap\",\"metadata\":{\"annotations\":{\"config.kubernetes."
+          "io/"
+          "origin\":\"configuredIn: kustomization.yaml\\nconfiguredBy:\\n  apiVersion: builtin\\n  kind: "
+          "ConfigMapGenerator\\n\"}," LABELS ",\"name\":\"g\"}}\n" },
         { "a missing component may be ignored",
           { { "kustomization.yaml", "resources: [a.yaml]\n" },
             { "a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {x: y}\n" } },
