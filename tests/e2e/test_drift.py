@@ -118,6 +118,24 @@ def test_secret_is_restored_and_never_shown(space):
         assert not any(word in text for text in texts)
 
 
+def test_finalizer_that_somebody_removed_comes_back(space):
+    """So does an owner: metadata that Git asks for is as good as any other field."""
+    deploy(space)
+    owner = f"{{apiVersion: v1, kind: ConfigMap, name: a, uid: {space.get('ConfigMap', 'a')['metadata']['uid']}}}"
+    held = f"apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: held\n  finalizers: [example.com/hold]\n  ownerReferences: [{owner}]\n"
+    space.source(space.repository({"held.yaml": held}), "held")
+    space.kustomization("held", sourceRef={"kind": "GitRepository", "name": "held"}, targetNamespace=space.name)
+    space.ready("Kustomization", "held")
+    good = space.get("ConfigMap", "held")["metadata"]
+    for field in ("finalizers", "ownerReferences"):
+        assert good[field]
+        version = space.get("ConfigMap", "held")["metadata"]["resourceVersion"]
+        space.patch("ConfigMap", "held", {"metadata": {field: None}}, manager="kubectl-edit")
+        space.wait("ConfigMap", "held", lambda o: o["metadata"].get(field) == good[field] and o["metadata"]["resourceVersion"] != version, 15, f"{field} as they were")
+    space.spec("Kustomization", "held", suspend=True)
+    space.patch("ConfigMap", "held", {"metadata": {"finalizers": None}})
+
+
 def test_ten_edits_in_a_row(space):
     """Whoever goes on editing goes on losing, and the last word is Git's."""
     deploy(space)

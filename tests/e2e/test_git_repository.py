@@ -47,15 +47,22 @@ def test_new_commit_is_announced(space, sink):
 
 
 def test_unchanged_repository_costs_a_listing(space, git_server):
-    """Ten intervals without a commit: the server is asked for its refs, nothing is fetched, the object is not written."""
-    repository = space.repository({"c.yaml": CONFIG % "1"})
-    space.source(repository, interval="200ms")
-    before = space.ready("GitRepository")
-    fetches, listings = len(git_server.seen(repository.name, "/git-upload-pack")), len(git_server.seen(repository.name, "/info/refs"))
-    until(lambda: len(git_server.seen(repository.name, "/info/refs")) >= listings + 10, 30, "ten listings")
-    with_commands = [r for r in git_server.seen(repository.name, "/git-upload-pack")[fetches:] if r[2].get("Git-Protocol") != "version=2"]
-    assert not with_commands
-    assert space.get("GitRepository")["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
+    """Ten intervals without a commit: the server is asked for its refs, nothing is fetched, the object is not written, however the commit was chosen."""
+    files, repositories, before = {"c.yaml": CONFIG % "1"}, {}, {}
+    for name in ("branch", "semver", "commit", "name"):
+        repositories[name] = repository = space.repository(files, tag="1.0.0")
+        ref = {"branch": {"branch": "main"}, "semver": {"semver": "1.x"}, "commit": {"branch": "main", "commit": repository.head()}, "name": {"name": "refs/heads/main"}}[name]
+        space.source(repository, name, ref=ref, interval="200ms")
+    for name in repositories:
+        before[name] = space.ready("GitRepository", name)["metadata"]["resourceVersion"]
+
+    def seen(name, what):
+        return git_server.seen(repositories[name].name, what)
+    fetches, listings = ({name: len(seen(name, what)) for name in repositories} for what in ("/git-upload-pack", "/info/refs"))
+    until(lambda: all(len(seen(name, "/info/refs")) >= listings[name] + 10 for name in ("branch", "semver", "name")), 30, "ten listings")
+    for name in repositories:
+        assert not [r for r in seen(name, "/git-upload-pack")[fetches[name]:] if r[2].get("Git-Protocol") != "version=2"], name
+        assert space.get("GitRepository", name)["metadata"]["resourceVersion"] == before[name], name
 
 
 @pytest.mark.parametrize("state", ["ready", "failing", "suspended"])
@@ -225,6 +232,15 @@ def test_ignore_rules_changed_at_the_same_commit(space):
     assert (second["revision"], second["path"]) == (first["revision"], first["path"])
     assert second["digest"] != first["digest"]
     assert set(files(download(second))) == {"keep.yaml"}
+
+
+def test_what_is_left_out_is_said(space):
+    """A range beside a tag, and symbolic links: neither is an error, and whoever wonders finds it in the events."""
+    repository = space.repository({"c.yaml": CONFIG % "1", "link": ("symlink", "c.yaml"), "d/link": ("symlink", "../c.yaml")}, tag="v1.0.0")
+    space.source(repository, ref={"tag": "v1.0.0", "semver": ">=2.0.0"})
+    assert fetched(space.ready("GitRepository")) == f"v1.0.0@sha1:{repository.head()}"
+    assert space.wait_event("GitRepository", "SemverIgnored")["message"] == "spec.ref.semver is ignored because spec.ref.tag is set"
+    assert space.wait_event("GitRepository", "SymlinksDropped")["message"] == "2 symbolic links are not part of the artifact"
 
 
 def test_branch_rewritten(space):
