@@ -412,12 +412,22 @@ int kube_send(struct context *ctx, struct kube_client *client, const struct kube
         return r;
 }
 
+/* In the words of the server. */
+static int too_large(struct error *err)
+{
+        error_set_reason(err, ERROR_TOO_LARGE, "RequestEntityTooLarge", "Request entity too large: limit is %zu", KUBE_BODY_LIMIT);
+        err->http_status = 413;
+        return -1;
+}
+
 static int call_once(struct context *ctx, struct kube_client *client, const struct kube_request *request,
                      struct http_response *ret_response, struct error *err)
 {
         cleanup(kube_wire_release) struct kube_wire wire;
 
         wire = (struct kube_wire){ .url = BUFFER_NULL };
+        if (request->body.length > KUBE_BODY_LIMIT)
+                return too_large(err);
         TRY(kube_wire_make(client, request, &wire, err));
         return kube_send(ctx, client, request, &wire, ret_response, err);
 }

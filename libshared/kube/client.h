@@ -78,6 +78,9 @@ enum kube_verb {
         KUBE_DELETE,
 };
 
+/* What an API server reads of a request. More is not sent: it hangs up in the middle of it, with what else is on its way over the connection. */
+#define KUBE_BODY_LIMIT ((size_t)3 << 20)
+
 /* Borrowed until the call returns. Strings: NULL is not given. */
 struct kube_request {
         enum kube_verb verb;
@@ -85,7 +88,7 @@ struct kube_request {
         const char *name_space; /* NULL or "": cluster scope, or all namespaces for LIST and WATCH */
         const char *name;       /* of everything but LIST and CREATE; WATCH watches one object if given */
         const char *subresource;
-        struct view body;          /* JSON */
+        struct view body;          /* JSON; no more than KUBE_BODY_LIMIT */
         const char *field_manager; /* of writes; NULL: the component */
         bool dry_run;
         bool force; /* APPLY only */

@@ -100,8 +100,8 @@ def test_huge_file(space):
     space.source(space.repository({"a.yaml": CONFIG, "big.yaml": CONFIG.replace("name: c", "name: big") + "".join(f"  k{i}: {'x' * 1000}\n" for i in range(30000))}))
     space.ready("GitRepository", seconds=60)
     space.kustomization(targetNamespace=space.name, timeout="5m")
-    # The API server says that it is too large, or hangs up.
-    assert f"ConfigMap/{space.name}/big dry-run failed" in find_condition(space.not_ready("Kustomization", reason="ReconciliationFailed", seconds=90))["message"]
+    text = find_condition(space.not_ready("Kustomization", reason="ReconciliationFailed", seconds=90))["message"]
+    assert text == f"ConfigMap/{space.name}/big dry-run failed (RequestEntityTooLarge): Request entity too large: limit is 3145728\n"
     for c in space.stack.controllers.values():
         until(lambda: c.pss() < 32 << 20, 30, lambda: f"{c.name} small again: {c.pss() >> 20} MiB; its heap:\n{c.heap()}", 0.5)
 

@@ -170,6 +170,33 @@ static void only_what_is_safe_is_sent_again(void **state)
         }
 }
 
+static enum fake_next take_all(void *data, struct fake_connection *connection, const struct fake_request *request)
+{
+        (void)data, (void)request;
+        return fake_json(connection, "200 OK", "{}");
+}
+
+/* What no server reads is not sent: the connection would end in the middle of it, and with it whatever else is on its way there. */
+static void what_is_too_large_is_not_sent(void **state)
+{
+        cleanup(fixture_close) struct fixture f;
+        cleanup(free_string) char *body = memory_zero(1, KUBE_BODY_LIMIT + 1);
+        struct kube_request request = { .verb = KUBE_APPLY, .resource = config_maps(), .name_space = "ns", .name = "n" };
+
+        (void)state;
+        memset(body, ' ', KUBE_BODY_LIMIT + 1);
+        fixture_open(&f, take_all, "token: t");
+        request.body = (struct view){ body, KUBE_BODY_LIMIT + 1 };
+        assert_int_equal(kube_call(&f.ctx, f.client, &request, NULL, &f.err), -1);
+        assert_int_equal(f.err.kind, ERROR_TOO_LARGE);
+        assert_string_equal(f.err.reason, "RequestEntityTooLarge");
+        assert_string_equal(error_message(&f.err), "Request entity too large: limit is 3145728");
+        assert_int_equal(f.script.count, 0);
+        request.body.length--;
+        assert_int_equal(kube_call(&f.ctx, f.client, &request, NULL, &f.err), 0);
+        assert_int_equal(f.script.count, 1);
+}
+
 static enum fake_next silent_at_first(void *data, struct fake_connection *connection, const struct fake_request *request)
 {
         struct script *script = data;
@@ -537,6 +564,7 @@ int main(void)
                 cmocka_unit_test(requests_look_as_the_api_wants_them),
                 cmocka_unit_test(users_are_impersonated),
                 cmocka_unit_test(only_what_is_safe_is_sent_again),
+                cmocka_unit_test(what_is_too_large_is_not_sent),
                 cmocka_unit_test(a_silent_connection_is_left_for_another_once),
                 cmocka_unit_test(a_cancelled_retry_does_not_wait),
                 cmocka_unit_test(failures_say_what_the_server_said),
