@@ -3,7 +3,10 @@
 #include "../fake_server.h"
 
 #include "base/clock.h"
-#include "net/http.h"
+#include "net/http_private.h"
+
+#define IDLE "HTTP2_READ_IDLE_TIMEOUT_SECONDS"
+#define PING "HTTP2_PING_TIMEOUT_SECONDS"
 
 static struct io *io;
 
@@ -13,8 +16,8 @@ static int start_io(void **state)
 
         (void)state;
         unsetenv("http_proxy"), unsetenv("HTTP_PROXY");
-        setenv("HTTP2_READ_IDLE_TIMEOUT_SECONDS", "1", 1);
-        setenv("HTTP2_PING_TIMEOUT_SECONDS", "1", 1);
+        setenv(IDLE, "1", 1);
+        setenv(PING, "1", 1);
         return io_start(&io, &err);
 }
 
@@ -189,6 +192,48 @@ static void a_silent_connection_is_given_up(void **state)
         fake_stop(&server);
 }
 
+struct patience {
+        struct io *io;
+        int64_t idle_ms, ping_ms;
+};
+
+static void ask_patience(void *argument)
+{
+        struct patience *patience = argument;
+        const struct http_engine *engine = http_engine_of(patience->io);
+
+        patience->idle_ms = engine->idle_ms;
+        patience->ping_ms = engine->ping_ms;
+}
+
+/* The API server's bookmarks come every minute: less than 90 seconds would ask for nothing, and more would be blind for longer. */
+static void patience_is_a_minute_and_a_half(void **state)
+{
+        static const struct {
+                const char *idle, *ping;
+                int64_t idle_ms, ping_ms;
+        } cases[] = {
+                { NULL, NULL, 90000, 15000 }, { "", "soon", 90000, 15000 }, { "0", "0", 90000, 15000 }, { "30", "5", 30000, 5000 }
+        };
+        cleanup(free_string) char *idle = memory_string(getenv(IDLE)), *ping = memory_string(getenv(PING));
+
+        (void)state;
+        for (size_t i = 0; i < COUNT(cases); i++) {
+                cleanup(error_release) struct error err = ERROR_NULL;
+                struct patience patience = { NULL };
+
+                cases[i].idle ? setenv(IDLE, cases[i].idle, 1) : unsetenv(IDLE);
+                cases[i].ping ? setenv(PING, cases[i].ping, 1) : unsetenv(PING);
+                assert_int_equal(io_start(&patience.io, &err), 0);
+                io_run_wait(patience.io, ask_patience, &patience);
+                io_stop(&patience.io);
+                assert_int_equal(patience.idle_ms, cases[i].idle_ms);
+                assert_int_equal(patience.ping_ms, cases[i].ping_ms);
+        }
+        setenv(IDLE, idle, 1);
+        setenv(PING, ping, 1);
+}
+
 static void what_runs_when_the_io_thread_stops_is_told(void **state)
 {
         struct fake_server *server = fake_start(NULL, NULL, serve, NULL);
@@ -277,6 +322,7 @@ int main(void)
                 cmocka_unit_test(timers_fire_in_order),
                 cmocka_unit_test(streams_end_as_they_must),
                 cmocka_unit_test(a_silent_connection_is_given_up),
+                cmocka_unit_test(patience_is_a_minute_and_a_half),
                 cmocka_unit_test(what_runs_when_the_io_thread_stops_is_told),
         };
 
