@@ -728,7 +728,9 @@ static void an_object_that_crashes_twice_is_left_alone(void **state)
         for (int64_t limit = clock_now_ms() + LIMIT_MS;
              !strstr(log_of(&process), "the controller crashed 2 times") && clock_now_ms() < limit;)
                 moment();
+        pthread_mutex_lock(&api.lock);
         assert_non_null(strstr(api.patch, "ControllerCrashed"));
+        pthread_mutex_unlock(&api.lock);
         assert_int_equal(shared->runs, 0);
         set_thing(2, "", "once");
         assert_true(reaches(&shared->ended, 1));
