@@ -10,6 +10,7 @@
 
 #define ANNOTATION_REQUESTED "reconcile.fluxcd.io/requestedAt"
 #define MESSAGE_CUT          "..."
+#define REASON_LIMIT         1024
 
 static struct json *conditions_of(const struct json *object)
 {
@@ -159,6 +160,17 @@ static struct json *new_message(const char *message)
         return json_new_printf("%.*s%s", VIEW_ARGS(text), MESSAGE_CUT);
 }
 
+/* A word, as the schema of a condition has it. Of an error that somebody's webhook made up it may be any text, for which the whole status would be refused. */
+static bool is_reason(const char *text)
+{
+        static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+        static const char others[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_,:";
+        size_t length = strlen(text);
+
+        return length > 0 && length <= REASON_LIMIT && strspn(text, letters) > 0 && strspn(text, others) == length &&
+               !strchr(",:", text[length - 1]);
+}
+
 static void set(struct json *object, const char *type, const char *status, const char *reason, const char *message)
 {
         struct json *conditions = json_array_at(json_object_at(object, "status"), "conditions");
@@ -168,6 +180,8 @@ static void set(struct json *object, const char *type, const char *status, const
         char time[TIME_TEXT];
         bool same;
 
+        if (!is_reason(reason))
+                reason = REASON_FAILED;
         same = old && status_is(old, status) && !strcmp(member(old, "reason"), reason) &&
                json_equal(json_get(old, "message"), text);
         json_set_string(condition, "type", type);

@@ -3,7 +3,8 @@
  *
  * `object` is the whole object. Every write stamps the condition with metadata.generation, moves lastTransitionTime only if status, reason or
  * message changed, cuts a message that is too long, and keeps the list in the order that people and clients know: Stalled, Reconciling,
- * Ready, then the newest generation first, then by type. A condition that is not there counts as Unknown.
+ * Ready, then the newest generation first, then by type. A reason that the API would refuse, and the whole status with it, becomes
+ * REASON_FAILED. A condition that is not there counts as Unknown.
  *
  * Reconciling and Stalled exist only while they are true, and never both.
  */

@@ -66,6 +66,41 @@ static void long_messages_are_cut_between_characters(void **state)
         }
 }
 
+/* What no schema takes would lose the whole status. */
+static void a_reason_is_a_word(void **state)
+{
+        static const struct {
+                const char *reason, *expected;
+        } cases[] = { { "Succeeded", "Succeeded" },
+                      { "a", "a" },
+                      { "A1_b,C:d_", "A1_b,C:d_" },
+                      { "", "Failed" },
+                      { "denied by policy", "Failed" },
+                      { "1st", "Failed" },
+                      { "_a", "Failed" },
+                      { "Denied:", "Failed" },
+                      { "A,", "Failed" },
+                      { "caf\xc3\xa9", "Failed" } };
+        char endless[1026];
+
+        (void)state;
+        for (size_t i = 0; i < COUNT(cases); i++) {
+                cleanup(json_free) struct json *object = json_new_object();
+
+                condition_set(object, "Ready", "False", cases[i].reason, "m");
+                assert_string_equal(condition_reason(object, "Ready"), cases[i].expected);
+        }
+        memset(endless, 'a', sizeof(endless));
+        for (size_t length = 1024; length <= 1025; length++) {
+                cleanup(json_free) struct json *object = json_new_object();
+
+                endless[length] = '\0';
+                condition_set(object, "Ready", "False", endless, "m");
+                assert_string_equal(condition_reason(object, "Ready"), length == 1024 ? endless : "Failed");
+                endless[length] = 'a';
+        }
+}
+
 static void order_is_fixed(void **state)
 {
         cleanup(json_free) struct json *object =
@@ -214,6 +249,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(same_state_keeps_the_time),
                 cmocka_unit_test(long_messages_are_cut_between_characters),
+                cmocka_unit_test(a_reason_is_a_word),
                 cmocka_unit_test(order_is_fixed),
                 cmocka_unit_test(reconciling_and_stalled_exclude_each_other),
                 cmocka_unit_test(summary_takes_the_worst_class),
