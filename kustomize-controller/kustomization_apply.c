@@ -283,10 +283,13 @@ int run_prune(struct context *ctx, struct run *run, struct error *error)
         struct inventory stale = inventory_difference(&run->old_inventory, &now, run->arena);
         cleanup(buffer_release) struct buffer text = BUFFER_NULL;
         struct apply_changes pruned = APPLY_CHANGES_NULL;
+        int r;
 
         if (!run->spec.prune || !stale.count)
                 return 0;
-        if (apply_prune(ctx, &settings, &stale, &run->changes, run->arena, &pruned, &left, error) < 0) {
+        r = apply_prune(ctx, &settings, &stale, &run->changes, run->arena, &pruned, &left, error);
+        wake_sharers(run, &pruned);
+        if (r < 0) {
                 now = inventory_union(&now, &left, run->arena);
                 set_inventory(run, &now);
                 return error_reason(error, REASON_PRUNE_FAILED);

@@ -148,10 +148,13 @@ static int delete_all(struct context *ctx, struct run *run, const struct invento
         cleanup(buffer_release) struct buffer text = BUFFER_NULL;
         struct inventory left = INVENTORY_NULL;
         struct apply_settings settings;
+        int r;
 
         run_client(run);
         settings = run_settings(run);
-        if (apply_prune(ctx, &settings, inventory, NULL, run->arena, &changes, &left, error) < 0) {
+        r = apply_prune(ctx, &settings, inventory, NULL, run->arena, &changes, &left, error);
+        wake_sharers(run, &changes);
+        if (r < 0) {
                 event(run, EVENT_WARNING, "pruning for deleted resource failed");
                 return -1;
         }

@@ -345,6 +345,55 @@ void wake_dependents(struct run *run)
                         controller_enqueue(controller, list.items[i]->namespace, list.items[i]->name, QUEUE_PRIORITY_NORMAL);
 }
 
+/* ---- what others declare too ---- */
+
+static int compare_views(const void *a, const void *b)
+{
+        return view_compare(*(const struct view *)a, *(const struct view *)b);
+}
+
+/* In its inventory is one of these ids, which are sorted. */
+static bool declares(const struct cache_object *object, const struct view *ids, size_t count)
+{
+        struct scan entries = scan_begin(SCAN_PATH(object->text, "status", "inventory", "entries"));
+
+        while (scan_next(&entries)) {
+                struct view id = scan_string(scan_get(entries.value, "id"));
+
+                if (bsearch(&id, ids, count, sizeof(*ids), compare_views))
+                        return true;
+        }
+        return false;
+}
+
+void wake_sharers(struct run *run, const struct apply_changes *pruned)
+{
+        struct controller *controller = run->reconcile->controller;
+        cleanup(cache_list_release) struct cache_list list = CACHE_LIST_NULL;
+        struct view *ids = arena_array(run->arena, pruned->count, sizeof(*ids));
+        size_t count = 0;
+
+        for (size_t i = 0; i < pruned->count; i++) {
+                cleanup(buffer_release) struct buffer id = BUFFER_NULL;
+
+                if (pruned->items[i].action != APPLY_DELETED)
+                        continue;
+                inventory_id_print(&pruned->items[i].object, &id);
+                ids[count++] = view_of(arena_string(run->arena, buffer_string(&id)));
+        }
+        if (!count)
+                return;
+        qsort(ids, count, sizeof(*ids), compare_views);
+        cache_list(controller_cache(controller), NULL, &list);
+        for (size_t i = 0; i < list.count; i++) {
+                const struct cache_object *other = list.items[i];
+
+                if ((strcmp(other->name, run->name) != 0 || strcmp(other->namespace, run->namespace) != 0) &&
+                    declares(other, ids, count))
+                        controller_enqueue(controller, other->namespace, other->name, QUEUE_PRIORITY_NORMAL);
+        }
+}
+
 /* ---- drift ---- */
 
 void drift_seen(void *data, const struct kube_resource *resource, const struct cache_event *event)

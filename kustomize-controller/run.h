@@ -181,6 +181,11 @@ bool run_decode_deletion(struct run *run, struct error *error);
 
 /* Those whose dependencies were waiting for this one. */
 void wake_dependents(struct run *run);
+/*
+ * Those in whose inventory something is that was deleted here. An object that two declare is of the one that applied it last, and the drift table knows that
+ * one alone: the other would miss it until its interval.
+ */
+void wake_sharers(struct run *run, const struct apply_changes *pruned);
 /* Asks for the server's version every ten minutes: with another one everything is verified anew. */
 void run_server_version(struct context *ctx, struct run *run);
 /* The Kustomization is gone: what the process remembers of it is, too. From any thread. */

@@ -1,6 +1,8 @@
 """What must never be deleted, and what must never stop in silence: inventories that somebody spoiled, specifications that cannot be read, things that go with others."""
 import time
 
+import pytest
+
 from cluster.kube import find_condition
 from cluster.process import until
 
@@ -148,6 +150,23 @@ def test_two_that_swap_their_objects(space):
     for n, name in enumerate(("one", "two")):
         inventory = {e["id"] for e in space.get("Kustomization", name)["status"]["inventory"]["entries"]}
         assert inventory == {f"{space.name}_{o}__ConfigMap" for o in [name] + [f"c{i}" for i in range(8) if i % 2 == n]}
+
+
+@pytest.mark.parametrize("deed", ["deletion", "prune"])
+def test_object_that_two_declare(space, deed):
+    """It is of the one that applied it last. When that one goes, or gives it up, the other one makes it again, and does not wait for its interval."""
+    space.source(space.repository({"a/a.yaml": config("a"), "b/b.yaml": config("b")}))
+    for name in ("first", "second"):
+        space.kustomization(name, path="./a", targetNamespace=space.name)
+        space.ready("Kustomization", name)
+    o = space.get("ConfigMap", "a")
+    assert o["metadata"]["labels"]["kustomize.toolkit.fluxcd.io/name"] == "second"
+    if deed == "deletion":
+        space.delete("Kustomization", "second")
+    else:
+        space.spec("Kustomization", "second", path="./b")
+    space.wait("ConfigMap", "a", lambda now: now is not None and now["metadata"]["uid"] != o["metadata"]["uid"], 20)
+    assert space.get("ConfigMap", "a")["metadata"]["labels"]["kustomize.toolkit.fluxcd.io/name"] == "first"
 
 
 def test_another_object_of_the_same_name(space):

@@ -1,8 +1,10 @@
 /*
  * fake_reconcile: what a run asks of the loop that calls it, in place of kube/program.c and kube/controller.c. No gate is on, and nobody waits or interrupts.
+ * Nobody else is woken either.
  */
 #pragma once
 
+#include "../../../kustomize-controller/run.h"
 #include "kube/controller.h"
 
 bool runtime_gate(const struct runtime *runtime, const char *name)
@@ -35,4 +37,9 @@ void reconcile_wait_end(struct reconcile *run)
 void reconcile_interruptible(struct reconcile *run)
 {
         (void)run;
+}
+
+void wake_sharers(struct run *run, const struct apply_changes *pruned)
+{
+        (void)run, (void)pruned;
 }
