@@ -212,15 +212,36 @@ static void report_drift(struct run *run, struct owner_drift *drift)
         run_event(run, EVENT_WARNING, run->revision, run->origin_revision, false, "%s%s", fighting, buffer_string(&drift->fights));
 }
 
+/* etcd's limit, and the API server's own; neither says which object it is about. */
+static bool is_too_large(const struct error *error)
+{
+        return error->http_status == 413 || strstr(error_message(error), "request is too large");
+}
+
 /* All that is wanted is in the inventory before the first of it is in the cluster: who is killed in between has nothing to look for afterwards. */
 static int record_wanted(void *data, struct context *ctx, const struct inventory *wanted, struct error *error)
 {
         struct run *run = data;
         struct inventory both = inventory_union(&run->old_inventory, wanted, run->arena);
+        struct json *status = json_object_at(run->object, "status");
+        cleanup(json_free) struct json *before = json_copy(json_get(status, "inventory"));
 
         run->recorded = true;
         set_inventory(run, &both);
-        return run_write(ctx, run, error);
+        if (run_write(ctx, run, error) == 0)
+                return 0;
+        run->recorded = false; /* nothing was applied; and what could not be written must not keep the failure from being told */
+        if (before)
+                json_set(status, "inventory", steal(&before));
+        else
+                json_remove(status, "inventory");
+        if (!is_too_large(error))
+                return -1;
+        error_wrap(error,
+                   "status.inventory of %zu objects is more than one object can hold: spread them over several Kustomizations",
+                   both.count);
+        error->kind = ERROR_INVALID;
+        return -1;
 }
 
 int run_apply(struct context *ctx, struct run *run, struct error *error)

@@ -152,6 +152,21 @@ def test_two_that_swap_their_objects(space):
         assert inventory == {f"{space.name}_{o}__ConfigMap" for o in [name] + [f"c{i}" for i in range(8) if i % 2 == n]}
 
 
+def test_inventory_that_is_too_large(space):
+    """An object of etcd holds a megabyte and a half, of which others may have taken the most: nothing is applied that would be forgotten, and it is said why."""
+    many = "---\n".join(config(f"n{i:03}{'x' * 240}") for i in range(150))
+    space.source(space.repository({"few/a.yaml": config("a"), "many/many.yaml": many}))
+    space.kustomization(path="./few", targetNamespace=space.name, retryInterval="1s", postBuild={"substitute": {"large": "x" * 1_540_000}})
+    space.ready("Kustomization")
+    space.spec("Kustomization", path="./many")
+    said = find_condition(space.not_ready("Kustomization", reason="ReconciliationFailed"))["message"]
+    assert "status.inventory of 151 objects is more than one object can hold: spread them over several Kustomizations" in said
+    assert ids(space) == [f"{space.name}_a__ConfigMap"] and space.get("ConfigMap", "a")
+    assert len(space.kube.list("ConfigMap", space.name, "kustomize.toolkit.fluxcd.io/name=app")) == 1
+    space.spec("Kustomization", path="./few")
+    space.ready("Kustomization")
+
+
 @pytest.mark.parametrize("deed", ["deletion", "prune"])
 def test_object_that_two_declare(space, deed):
     """It is of the one that applied it last. When that one goes, or gives it up, the other one makes it again, and does not wait for its interval."""
