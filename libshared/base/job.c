@@ -31,6 +31,8 @@
 #define FILE_BYTES   (256ull * MIB)
 /* A child that does not die of SIGKILL within this time waits for a disk; the caller need not. */
 #define KILL_WAIT_MS 2000
+/* Of a server that dies one socket tells a moment before the other. */
+#define GONE_WAIT_MS 200
 
 /* Written before the first thread exists and by job_server_stop after the last. */
 static struct {
@@ -188,6 +190,18 @@ static int server_gone(struct error *err)
         return error_set(err, ERROR_INTERNAL, "the job server is gone: the process must be restarted");
 }
 
+/* The server let go of the request. Without a free descriptor, of its own or of the system, it has none to answer on either. */
+static int no_report(struct error *err)
+{
+        struct pollfd socket = { .fd = server.socket };
+
+        while (poll(&socket, 1, GONE_WAIT_MS) < 0 && errno == EINTR)
+                ;
+        if (socket.revents & (POLLHUP | POLLERR))
+                return server_gone(err);
+        return error_set_errno(err, EMFILE, "start a job");
+}
+
 static int request_send(const struct job_request *request, const int *descriptors, unsigned count, struct error *err)
 {
         union {
@@ -233,7 +247,7 @@ static int report_wait(struct context *ctx, int control, struct job_report *ret_
                 n = recv(control, &report, sizeof(report), MSG_DONTWAIT);
         while (n < 0 && errno == EINTR);
         if (n != (ssize_t)sizeof(report))
-                return server_gone(err);
+                return no_report(err);
         *ret_report = report;
         return 0;
 }

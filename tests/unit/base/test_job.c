@@ -299,6 +299,42 @@ static void limits_of_the_process_hold_for_its_jobs(void **state)
         assert_int_equal(status, 0);
 }
 
+/* The lowest number that a process has free. */
+static rlim_t first_free(pid_t pid)
+{
+        rlim_t n = 0;
+        char path[64];
+
+        do
+                snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)pid, (int)n);
+        while (faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0 && ++n);
+        return n;
+}
+
+/* It is short of them, and not dead: nobody needs to start the process again. */
+static void a_server_without_descriptors_goes_on(void **state)
+{
+        cleanup(job_result_release) struct job_result result = JOB_RESULT_NULL;
+        struct rlimit none, before;
+        pid_t pids[2];
+
+        (void)state;
+        for (int i = 0; i < 2; i++) {
+                cleanup(error_release) struct error err = ERROR_NULL;
+
+                job_result_release(&result);
+                assert_int_equal(run(shows_processes, NULL, NULL, NULL, &result, &err), 0);
+                memcpy(pids, result.output.data, sizeof(pids));
+                assert_int_equal(prlimit(pids[1], RLIMIT_NOFILE, NULL, &before), 0);
+                none = (struct rlimit){ first_free(pids[1]), before.rlim_max };
+                assert_int_equal(prlimit(pids[1], RLIMIT_NOFILE, &none, NULL), 0);
+                assert_int_equal(run(nothing, NULL, NULL, NULL, &result, &err), -1);
+                assert_string_equal(err.message, "start a job: Too many open files");
+                assert_true(job_server_alive());
+                assert_int_equal(prlimit(pids[1], RLIMIT_NOFILE, &before, NULL), 0);
+        }
+}
+
 static void *kill_soon(void *data)
 {
         usleep(50000);
@@ -349,6 +385,7 @@ int main(void)
                 cmocka_unit_test(large_input_and_output),
                 cmocka_unit_test(round_trip_time),
                 cmocka_unit_test(the_sandbox_says_what_it_is),
+                cmocka_unit_test(a_server_without_descriptors_goes_on),
                 cmocka_unit_test(test_server_killed_during_a_job),
                 cmocka_unit_test(without_a_server_nothing_runs),
                 cmocka_unit_test(limits_of_the_process_hold_for_its_jobs),
