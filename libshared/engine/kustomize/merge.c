@@ -437,7 +437,7 @@ static int merge_elements(struct build *build, struct node *dest, struct node *p
                 unite_tuples(&tuples);
         valid_bits = keys_with_values(tuples.items, tuples.count, keys);
         for (size_t i = 0; i < tuples.count; i++) {
-                struct tuple valid, used;
+                struct tuple valid = { .count = 0 }, used = { .count = 0 };
                 struct key_set used_keys;
                 struct merged value;
                 struct node *other;
