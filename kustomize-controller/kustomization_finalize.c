@@ -195,6 +195,13 @@ static int delete_what_is_left(struct context *ctx, struct run *run, const struc
         return 0;
 }
 
+/* Others hold the object still: what it shows is of what it is now. */
+static void observe_deletion(struct run *run)
+{
+        if (json_length(json_path(run->object, "metadata", "finalizers", NULL)) && condition_is_true(run->object, CONDITION_READY))
+                condition_observed(run->object);
+}
+
 int run_finalize(struct context *ctx, struct run *run, struct error *error)
 {
         struct inventory inventory;
@@ -208,6 +215,7 @@ int run_finalize(struct context *ctx, struct run *run, struct error *error)
                 report_unread(run, &inventory);
         }
         finalizer_remove(run->object, KUSTOMIZATION_FINALIZER);
+        observe_deletion(run);
         condition_handled(run->object);
         TRY(run_write(ctx, run, error));
         forget_owner(run->namespace, run->name);

@@ -114,6 +114,7 @@ void kube_client_release(struct kube_client **client)
 static struct context process; /* of the controller */
 static int source_status;      /* what a read of the source is answered with; 0: the process ends while it is under way */
 static bool refuse_status;     /* writes of the status fail */
+static const char *stored;     /* what a read of the Kustomization is answered with */
 
 static int serve(const struct kube_request *request, const char *body, struct json **ret_json, struct error *error)
 {
@@ -127,7 +128,7 @@ static int serve(const struct kube_request *request, const char *body, struct js
         if (refuse_status)
                 return fake_error(error, 503, "ServiceUnavailable", "the server is currently unable to handle the request");
         if (request->verb == KUBE_GET) {
-                *ret_json = json_of(OBJECT("1h"));
+                *ret_json = json_of(stored);
                 return 0;
         }
         *ret_json = json_of(body);
@@ -142,6 +143,7 @@ static int setup(void **state)
         fake.answer = serve;
         source_status = 500;
         refuse_status = false;
+        stored = OBJECT("1h");
         kustomize.owners = owners_new(NULL);
         context_open(&process, NULL, CLOCK_NEVER);
         return 0;
@@ -238,11 +240,39 @@ static void a_shutdown_is_no_failure_of_the_source(void **state)
         }
 }
 
+#define DELETED(finalizers)                                                                                                        \
+        "{\"apiVersion\":\"kustomize.toolkit.fluxcd.io/"                                                                           \
+        "v1\",\"kind\":\"Kustomization\",\"metadata\":{\"name\":\"app\",\"namespace\":"                                            \
+        "\"flux\",\"uid\":\"u\",\"resourceVersion\":\"1\",\"generation\":2,\"deletionTimestamp\":\"2020-01-01T00:00:00Z\","        \
+        "\"finalizers\":[" finalizers "\"finalizers.fluxcd.io\"]},\"spec\":{\"interval\":\"1h\",\"prune\":true,"                   \
+        "\"sourceRef\":{\"kind\":\"GitRepository\",\"name\":\"git\"}},\"status\":{\"observedGeneration\":1,\"conditions\":[{"      \
+        "\"type\":\"Ready\",\"status\":\"True\",\"reason\":\"ReconciliationSucceeded\",\"message\":\"\","                          \
+        "\"lastTransitionTime\":\"2020-01-01T00:00:00Z\"}]}}"
+
+/* The status of what is gone with the finalizer need not be written. */
+static void a_deletion_that_others_hold_up_is_observed(void **state)
+{
+        struct reconcile run;
+
+        (void)state;
+        stored = DELETED("\"example.com/hold\",");
+        assert_int_equal(reconcile(stored, &run), 0);
+        assert_non_null(strstr(written(), "\"finalizers\":[\"example.com/hold\"]"));
+        assert_non_null(strstr(written(), "\"observedGeneration\":2"));
+
+        fake_reset();
+        stored = DELETED("");
+        assert_int_equal(reconcile(stored, &run), 0);
+        assert_non_null(strstr(written(), "\"finalizers\":"));
+        assert_null(strstr(written(), "observedGeneration"));
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(a_terminal_error_that_nobody_heard_of_is_none, setup, teardown),
                 cmocka_unit_test(a_shutdown_is_no_failure_of_the_source),
+                cmocka_unit_test_setup_teardown(a_deletion_that_others_hold_up_is_observed, setup, teardown),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
