@@ -15,6 +15,18 @@
 #include <libssh/libssh.h>
 #include <string.h>
 
+/*
+ * libssh's own lists, and at their end what Go's ssh offers last: there are servers of ten years ago that have nothing else. What this libssh does
+ * not know it leaves out.
+ */
+static const char key_exchanges[] =
+        "mlkem768x25519-sha256,sntrup761x25519-sha512,sntrup761x25519-sha512@openssh.com,"
+        "curve25519-sha256,curve25519-sha256@libssh.org,ecdh-sha2-nistp256,ecdh-sha2-nistp384,ecdh-sha2-nistp521,"
+        "diffie-hellman-group18-sha512,diffie-hellman-group16-sha512,diffie-hellman-group-exchange-sha256,"
+        "diffie-hellman-group14-sha256,diffie-hellman-group14-sha1";
+static const char authentication_codes[] =
+        "hmac-sha2-256-etm@openssh.com,hmac-sha2-512-etm@openssh.com,hmac-sha2-256,hmac-sha2-512,hmac-sha1";
+
 struct ssh {
         git_smart_subtransport parent;
         struct git_session *session;
@@ -105,6 +117,9 @@ static int set_options(struct ssh *ssh, struct error *err)
         ssh_options_set(ssh->connection, SSH_OPTIONS_GLOBAL_KNOWNHOSTS, "/dev/null");
         ssh_options_set(ssh->connection, SSH_OPTIONS_TIMEOUT, &seconds);
         ssh_options_set(ssh->connection, SSH_OPTIONS_FD, &fd);
+        ssh_options_set(ssh->connection, SSH_OPTIONS_KEY_EXCHANGE, key_exchanges);
+        ssh_options_set(ssh->connection, SSH_OPTIONS_HMAC_C_S, authentication_codes);
+        ssh_options_set(ssh->connection, SSH_OPTIONS_HMAC_S_C, authentication_codes);
         TRY(set_algorithms(ssh, SSH_OPTIONS_KEY_EXCHANGE, "key exchange algorithm", request->key_exchanges, err));
         if (request->host_algorithms.length > 0)
                 return set_algorithms(ssh, SSH_OPTIONS_HOSTKEYS, "host key algorithm", request->host_algorithms, err);
@@ -221,7 +236,8 @@ static int ended(struct ssh *ssh, struct error *err)
             view_search(said, VIEW("does not appear to be a git repository"), 0) >= 0 ||
             view_search(said, VIEW("does not exist"), 0) >= 0)
                 return error_set(err, ERROR_NOT_FOUND, "repository not found: %.*s", VIEW_ARGS(said));
-        return error_set(err, ERROR_UNAVAILABLE, "the Git server ended the connection: %.*s", VIEW_ARGS(said));
+        return error_set(err, ERROR_UNAVAILABLE, "the Git server ended the connection%s%.*s", said.length > 0 ? ": " : "",
+                         VIEW_ARGS(said));
 }
 
 static int on_read(git_smart_subtransport_stream *stream, char *data, size_t size, size_t *ret_length)

@@ -378,6 +378,18 @@ def test_rsa_entry_and_a_server_of_sha2_only(space, workspace, git_server, tmp_p
     space.ready("GitRepository", revision=repository.head())
 
 
+@pytest.mark.parametrize("option", ["KexAlgorithms diffie-hellman-group14-sha1", "MACs hmac-sha1\nCiphers aes256-ctr"], ids=["key-exchange", "mac"])
+def test_ssh_server_of_old(space, workspace, git_server, tmp_path, option):
+    """What Flux offers last is offered last here too."""
+    server = SshServer(workspace, git_server.folder, f"sshd-{space.name}", [option])
+    repository = space.repository(FILES)
+    private, public = keygen(str(tmp_path / "key"))
+    server.authorize(public)
+    space.secret("ssh", identity=private, known_hosts=server.known_hosts())
+    space.source(server.url(repository.name), secretRef={"name": "ssh"})
+    space.ready("GitRepository", revision=repository.head())
+
+
 def test_ssh_key_that_nobody_authorized(space, sshd, tmp_path):
     private, _ = keygen(str(tmp_path / "key"))
     space.secret("ssh", identity=private, known_hosts=sshd.known_hosts())
