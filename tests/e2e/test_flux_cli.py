@@ -10,12 +10,15 @@ import time
 import pytest
 import yaml
 
+from artifact import artifact_of, download, files
 from cluster.cluster import flux_tool
 from cluster.controllers import NAMESPACE
 from cluster.kube import metric
 from cluster.process import until
 from cluster.workload import deployment
 from peers.kubelet import Kubelet
+from peers.proxy import HttpProxy
+from peers.ssh import SshServer, keygen
 from space import Space
 
 APP = deployment("example.com/web:1") + """\
@@ -89,6 +92,7 @@ def test_get(app, flux):
     assert flux.table("get kustomizations --status-selector ready=true") == [applied]
     assert flux("get kustomizations --status-selector ready=false --no-header").strip() == ""
     assert "✗ Kustomization object 'nope' not found" in flux("get kustomizations nope", exit=1)
+    assert f"✗ no GitRepository objects found in \"{flux.namespace}\" namespace" in flux("get sources git --label-selector team=blue", exit=1)
 
 
 def test_get_of_everything(app, space, flux, admin):
@@ -143,6 +147,15 @@ def test_events(app, space, flux):
     found = flux("events")
     assert re.search(r"Normal\s+NewArtifact\s+GitRepository/app\s+stored artifact for commit 'change'", found)
     assert re.search(rf"Normal\s+Progressing\s+Kustomization/app\s+Service/{space.name}/web created", found)
+    with subprocess.Popen([flux.program, "events", "--watch", "--for", "GitRepository/app", "--namespace", space.name], env=flux.environment,
+                          stdout=subprocess.PIPE, text=True) as watch:
+        try:
+            revision = app.commit({"deploy/svc.yaml": SERVICE.replace("80", "81")}, message="a second one")
+            flux("reconcile source git app")
+            assert any("stored artifact for commit 'a second one'" in line for line in watch.stdout)
+        finally:
+            watch.kill()
+    space.ready("Kustomization", revision=revision)
     about = flux("events --for Kustomization/app")
     assert re.search(r"Normal\s+ReconciliationSucceeded\s+Kustomization/app\s+Reconciliation finished in \S+, next run in 1h0m0s", about)
     assert "Warning" not in flux("events --types Warning")
@@ -205,6 +218,41 @@ def test_create(space, flux):
     assert space.get("ConfigMap", "settings")["data"] == {"k": "v"}
 
 
+def test_create_that_waits_in_vain(space, flux):
+    """What is wrong is in the object; the command says that it waited."""
+    repository = space.repository({"deploy/settings.yaml": SETTINGS % "v"})
+    assert "context deadline exceeded" in flux(f"create source git app --url={repository.url} --branch=nope --timeout=4s", exit=1)
+    assert "couldn't find remote ref" in json.dumps(space.not_ready("GitRepository", reason="GitOperationFailed"))
+    assert f"✔ fetched revision: {full(repository.head())}" in flux(f"create source git app --url={repository.url} --branch=main")
+    assert "context deadline exceeded" in flux("create kustomization app --source=GitRepository/app --path=./nope --timeout=4s", exit=1)
+    assert "kustomization path not found" in json.dumps(space.not_ready("Kustomization", reason="ArtifactFailed"))
+
+
+def test_create_with_credentials(space, flux, git_server):
+    """What the command puts into Secrets is what we read from them; options of the source arrive in its spec."""
+    repository = space.repository({"deploy/settings.yaml": SETTINGS % "v", "notes.md": ""})
+    git_server.rules[repository.name] = {"auth": {"basic": ("ada", "s3cret")}}
+    proxy = HttpProxy(("eve", "proxysecret"))
+    flux(f"create secret git credentials --url={repository.url} --username=ada --password=s3cret")
+    flux(f"create secret proxy proxy --address={proxy.url} --username=eve --password=proxysecret")
+    flux(f"create source git app --url={repository.url} --branch=main --secret-ref=credentials --proxy-secret-ref=proxy --ignore-paths=*.md")
+    assert set(files(download(artifact_of(space.get("GitRepository"))))) == {"deploy/settings.yaml"} and proxy.targets
+    exported = list(yaml.safe_load_all(flux("export source git app --with-credentials")))
+    assert [o["kind"] for o in exported if o] == ["GitRepository", "Secret"] and exported[0]["spec"]["ignore"] == "*.md"
+    proxy.close()
+
+
+def test_create_with_an_ssh_key(space, flux, workspace, git_server, tmp_path):
+    """The command asks the server for its key, and writes the known_hosts."""
+    sshd = SshServer(workspace, git_server.folder, f"sshd-{space.name}")
+    repository = space.repository({"deploy/settings.yaml": SETTINGS % "v"})
+    _, public = keygen(str(tmp_path / "key"), passphrase="open-sesame")
+    sshd.authorize(public)
+    url = sshd.url(repository.name)
+    flux(f"create secret git deploy-key --url={url} --private-key-file={tmp_path}/key --password=open-sesame")
+    assert f"✔ fetched revision: {full(repository.head())}" in flux(f"create source git app --url={url} --branch=main --secret-ref=deploy-key")
+
+
 def test_reconcile(app, space, flux):
     """It ends when the request was handled: what it prints is what is there by then."""
     revision = app.commit({"deploy/svc.yaml": SERVICE.replace("80", "81")})
@@ -257,6 +305,9 @@ def test_suspend_and_resume(app, space, flux):
 def test_suspend_and_resume_of_all(app, space, flux):
     space.kustomization("more", path="./deploy", namePrefix="more-", postBuild={"substitute": {"size": "s", "color": "red"}}, targetNamespace=space.name)
     space.ready("Kustomization", "more")
+    assert flux("suspend kustomization app more").count("✔ kustomization suspended") == 2
+    assert flux("resume kustomization app more").count("✔ kustomization resumed") == 2
+    assert f"✗ Kustomization nope not found in {space.name} namespace" in flux("suspend kustomization app nope")
     assert flux("suspend kustomization --all").count("✔ kustomization suspended") == 2
     assert {row["SUSPENDED"] for row in flux.table("get kustomizations")} == {"True"}
     text = flux("resume kustomization --all --wait")
@@ -285,6 +336,29 @@ def test_build(app, space, flux):
         if o["kind"] == "Deployment":
             assert o["spec"]["template"]["spec"]["containers"][0]["env"] == live["spec"]["template"]["spec"]["containers"][0]["env"] == [
                 {"name": "COLOR", "value": "blue"}, {"name": "SIZE", "value": "xl"}]
+
+
+def test_build_without_the_cluster(app, space, flux, tmp_path):
+    """From what was exported: a dry run takes no variables from the cluster."""
+    (tmp_path / "app.yaml").write_text(flux("export kustomization app"))
+    objects = [o for o in yaml.safe_load_all(flux(f"build kustomization app --path {app.work}/deploy --kustomization-file {tmp_path}/app.yaml --dry-run")) if o]
+    assert sorted(o["kind"] for o in objects) == ["Deployment", "Service"]
+    web = next(o for o in objects if o["kind"] == "Deployment")
+    assert {"name": "SIZE", "value": "xl"} in web["spec"]["template"]["spec"]["containers"][0]["env"]
+
+
+def test_build_and_diff_of_the_inner_ones(space, flux):
+    """A cluster's repository, as bootstrap lays it out: what is in the Kustomizations that a Kustomization applies."""
+    inner = yaml.safe_dump({"apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization", "metadata": {"name": "inner", "namespace": space.name}, "spec": {
+        "interval": "1h", "prune": True, "path": "./inner", "targetNamespace": space.name, "sourceRef": {"kind": "GitRepository", "name": "app"}}})
+    cluster = space.deploy({"cluster/inner.yaml": inner, "inner/settings.yaml": SETTINGS % "v"}, path="./cluster")
+    space.ready("Kustomization", "inner", revision=cluster.head())
+    there = f"--path {cluster.work}/cluster --recursive --local-sources GitRepository/{space.name}/app={cluster.work}"
+    assert [o["kind"] for o in yaml.safe_load_all(flux(f"build kustomization app {there}")) if o] == ["Kustomization", "ConfigMap"]
+    assert "drifted" not in flux(f"diff kustomization app {there} --progress-bar=false")
+    cluster.commit({"inner/settings.yaml": SETTINGS % "w"}, push=False)
+    text = flux(f"diff kustomization app {there} --progress-bar=false", exit=1)
+    assert f"Kustomization/{space.name}/inner changed" in text and f"► ConfigMap/{space.name}/settings drifted" in text
 
 
 def test_diff(app, space, flux):
@@ -390,6 +464,13 @@ def test_uninstall(own_stack, git_server, repository, tmp_path):
     space = Space(stack, "left", git_server, repository)
     space.deploy({"settings.yaml": SETTINGS % "v"}, targetNamespace=space.name)
     flux = Flux(NAMESPACE, stack.plane.admin, str(tmp_path))
+    # What one does before an upgrade: all is written once more, in the version that is stored, and nothing follows from that.
+    before = space.get("GitRepository")
+    text = flux("migrate")
+    assert f"✔ GitRepository/{space.name}/app migrated to version v1" in text and f"✔ Kustomization/{space.name}/app migrated to version v1" in text
+    assert "✔ custom resources migrated successfully" in text
+    after = space.get("GitRepository")
+    assert after["metadata"]["generation"] == before["metadata"]["generation"] and after["status"] == before["status"]
     text = flux("uninstall --silent --dry-run")
     for what in (f"Deployment/{NAMESPACE}/kustomize-controller deleted (dry run)", f"Kustomization/{space.name}/app finalizers deleted (dry run)",
                  "CustomResourceDefinition/gitrepositories.source.toolkit.fluxcd.io deleted (dry run)", f"Namespace/{NAMESPACE} deleted (dry run)"):
