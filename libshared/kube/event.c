@@ -522,7 +522,7 @@ static struct event *event_new(const struct json *object, enum event_type type, 
         return event;
 }
 
-static char *new_message(const char *format, va_list arguments)
+__attribute__((__format__(__printf__, 1, 0))) static char *new_message(const char *format, va_list arguments)
 {
         cleanup(buffer_release) struct buffer text = BUFFER_NULL;
 
