@@ -140,7 +140,7 @@ int apply_objects(struct context *context, const struct apply_settings *settings
  * meanwhile it is read and decided about again. Skipped: what does not carry the owner's labels (another has taken it over), `prune: disabled`,
  * `reconcile: disabled`, `ssa: Ignore` in the cluster, and what is kept under another name of its kind (one object may be served in two groups). What is gone
  * or on its way, or whose kind is gone, counts as deleted. A namespace in which something kept lives, and the definition of a kept kind, are an error:
- * deleting them would delete that.
+ * deleting them would delete that. So are, unless the owner itself goes, its own namespace and the definitions of the annotations' group.
  *
  *  0
  * -1  "delete failed, errors: <id> delete failed: ...;"; *ret_left is what is neither deleted nor skipped and stays in the inventory

@@ -162,12 +162,20 @@ static bool is_definition_of(const struct victim *victim, const struct object_id
                !strcmp(victim->id->name + length + 1, resource->group);
 }
 
+static bool is_definition(const struct object_id *id)
+{
+        return !strcmp(id->kind, "CustomResourceDefinition") && !strcmp(id->group, "apiextensions.k8s.io");
+}
+
+static bool is_namespace(const struct object_id *id)
+{
+        return !strcmp(id->kind, "Namespace") && !*id->group;
+}
+
 /* Something kept that would go with the object. */
 static const struct object_id *would_go_too(const struct victim *victim)
 {
-        bool definition =
-                !strcmp(victim->id->kind, "CustomResourceDefinition") && !strcmp(victim->id->group, "apiextensions.k8s.io");
-        bool place = !strcmp(victim->id->kind, "Namespace") && !*victim->id->group;
+        bool definition = is_definition(victim->id), place = is_namespace(victim->id);
         const struct apply_changes *kept = victim->kept->changes;
         size_t i;
 
@@ -180,6 +188,17 @@ static const struct object_id *would_go_too(const struct victim *victim)
         return NULL;
 }
 
+/* The owner would go with it, and be asked to delete all that it applied; unless that is what happens already. */
+static bool holds_owner(const struct victim *victim)
+{
+        const char *group = strchr(victim->id->name, '.');
+
+        if (!victim->kept->changes)
+                return false;
+        return (is_namespace(victim->id) && !strcmp(victim->id->name, victim->settings->owner_namespace)) ||
+               (is_definition(victim->id) && group && !strcmp(group + 1, victim->settings->annotation_group));
+}
+
 static int refuse(const struct victim *victim, const struct object_id *needs, struct error *error)
 {
         cleanup(buffer_release) struct buffer text = BUFFER_NULL;
@@ -189,6 +208,17 @@ static int refuse(const struct victim *victim, const struct object_id *needs, st
                   "%s would be deleted with it, and is still declared: declare both or neither, or keep it with the annotation "
                   "%s/prune: disabled",
                   buffer_string(&text), victim->settings->annotation_group);
+        return describe_failure(victim, "delete", error);
+}
+
+static int refuse_own(const struct victim *victim, struct error *error)
+{
+        const struct apply_settings *settings = victim->settings;
+
+        error_set(error, ERROR_INVALID,
+                  "%s/%s itself would be deleted with it, and then all that it applied: declare it again, or keep it with the "
+                  "annotation %s/prune: disabled",
+                  settings->owner_namespace, settings->owner_name, settings->annotation_group);
         return describe_failure(victim, "delete", error);
 }
 
@@ -217,6 +247,8 @@ static int decide(struct victim *victim, struct view live, const char *uid, bool
         needs = would_go_too(victim);
         if (needs)
                 return refuse(victim, needs, error);
+        if (holds_owner(victim))
+                return refuse_own(victim, error);
         *ret_delete = true;
         return 0;
 }

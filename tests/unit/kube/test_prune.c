@@ -358,6 +358,40 @@ static void nothing_that_stays_goes_with_what_is_deleted(void **state)
         setup(state);
 }
 
+/* A push that loses the Namespace or the CRD of the Kustomization itself is no wish to delete everything; a deletion of the Kustomization is. */
+static void the_owner_does_not_go_with_what_is_deleted(void **state)
+{
+        static const struct {
+                struct object_id stale;
+                bool refused;
+        } cases[] = {
+                { { "", "v1", "Namespace", "", "flux" }, true },
+                { { "", "v1", "Namespace", "", "ns" }, false },
+                { { "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "", "things.kustomize.toolkit.fluxcd.io" }, true },
+                { { "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "", "others.example.org" }, false },
+        };
+        static const char refusal[] =
+                " delete failed: flux/app itself would be deleted with it, and then all that it applied: declare it "
+                "again, or keep it with the annotation kustomize.toolkit.fluxcd.io/prune: disabled;";
+        const struct apply_changes nothing = APPLY_CHANGES_NULL;
+
+        for (size_t i = 0; i < COUNT(cases) * 2; i++) {
+                bool deleted = i % 2; /* the owner is */
+                const char *found;
+
+                setup(state);
+                put("/namespaces//flux", "app", NULL, "");
+                put("/namespaces//ns", "app", NULL, "");
+                put("apiextensions.k8s.io/customresourcedefinitions//things.kustomize.toolkit.fluxcd.io", "app", "u", "");
+                put("apiextensions.k8s.io/customresourcedefinitions//others.example.org", "app", "v", "");
+                found = prune(&cases[i / 2].stale, 1, deleted ? NULL : &nothing);
+                if ((strstr(found, refusal) != NULL) != (cases[i / 2].refused && !deleted))
+                        fail_msg("%zu: %s", i, found);
+                teardown(state);
+        }
+        setup(state);
+}
+
 /* An id with "__" may mean two names: what is ours and has that id goes, by whatever name, and nothing else does. */
 static void a_name_with_underscores_is_found(void **state)
 {
@@ -431,6 +465,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(denied_deletion_stays_in_the_inventory, setup, teardown),
                 cmocka_unit_test_teardown(what_stays_under_another_name_is_not_deleted, teardown),
                 cmocka_unit_test_teardown(nothing_that_stays_goes_with_what_is_deleted, teardown),
+                cmocka_unit_test_teardown(the_owner_does_not_go_with_what_is_deleted, teardown),
                 cmocka_unit_test_teardown(a_name_with_underscores_is_found, teardown),
                 cmocka_unit_test_setup_teardown(what_is_gone_is_waited_for, setup, teardown),
         };
