@@ -156,7 +156,7 @@ def test_inventory_that_is_too_large(space):
     """An object of etcd holds a megabyte and a half, of which others may have taken the most: nothing is applied that would be forgotten, and it is said why."""
     many = "---\n".join(config(f"n{i:03}{'x' * 240}") for i in range(150))
     space.source(space.repository({"few/a.yaml": config("a"), "many/many.yaml": many}))
-    space.kustomization(path="./few", targetNamespace=space.name, retryInterval="1s", postBuild={"substitute": {"large": "x" * 1_540_000}})
+    space.kustomization(path="./few", targetNamespace=space.name, postBuild={"substitute": {"large": "x" * 1_540_000}})
     space.ready("Kustomization")
     space.spec("Kustomization", path="./many")
     said = find_condition(space.not_ready("Kustomization", reason="ReconciliationFailed"))["message"]
