@@ -226,6 +226,27 @@ static void a_run_that_does_not_is_left_behind(void **state)
         assert_int_equal(shared->ended, 0);
 }
 
+/* Half a minute would be left for the run. */
+static void a_second_signal_means_now(void **state)
+{
+        struct process process;
+        int64_t begun;
+
+        (void)state;
+        set_thing(1, "", "stubborn");
+        begin(&process, NULL);
+        assert_true(reaches(&shared->runs, 1));
+        begun = clock_now_ms();
+        kill(process.pid, SIGTERM);
+        while (!strstr(log_of(&process), "Stopping and waiting for the runs to end") && clock_now_ms() < begun + LIMIT_MS)
+                moment();
+        begun = clock_now_ms();
+        kill(process.pid, SIGINT);
+        assert_int_equal(end(&process), 1);
+        assert_true(clock_now_ms() - begun < 15000);
+        assert_int_equal(shared->ended, 0);
+}
+
 #define MARK "Thing n/a 1\n"
 
 /* A crash says whose run it was, in the log and for who comes after; of two the object is left alone until somebody changes it. */
@@ -376,6 +397,7 @@ int main(void)
                 cmocka_unit_test(a_restored_server_is_looked_at_anew),
                 cmocka_unit_test(a_run_that_honours_its_token_ends_at_once),
                 cmocka_unit_test(a_run_that_does_not_is_left_behind),
+                cmocka_unit_test(a_second_signal_means_now),
                 cmocka_unit_test(an_object_that_crashes_twice_is_left_alone),
                 cmocka_unit_test(a_blind_watch_makes_no_old_runs),
                 cmocka_unit_test(a_change_supersedes_the_run_if_the_gate_says_so),
