@@ -4,14 +4,13 @@
 #include "kube/program_private.h"
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "data/selector.h"
 #include "net/proxy.h"
 
 #include <string.h>
 
 #define FLAG_COUNT_LIMIT 128
-#define MILLISECOND      1000000 /* of a FLAG_DURATION */
-#define SECOND           (1000 * (int64_t)MILLISECOND)
 #define LEASE_JITTER     1.2 /* as in client-go, which refuses the same times */
 
 static struct runtime_flags values;
@@ -188,7 +187,7 @@ static int check_election(const struct runtime_flags *flags, struct error *error
 
         if (!flags->enable_leader_election)
                 return 0;
-        if (lease < SECOND || renew < MILLISECOND || retry < MILLISECOND)
+        if (lease < DURATION_SECOND || renew < DURATION_MILLISECOND || retry < DURATION_MILLISECOND)
                 return error_set(error, ERROR_INVALID,
                                  "the lease duration must be at least a second, renew deadline and retry period a millisecond");
         if (renew >= lease)
