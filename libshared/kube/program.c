@@ -563,12 +563,17 @@ static int start(struct program_state *state, struct error *error)
 
 /* --- run and end --- */
 
-/* What runs took goes back to the kernel soon after they have ended, and now and then while they go on; the rest of it when none comes for a while. */
+/*
+ * What runs took goes back to the kernel soon after they have ended, and now and then while they go on; the rest of it when none comes for a while. Where many
+ * objects come due all the time there is no such while: what was mapped for something rare (a start, a new connection, a build) goes now and then, too.
+ */
 static void tidy(struct program_state *state)
 {
         if (atomic_exchange(&state->working, false)) {
                 state->quiet_ticks = 0;
-                if (++state->busy_ticks % BUSY_TICKS == 0 || mallinfo2().fordblks >= FREE_LIMIT)
+                if (++state->busy_ticks % BUSY_TICKS == 0)
+                        memory_rest();
+                else if (mallinfo2().fordblks >= FREE_LIMIT)
                         memory_trim();
                 return;
         }
