@@ -1,21 +1,17 @@
-#include "kube/cache.h"
+#include "kube/cache_private.h"
 
 #include "base/cleanup.h"
 #include "base/hash.h"
 #include "base/memory.h"
 #include "base/pool.h"
-#include "data/scan.h"
 
 #include <pthread.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define INDEX_LIMIT   16
 #define HANDLER_LIMIT 16
-
-#define REQUESTED_AT "reconcile.fluxcd.io/requestedAt"
 
 /* One key of one object in one index. */
 struct link {
@@ -28,7 +24,10 @@ struct link {
 
 struct entry {
         struct entry *next;
-        const struct cache_object *object;
+        union {
+                const struct cache_object *object;
+                struct cache_packed *packed; /* in a cache of headers */
+        };
         struct link *links;
         uint32_t hash;
         uint32_t snapshot; /* the last one it was in */
@@ -79,109 +78,65 @@ static uint32_t hash_key(struct view namespace, struct view name)
         return (uint32_t)hash_add(hash_add(HASH_EMPTY, namespace), name);
 }
 
-/* --- objects --- */
+/* --- what an entry holds --- */
 
-const struct cache_object *cache_object_reference(const struct cache_object *object)
+static struct view entry_namespace(const struct cache *cache, const struct entry *entry)
 {
-        atomic_fetch_add(&((struct cache_object *)(uintptr_t)object)->references, 1);
-        return object;
+        return view_of(cache->content == CACHE_HEADERS ? entry->packed->text : entry->object->namespace);
 }
 
-void cache_object_release(const struct cache_object **object)
+static struct view entry_name(const struct cache *cache, const struct entry *entry)
 {
-        struct cache_object *old = (struct cache_object *)(uintptr_t)*object;
-
-        *object = NULL;
-        if (old && atomic_fetch_sub(&old->references, 1) == 1)
-                pool_free(old);
+        return view_of(cache->content == CACHE_HEADERS ? cache_next_text(entry->packed->text) : entry->object->name);
 }
 
-/* What of an object's text makes its header, as views into it. */
-struct header {
-        struct view namespace, name, uid, resource_version, requested_at, managed_fields;
-        int64_t generation;
-        bool deleting;
-};
-
-/* With the comma that goes with it. */
-static struct view member_with_comma(const struct scan *scan)
+static bool entry_is(const struct cache *cache, const struct entry *entry, struct view uid, struct view resource_version)
 {
-        size_t start = scan->start, end = scan->end;
+        char text[UUID_TEXT];
+        struct cache_header header;
 
-        if (end < scan->text.length && scan->text.data[end] == ',')
-                end++;
-        else if (start > 0 && scan->text.data[start - 1] == ',')
-                start--;
-        return view_slice(scan->text, start, end - start);
+        if (cache->content != CACHE_HEADERS)
+                return view_is(uid, entry->object->uid) && view_is(resource_version, entry->object->resource_version);
+        header = cache_unpack(entry->packed, text);
+        return view_equal(uid, header.uid) && view_equal(resource_version, header.resource_version);
 }
 
-static bool header_read(struct view text, struct header *ret_header)
+/* A reference of the caller's. */
+static const struct cache_object *entry_object(const struct cache *cache, const struct entry *entry)
 {
-        struct scan scan = scan_begin(scan_get(text, "metadata"));
-        struct header header = { .generation = 0 };
+        char text[UUID_TEXT];
+        struct cache_header header;
 
-        while (scan_next(&scan)) {
-                if (view_is(scan.key, "name"))
-                        header.name = scan_string(scan.value);
-                else if (view_is(scan.key, "namespace"))
-                        header.namespace = scan_string(scan.value);
-                else if (view_is(scan.key, "uid"))
-                        header.uid = scan_string(scan.value);
-                else if (view_is(scan.key, "resourceVersion"))
-                        header.resource_version = scan_string(scan.value);
-                else if (view_is(scan.key, "generation"))
-                        header.generation = scan_integer(scan.value, 0);
-                else if (view_is(scan.key, "deletionTimestamp"))
-                        header.deleting = scan.value.data[0] == '"';
-                else if (view_is(scan.key, "annotations"))
-                        header.requested_at = scan_string(scan_get(scan.value, REQUESTED_AT));
-                else if (view_is(scan.key, "managedFields"))
-                        header.managed_fields = member_with_comma(&scan);
+        if (cache->content != CACHE_HEADERS)
+                return cache_object_reference(entry->object);
+        header = cache_unpack(entry->packed, text);
+        return cache_object_new(&header, VIEW_NULL, CACHE_HEADERS);
+}
+
+/* Takes the caller's reference over. */
+static void entry_set(struct cache *cache, struct entry *entry, const struct cache_object *object)
+{
+        if (cache->content == CACHE_HEADERS) {
+                entry->packed = cache_pack(object);
+                cache->bytes += cache_packed_size(entry->packed);
+                cache_object_release(&object);
+        } else {
+                entry->object = object;
+                cache->bytes += cache_object_size(object);
         }
-        if (!scan_complete(&scan) || !header.name.length || !header.resource_version.length)
-                return false;
-        *ret_header = header;
-        return true;
 }
 
-static const char *store(char **at, struct view text)
+/* Returns the reference. */
+static const struct cache_object *entry_take(struct cache *cache, struct entry *entry)
 {
-        char *start = *at;
+        const struct cache_object *object = entry->object;
 
-        memcpy(start, text.data ? text.data : "", text.length);
-        start[text.length] = '\0';
-        *at += text.length + 1;
-        return start;
-}
-
-static size_t object_size(const struct cache_object *object)
-{
-        return object->text.data ? (size_t)(object->text.data + object->text.length + 1 - (const char *)object)
-                                 : (size_t)(object->resource_version + strlen(object->resource_version) + 1 - (const char *)object);
-}
-
-static const struct cache_object *object_new(const struct header *header, struct view text, enum cache_content content)
-{
-        size_t kept = content == CACHE_OBJECTS ? text.length - header->managed_fields.length : 0;
-        size_t size = sizeof(struct cache_object) + header->namespace.length + header->name.length + header->uid.length +
-                      header->resource_version.length + header->requested_at.length + kept + 6;
-        struct cache_object *object = pool_allocate(size);
-        char *at = (char *)(object + 1);
-
-        *object = (struct cache_object){ .references = 1, .deleting = header->deleting, .generation = header->generation };
-        object->namespace = store(&at, header->namespace);
-        object->name = store(&at, header->name);
-        object->uid = store(&at, header->uid);
-        if (header->requested_at.data)
-                object->requested_at = store(&at, header->requested_at);
-        object->resource_version = store(&at, header->resource_version);
-        if (content == CACHE_OBJECTS) {
-                size_t before = header->managed_fields.data ? (size_t)(header->managed_fields.data - text.data) : text.length;
-
-                object->text = (struct view){ at, kept };
-                memcpy(at, text.data, before);
-                memcpy(at + before, text.data + before + header->managed_fields.length, kept - before);
-                at[kept] = '\0';
+        if (cache->content == CACHE_HEADERS) {
+                object = entry_object(cache, entry);
+                cache->bytes -= cache_packed_size(entry->packed);
+                pool_free(entry->packed);
+        } else {
+                cache->bytes -= cache_object_size(object);
         }
         return object;
 }
@@ -225,7 +180,8 @@ static struct entry **find(struct cache *cache, uint32_t hash, struct view names
 {
         struct entry **at = &cache->buckets[hash & (cache->bucket_count - 1)];
 
-        while (*at && !((*at)->hash == hash && view_is(name, (*at)->object->name) && view_is(namespace, (*at)->object->namespace)))
+        while (*at && !((*at)->hash == hash && view_equal(name, entry_name(cache, *at)) &&
+                        view_equal(namespace, entry_namespace(cache, *at))))
                 at = &(*at)->next;
         return at;
 }
@@ -300,14 +256,14 @@ static void unlink_keys(struct cache *cache, struct entry *entry)
         }
 }
 
-static void link_keys(struct cache *cache, struct entry *entry)
+static void link_keys(struct cache *cache, struct entry *entry, const struct cache_object *object)
 {
         for (unsigned i = 0; i < cache->index_count; i++) {
                 cleanup(buffer_release) struct buffer text = BUFFER_NULL;
                 struct cache_index_table *table = &cache->indexes[i];
                 struct cache_keys keys = { BUFFER_NULL };
 
-                table->index->keys(entry->object, &keys);
+                table->index->keys(object, &keys);
                 text = keys.text;
                 for (const char *key = text.data; key && key < text.data + text.length; key += strlen(key) + 1) {
                         size_t length = strlen(key);
@@ -383,8 +339,7 @@ static const struct cache_object *enter(struct cache *cache, const struct cache_
         const struct cache_object *old = NULL;
 
         if (entry) {
-                old = entry->object;
-                cache->bytes -= object_size(old);
+                old = entry_take(cache, entry);
                 unlink_keys(cache, entry);
         } else {
                 entry = pool_allocate(sizeof(*entry));
@@ -393,10 +348,9 @@ static const struct cache_object *enter(struct cache *cache, const struct cache_
                 if (++cache->count > cache->bucket_count)
                         grow(cache);
         }
-        entry->object = object;
         entry->snapshot = cache->snapshot;
-        cache->bytes += object_size(object);
-        link_keys(cache, entry);
+        link_keys(cache, entry, object);
+        entry_set(cache, entry, object);
         return old;
 }
 
@@ -404,9 +358,8 @@ static const struct cache_object *enter(struct cache *cache, const struct cache_
 static const struct cache_object *leave(struct cache *cache, struct entry **at)
 {
         struct entry *entry = *at;
-        const struct cache_object *old = entry->object;
+        const struct cache_object *old = entry_take(cache, entry);
 
-        cache->bytes -= object_size(old);
         cache->count--;
         unlink_keys(cache, entry);
         *at = entry->next;
@@ -427,7 +380,7 @@ static struct change *stage_add(struct stage *stage)
 }
 
 /* Forgets what the list said about an object. Deletions during a list are rare enough to look through it. */
-static void stage_remove(struct stage *stage, const struct header *header)
+static void stage_remove(struct stage *stage, const struct cache_header *header)
 {
         for (size_t i = 0; i < stage->count; i++) {
                 const struct cache_object *listed = stage->changes[i].new;
@@ -505,17 +458,17 @@ bool cache_snapshot_end(struct cache *cache)
 bool cache_put(struct cache *cache, struct view text, bool initial)
 {
         struct change change = { .initial = initial };
-        struct header header;
+        struct cache_header header;
         struct entry *entry;
 
-        if (!header_read(text, &header))
+        if (!cache_header_read(text, &header))
                 return false;
         entry = *find(cache, hash_key(header.namespace, header.name), header.namespace, header.name);
-        if (entry && view_is(header.uid, entry->object->uid) && view_is(header.resource_version, entry->object->resource_version)) {
+        if (entry && entry_is(cache, entry, header.uid, header.resource_version)) {
                 entry->snapshot = cache->snapshot;
                 return true;
         }
-        change.new = object_new(&header, text, cache->content);
+        change.new = cache_object_new(&header, text, cache->content);
         if (cache->staging) {
                 *stage_add(&cache->stage) = change;
                 return true;
@@ -531,10 +484,10 @@ bool cache_put(struct cache *cache, struct view text, bool initial)
 bool cache_delete(struct cache *cache, struct view text)
 {
         struct change change = { .old = NULL };
-        struct header header;
+        struct cache_header header;
         struct entry **at;
 
-        if (!header_read(text, &header))
+        if (!cache_header_read(text, &header))
                 return false;
         at = find(cache, hash_key(header.namespace, header.name), header.namespace, header.name);
         if (cache->staging) {
@@ -562,12 +515,9 @@ void cache_free(struct cache **cache)
         cache_snapshot_cancel(old);
         for (size_t i = 0; i < old->bucket_count; i++) {
                 while (old->buckets[i]) {
-                        struct entry *entry = old->buckets[i];
+                        const struct cache_object *object = leave(old, &old->buckets[i]);
 
-                        old->buckets[i] = entry->next;
-                        unlink_keys(old, entry);
-                        cache_object_release(&entry->object);
-                        pool_free(entry);
+                        cache_object_release(&object);
                 }
         }
         for (unsigned i = 0; i < old->index_count; i++)
@@ -588,7 +538,7 @@ const struct cache_object *cache_get(struct cache *cache, const char *namespace,
         pthread_mutex_lock(&cache->lock);
         entry = *find(cache, hash_key(space, own), space, own);
         if (entry)
-                object = cache_object_reference(entry->object);
+                object = entry_object(cache, entry);
         pthread_mutex_unlock(&cache->lock);
         return object;
 }
@@ -629,8 +579,8 @@ void cache_list(struct cache *cache, const char *namespace, struct cache_list *r
         list.items = memory_zero(cache->count ? cache->count : 1, sizeof(*list.items));
         for (size_t i = 0; i < cache->bucket_count; i++)
                 for (struct entry *entry = cache->buckets[i]; entry; entry = entry->next)
-                        if (!namespace || strcmp(namespace, entry->object->namespace) == 0)
-                                list.items[list.count++] = cache_object_reference(entry->object);
+                        if (!namespace || view_is(entry_namespace(cache, entry), namespace))
+                                list.items[list.count++] = entry_object(cache, entry);
         pthread_mutex_unlock(&cache->lock);
         *ret_list = list;
 }
@@ -654,7 +604,7 @@ void cache_find(struct cache *cache, const char *index, const char *key, struct 
                                 capacity = capacity ? capacity * 2 : 8;
                                 list.items = memory_resize(list.items, capacity, sizeof(*list.items));
                         }
-                        list.items[list.count++] = cache_object_reference(link->entry->object);
+                        list.items[list.count++] = entry_object(cache, link->entry);
                 }
         }
         pthread_mutex_unlock(&cache->lock);

@@ -151,6 +151,49 @@ static void events_say_what_changed(void **state)
         cache_free(&cache);
 }
 
+/* They are packed meanwhile, to the same things. */
+static void headers_come_back_as_they_were(void **state)
+{
+        static const struct {
+                const char *text, *namespace, *name, *uid, *requested_at;
+                bool deleting;
+        } cases[] = {
+                { "{\"metadata\":{\"name\":\"a\",\"namespace\":\"n\",\"uid\":\"01234567-89ab-cdef-0123-456789abcdef\","
+                  "\"resourceVersion\":\"7\","
+                  "\"generation\":3}}",
+                  "n", "a", "01234567-89ab-cdef-0123-456789abcdef", NULL, false },
+                { "{\"metadata\":{\"name\":\"b\",\"uid\":\"not one of those\",\"resourceVersion\":\"7\",\"generation\":3,"
+                  "\"deletionTimestamp\":\"2026-01-01T00:00:00Z\",\"annotations\":{\"reconcile.fluxcd.io/requestedAt\":\"now\"}}}",
+                  "", "b", "not one of those", "now", true },
+                { "{\"metadata\":{\"name\":\"c\",\"resourceVersion\":\"7\",\"generation\":3,"
+                  "\"annotations\":{\"reconcile.fluxcd.io/requestedAt\":\"\"}}}",
+                  "", "c", "", "", false },
+        };
+        struct cache *cache = cache_new(CACHE_HEADERS);
+
+        (void)state;
+        for (size_t i = 0; i < COUNT(cases); i++) {
+                cleanup(cache_object_release) const struct cache_object *held = NULL;
+
+                assert_true(cache_put(cache, view_of(cases[i].text), false));
+                held = cache_get(cache, cases[i].namespace, cases[i].name);
+                assert_non_null(held);
+                assert_string_equal(held->namespace, cases[i].namespace);
+                assert_string_equal(held->name, cases[i].name);
+                assert_string_equal(held->uid, cases[i].uid);
+                assert_string_equal(held->resource_version, "7");
+                assert_int_equal(held->generation, 3);
+                assert_int_equal(held->deleting, cases[i].deleting);
+                assert_int_equal(held->requested_at != NULL, cases[i].requested_at != NULL);
+                if (held->requested_at)
+                        assert_string_equal(held->requested_at, cases[i].requested_at);
+                assert_int_equal(held->text.length, 0);
+        }
+        assert_int_equal(cache_count(cache), COUNT(cases));
+        assert_true(cache_bytes(cache) < COUNT(cases) * 64);
+        cache_free(&cache);
+}
+
 static void by_source(const struct cache_object *object_, struct cache_keys *keys)
 {
         cache_keys_printf(keys, "source/%c", object_->name[0]);
@@ -358,6 +401,7 @@ int main(void)
                 cmocka_unit_test(objects_are_packed_without_managed_fields),
                 cmocka_unit_test(what_is_no_object_changes_nothing),
                 cmocka_unit_test(events_say_what_changed),
+                cmocka_unit_test(headers_come_back_as_they_were),
                 cmocka_unit_test(a_list_takes_its_place_at_once),
                 cmocka_unit_test(indexes_follow_the_objects),
                 cmocka_unit_test(versions_compare_as_numbers),
