@@ -15,7 +15,8 @@
 
 /* One key of one object in one index. */
 struct link {
-        struct link *next;    /* in the index's bucket */
+        struct link *next;    /* in the index's bucket, which may be long: of one key */
+        struct link **at;     /* what points at it there */
         struct link *sibling; /* of the same object */
         struct entry *entry;
         uint32_t index, hash;
@@ -205,6 +206,15 @@ static void grow(struct cache *cache)
         cache->bucket_count = count;
 }
 
+static void chain(struct link *link, struct link **bucket)
+{
+        link->at = bucket;
+        link->next = *bucket;
+        if (link->next)
+                link->next->at = &link->next;
+        *bucket = link;
+}
+
 static void grow_index(struct cache_index_table *table)
 {
         size_t count = table->bucket_count * 2;
@@ -215,8 +225,7 @@ static void grow_index(struct cache_index_table *table)
                         struct link *link = table->buckets[i];
 
                         table->buckets[i] = link->next;
-                        link->next = buckets[link->hash & (count - 1)];
-                        buckets[link->hash & (count - 1)] = link;
+                        chain(link, &buckets[link->hash & (count - 1)]);
                 }
         }
         pool_free(table->buckets);
@@ -244,14 +253,12 @@ static void unlink_keys(struct cache *cache, struct entry *entry)
 {
         while (entry->links) {
                 struct link *link = entry->links;
-                struct cache_index_table *table = &cache->indexes[link->index];
-                struct link **at = &table->buckets[link->hash & (table->bucket_count - 1)];
 
-                while (*at != link)
-                        at = &(*at)->next;
-                *at = link->next;
+                *link->at = link->next;
+                if (link->next)
+                        link->next->at = link->at;
                 entry->links = link->sibling;
-                table->count--;
+                cache->indexes[link->index].count--;
                 pool_free(link);
         }
 }
@@ -268,7 +275,6 @@ static void link_keys(struct cache *cache, struct entry *entry, const struct cac
                 for (const char *key = text.data; key && key < text.data + text.length; key += strlen(key) + 1) {
                         size_t length = strlen(key);
                         struct link *link = pool_allocate(sizeof(*link) + length + 1);
-                        struct link **bucket;
 
                         if (++table->count > table->bucket_count)
                                 grow_index(table);
@@ -276,9 +282,7 @@ static void link_keys(struct cache *cache, struct entry *entry, const struct cac
                         link->hash = (uint32_t)hash_add(HASH_EMPTY, (struct view){ key, length });
                         link->entry = entry;
                         memcpy(link->key, key, length + 1);
-                        bucket = &table->buckets[link->hash & (table->bucket_count - 1)];
-                        link->next = *bucket;
-                        *bucket = link;
+                        chain(link, &table->buckets[link->hash & (table->bucket_count - 1)]);
                         link->sibling = entry->links;
                         entry->links = link;
                 }
