@@ -185,7 +185,7 @@ static void secret_changed(struct controller *controller, const struct cache_eve
 
 /* ---- the server itself ---- */
 
-static _Atomic uint64_t epochs; /* counted on: the table's entries remember theirs */
+static _Atomic uint32_t epochs; /* counted on: the table's entries remember theirs */
 
 static void server_changed(void)
 {

@@ -133,7 +133,7 @@ enum drift_verdict drift_check(struct drift_table *table, const struct drift_key
                 live.known = true;
                 live.exists = !(entry->gone && newer);
                 live.digest = newer || !proven(entry) ? entry->live : entry->at;
-                memcpy(live.uid, entry->uid, sizeof(live.uid));
+                drift_entry_uid(entry, live.uid);
                 live.same = same;
                 live.verified = same && !renewal(table, entry, now_ms) && !due(entry, recheck_ms, now_ms);
                 if (live.verified && drift_as_verified(entry))
@@ -159,7 +159,7 @@ void drift_verified(struct drift_table *table, const struct drift_key *key, cons
         entry = drift_entry(table, key, drift_owner(table, view_of(owner_namespace), view_of(owner_name)));
         if (!entry->verified || digest.resource_version >= entry->at.resource_version) {
                 entry->at = digest;
-                drift_cut(scan_string(SCAN_PATH(answer, "metadata", "uid")), entry->uid, sizeof(entry->uid));
+                drift_entry_set_uid(entry, scan_string(SCAN_PATH(answer, "metadata", "uid")));
                 entry->replaced = false;
         }
         entry->finishes = drift_finishes(key->resource->group, key->resource->kind, answer);
@@ -281,7 +281,7 @@ void drift_forget_owner(struct drift_table *table, const char *owner_namespace, 
         pthread_mutex_unlock(&table->lock);
 }
 
-void drift_epoch(struct drift_table *table, const struct kube_resource *resource, uint64_t epoch)
+void drift_epoch(struct drift_table *table, const struct kube_resource *resource, uint32_t epoch)
 {
         pthread_mutex_lock(&table->lock);
         if (resource)

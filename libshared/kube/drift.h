@@ -19,6 +19,7 @@ struct kube_resource;
 struct drift_table;
 
 #define DRIFT_HASH           16 /* bytes of a digest of what is wanted */
+#define DRIFT_UID            40
 #define DRIFT_WATCH_STALE_MS 150000
 
 struct drift_key {
@@ -105,13 +106,13 @@ struct drift_digest {
         uint64_t resource_version;
         int64_t generation; /* 0: the kind has none */
         uint64_t applied;   /* of our own entry in managedFields; 0: there is none */
-        uint64_t texts;     /* of labels, annotations, finalizers and owners */
-        bool skip;          /* carries reconcile: disabled or ssa: Ignore */
-        bool merge;         /* ssa: Merge */
-        bool force;         /* force: enabled */
-        bool keep;          /* prune: disabled */
-        bool foreign;       /* has a manager that is taken over, or metadata that is removed */
-        bool owned;         /* carries an owner's labels */
+        uint32_t texts;     /* a digest of labels, annotations, finalizers and owners */
+        bool skip : 1;      /* carries reconcile: disabled or ssa: Ignore */
+        bool merge : 1;     /* ssa: Merge */
+        bool force : 1;     /* force: enabled */
+        bool keep : 1;      /* prune: disabled */
+        bool foreign : 1;   /* has a manager that is taken over, or metadata that is removed */
+        bool owned : 1;     /* carries an owner's labels */
 };
 
 /* What a live watch knows about an object. */
@@ -121,7 +122,7 @@ struct drift_live {
         bool same;     /* the same was wanted when it was last verified */
         bool verified; /* and that counts still */
         struct drift_digest digest;
-        char uid[40];
+        char uid[DRIFT_UID];
 };
 
 /* The digest of an object's text, as the table makes it. */
@@ -175,7 +176,7 @@ void drift_forget_owner(struct drift_table *table, const char *owner_namespace, 
  * most DRIFT_RENEWALS_PER_SECOND objects are, then; the others keep their turn for a later run.
  */
 #define DRIFT_RENEWALS_PER_SECOND 100
-void drift_epoch(struct drift_table *table, const struct kube_resource *resource, uint64_t epoch);
+void drift_epoch(struct drift_table *table, const struct kube_resource *resource, uint32_t epoch);
 
 /*
  * The server's store was restored from a backup, and its versions begin again below those that are remembered: of everything (resource NULL) or one kind

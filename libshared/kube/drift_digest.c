@@ -78,7 +78,7 @@ struct drift_digest drift_digest_of(const struct drift_table *table, struct view
         struct drift_digest digest = {
                 .resource_version = drift_version_of(scan_string(scan_get(metadata, "resourceVersion"))),
                 .generation = scan_integer(scan_get(metadata, "generation"), 0),
-                .texts = hash_of_texts(metadata),
+                .texts = (uint32_t)hash_of_texts(metadata),
                 .skip = steering.skip,
                 .merge = steering.merge,
                 .force = steering.force,

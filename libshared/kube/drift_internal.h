@@ -3,6 +3,7 @@
  */
 #pragma once
 
+#include "base/uuid.h"
 #include "kube/client.h"
 #include "kube/drift.h"
 #include "kube/managed_fields.h"
@@ -13,7 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define DRIFT_BUCKETS 256 /* at the start; a power of two */
+#define DRIFT_BUCKETS  256 /* at the start; a power of two */
+#define DRIFT_RUN_BITS 24
 
 struct drift_entry;
 struct drift_owned_report;
@@ -24,7 +26,7 @@ struct drift_place {
         char *group, *kind;
         bool synced;
         int64_t heard_ms;
-        uint64_t epoch;
+        uint32_t epoch;
 };
 
 struct drift_waiter {
@@ -36,8 +38,8 @@ struct drift_owner {
         struct drift_owner *next;
         char *namespace, *name;
         struct drift_entry *entries;
-        unsigned running; /* runs that have begun */
-        uint32_t run;     /* the number of the last one */
+        unsigned running;              /* runs that have begun */
+        uint32_t run : DRIFT_RUN_BITS; /* the number of the last one, which wraps */
         uint64_t sequence;
         struct drift_waiter *waiters;
 };
@@ -51,16 +53,21 @@ struct drift_entry {
         struct drift_digest at, live; /* when it was verified, and as the watch saw it last */
         uint64_t current;             /* resourceVersion at which it was Current */
         int64_t verified_ms;
-        int64_t listed_ms; /* when a list, and no watch, told of it last; 0: never */
-        uint64_t epoch;
-        uint32_t run; /* of the owner, that last asked about it or verified it */
-        char uid[40];
-        bool verified, seen, gone, replaced; /* seen: `live` is set; replaced: another uid than the verified one */
-        bool by_list;                        /* seen by a list only: a watch that begins has not shown it yet */
-        bool doubted;                        /* verified, and not shown by the list of a watch: it may be gone, or be shown later */
-        bool finishes;                       /* a Job that the cluster deletes when it has finished */
-        struct drift_owned_report *pending;  /* the last suspicion while a run of the owner was under way */
+        int64_t listed_ms;                  /* when a list, and no watch, told of it last; 0: never */
+        struct drift_owned_report *pending; /* the last suspicion while a run of the owner was under way */
+        union {
+                uint8_t uid[UUID_BYTES];
+                char *uid_text; /* one that is no UUID; NULL: not known */
+        };
+        uint32_t epoch;
+        uint32_t run : DRIFT_RUN_BITS; /* of the owner, that last asked about it or verified it */
+        bool uid_is_text : 1;
+        bool verified : 1, seen : 1, gone : 1, replaced : 1; /* seen: `live` is set; replaced: another uid than the verified one */
+        bool by_list : 1;                                    /* seen by a list only: a watch that begins has not shown it yet */
+        bool doubted : 1;  /* verified, and not shown by the list of a watch: it may be gone, or be shown later */
+        bool finishes : 1; /* a Job that the cluster deletes when it has finished */
 };
+_Static_assert(sizeof(struct drift_entry) <= 192, "there are ten thousand of them");
 
 struct drift_table {
         struct drift_settings settings;
@@ -73,7 +80,7 @@ struct drift_table {
         size_t bucket_count, count;
         struct drift_owner *owners[DRIFT_BUCKETS];
         struct drift_place *places;
-        uint64_t epoch;
+        uint32_t epoch;
         int64_t renewal_second;
         unsigned renewals;
 };
@@ -96,6 +103,11 @@ struct drift_owner *drift_owner(struct drift_table *table, struct view namespace
 void drift_owner_drop_idle(struct drift_table *table, struct drift_owner *owner);
 
 struct drift_entry *drift_entry_find(struct drift_table *table, const struct drift_key *key);
+/* That of the object as it was verified, or else as the watch saw it. */
+void drift_entry_set_uid(struct drift_entry *entry, struct view uid);
+bool drift_entry_has_uid(const struct drift_entry *entry, struct view uid);
+/* "" if it is not known. */
+void drift_entry_uid(const struct drift_entry *entry, char text[DRIFT_UID]);
 /* Made if it is not known; belongs to the owner from then on. */
 struct drift_entry *drift_entry(struct drift_table *table, const struct drift_key *key, struct drift_owner *owner);
 void drift_entry_remove(struct drift_table *table, struct drift_entry *entry);

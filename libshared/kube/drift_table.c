@@ -33,6 +33,39 @@ struct drift_table *drift_table_new(const struct drift_settings *settings)
         return table;
 }
 
+void drift_entry_set_uid(struct drift_entry *entry, struct view uid)
+{
+        if (entry->uid_is_text)
+                pool_free(entry->uid_text);
+        entry->uid_is_text = !uuid_pack(uid, entry->uid);
+        if (entry->uid_is_text)
+                entry->uid_text = uid.length ? pool_string_n(uid.data, uid.length) : NULL;
+}
+
+bool drift_entry_has_uid(const struct drift_entry *entry, struct view uid)
+{
+        uint8_t bytes[UUID_BYTES];
+
+        if (entry->uid_is_text)
+                return view_is(uid, entry->uid_text ? entry->uid_text : "");
+        return uuid_pack(uid, bytes) && memcmp(entry->uid, bytes, sizeof(bytes)) == 0;
+}
+
+void drift_entry_uid(const struct drift_entry *entry, char text[DRIFT_UID])
+{
+        if (entry->uid_is_text)
+                drift_cut(view_of(entry->uid_text ? entry->uid_text : ""), text, DRIFT_UID);
+        else
+                uuid_unpack(entry->uid, text);
+}
+
+static void entry_free(struct drift_entry *entry)
+{
+        if (entry->uid_is_text)
+                pool_free(entry->uid_text);
+        pool_free(entry);
+}
+
 static void owner_free(struct drift_owner *owner)
 {
         pool_free(owner->namespace);
@@ -53,7 +86,7 @@ void drift_table_free(struct drift_table **pointer)
 
                         table->buckets[i] = entry->next;
                         drift_report_free(&entry->pending);
-                        pool_free(entry);
+                        entry_free(entry);
                 }
         for (i = 0; i < DRIFT_BUCKETS; i++)
                 while (table->owners[i]) {
@@ -235,6 +268,7 @@ struct drift_entry *drift_entry(struct drift_table *table, const struct drift_ke
                         grow(table);
                 slot = entry_slot(table, hash);
                 entry = pool_allocate(sizeof(*entry));
+                entry->uid_is_text = true;
                 memcpy(entry->key, hash, 16);
                 entry->place = drift_place(table, key->resource);
                 *slot = entry;
@@ -251,7 +285,7 @@ void drift_entry_remove(struct drift_table *table, struct drift_entry *entry)
 
         *slot = entry->next;
         entry_leave(entry);
-        pool_free(entry);
+        entry_free(entry);
         table->count--;
         if (owner)
                 drift_owner_drop_idle(table, owner);

@@ -135,9 +135,9 @@ static void see(const struct drift_table *table, struct drift_entry *entry, stru
         struct view uid = scan_string(SCAN_PATH(object, "metadata", "uid"));
 
         entry->live = drift_digest_of(table, object);
-        entry->replaced = entry->verified && !view_is(uid, entry->uid);
+        entry->replaced = entry->verified && !drift_entry_has_uid(entry, uid);
         if (!entry->verified || entry->replaced)
-                drift_cut(uid, entry->uid, sizeof(entry->uid));
+                drift_entry_set_uid(entry, uid);
         entry->seen = true;
         entry->gone = entry->by_list = entry->doubted = false;
 }
