@@ -2,7 +2,7 @@
 #
 #   make                release binaries into build/bin
 #   make test           everything: unit tests (plain and sanitized), end to end on a real control plane
-#   make soak           the long run, about an hour: make swap, ten minutes each of random kills, broken connections and nothing, a thousand objects
+#   make soak           the long run, two hours: make swap, a thousand Kustomizations, SOAK_SECONDS of faults (45 minutes; 86400 is a day), ten minutes each of nothing and of kills
 #   make swap           Flux's own controllers replaced by ours and back, on one control plane
 #   make demo           a throw-away cluster kept equal to a Git repository
 #   make bench          figures, beside those of the reference; BENCH='--count 1000' for the slope

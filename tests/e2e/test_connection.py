@@ -16,8 +16,8 @@ from peers.tap import Tap
 # Waits of half a minute and more, made short by the variables that Kubernetes' own clients read.
 IMPATIENT = {"HTTP2_READ_IDLE_TIMEOUT_SECONDS": "2", "HTTP2_PING_TIMEOUT_SECONDS": "1"}
 RENEW_DEADLINE = 3
-# How long connections are broken: some seconds here, longer where the variable says so.
-SOAK_SECONDS = int(os.environ.get("WEIR_SOAK_SECONDS", "20"))
+# How long connections are broken: some seconds here, the better part of an hour in long_soak.py.
+SOAK_SECONDS = 20
 ELECTION = ["--enable-leader-election", "--leader-election-lease-duration=5s", f"--leader-election-renew-deadline={RENEW_DEADLINE}s", "--leader-election-retry-period=500ms"]
 
 
