@@ -107,6 +107,8 @@ int context_wake_handle(void)
         if (!value) {
                 int handle = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 
+                if (handle < 0 && (errno == EMFILE || errno == ENFILE))
+                        descriptors_exhausted();
                 if (handle < 0)
                         memory_exhausted();
                 value = handle + 1; /* NULL means none */

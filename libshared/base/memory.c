@@ -22,6 +22,15 @@ void memory_exhausted(void)
         _exit(70);
 }
 
+void descriptors_exhausted(void)
+{
+        static const char line[] = "{\"level\":\"error\",\"msg\":\"out of file descriptors: raise ulimit -n\"}\n";
+
+        if (write(STDERR_FILENO, line, sizeof(line) - 1) < 0)
+                _exit(71);
+        _exit(70);
+}
+
 void *memory_allocate(size_t size)
 {
         void *p = malloc(size ? size : 1);

@@ -5,7 +5,10 @@
 #include "base/context.h"
 
 #include <poll.h>
+#include <pthread.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define LONG_MS 20000
@@ -94,6 +97,41 @@ static void wakes_and_descriptors_end_a_poll(void **state)
         close(ends[1]);
 }
 
+/* In a thread of its own, which has no handle yet. */
+static void *wait_for_nothing(void *argument)
+{
+        context_wake_handle();
+        return argument;
+}
+
+/* A thread that cannot wait is the end; whoever reads why is not sent to look for memory. */
+static void the_end_for_want_of_descriptors_says_so(void **state)
+{
+        int ends[2], status;
+        char said[200] = "";
+        pid_t pid;
+
+        (void)state;
+        assert_int_equal(pipe(ends), 0);
+        pid = fork();
+        if (pid == 0) {
+                const struct rlimit none = { 0, 0 };
+                pthread_t thread;
+
+                dup2(ends[1], STDERR_FILENO);
+                setrlimit(RLIMIT_NOFILE, &none);
+                if (pthread_create(&thread, NULL, wait_for_nothing, NULL) == 0)
+                        pthread_join(thread, NULL);
+                _exit(0);
+        }
+        close(ends[1]);
+        assert_true(read(ends[0], said, sizeof(said) - 1) > 0);
+        close(ends[0]);
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 70);
+        assert_string_equal(said, "{\"level\":\"error\",\"msg\":\"out of file descriptors: raise ulimit -n\"}\n");
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -101,6 +139,7 @@ int main(void)
                 cmocka_unit_test(the_earliest_deadline_of_the_chain_counts),
                 cmocka_unit_test(a_higher_cause_stays),
                 cmocka_unit_test(wakes_and_descriptors_end_a_poll),
+                cmocka_unit_test(the_end_for_want_of_descriptors_says_so),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
