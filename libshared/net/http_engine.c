@@ -171,26 +171,29 @@ static struct http_socket *socket_add(struct http_lane_state *lane, curl_socket_
         return socket;
 }
 
-static void socket_forget(struct http_socket *socket)
+/* The one that `link` points at. */
+static void socket_forget(struct http_socket **link)
 {
+        struct http_socket *socket = *link;
+
         leave_loop(socket);
         http_settings_release(&socket->settings);
-        *socket->link = socket->next;
-        if (socket->next)
-                socket->next->link = socket->link;
+        *link = socket->next;
+        if (*link)
+                (*link)->link = link;
         free(socket);
 }
 
 /* What curl closed without a word, and has no use for any more. */
 static void forget_closed(struct http_engine *engine)
 {
-        struct http_socket *next;
+        struct http_socket **link = &engine->sockets;
 
-        for (struct http_socket *socket = engine->sockets; socket; socket = next) {
-                next = socket->next;
-                if (!socket->wanted && is_closed(socket))
-                        socket_forget(socket);
-        }
+        while (*link)
+                if (!(*link)->wanted && is_closed(*link))
+                        socket_forget(link);
+                else
+                        link = &(*link)->next;
 }
 
 static int wait_for(struct http_socket *socket, uint32_t events)
@@ -238,7 +241,7 @@ static int socket_wanted(CURL *easy, curl_socket_t fd, int what, void *argument,
                 if (socket && socket->connection)
                         socket->wanted = false;
                 else if (socket)
-                        socket_forget(socket);
+                        socket_forget(socket->link);
                 return 0;
         }
         if (!socket)
@@ -288,7 +291,7 @@ int http_socket_close(void *argument, curl_socket_t fd)
         struct http_socket *socket = socket_find(engine, fd);
 
         if (socket)
-                socket_forget(socket);
+                socket_forget(socket->link);
         return close(fd);
 }
 
@@ -478,10 +481,8 @@ static void engine_stop(void *argument)
                         curl_multi_cleanup(engine->lanes[i].multi);
         while (engine->pooled)
                 curl_easy_cleanup(engine->pool[--engine->pooled]);
-        for (struct http_socket *socket = engine->sockets, *next; socket; socket = next) {
-                next = socket->next;
-                socket_forget(socket);
-        }
+        while (engine->sockets)
+                socket_forget(&engine->sockets);
         io_timer_cancel(engine->io, &engine->liveness);
         io_timer_cancel(engine->io, &engine->kick);
         for (unsigned i = 0; i < LANE_COUNT; i++)
