@@ -63,6 +63,7 @@ struct apply_settings run_settings(struct run *run)
                                         .annotation_group = KUSTOMIZATION_GROUP,
                                         .owner_name = run->name,
                                         .owner_namespace = run->namespace,
+                                        .account = run_account(run),
                                         .force = run->spec.force,
                                         .verify_all = !kustomize.drift || object_force_requested(run->object) ||
                                                       owners_rights_suspect(kustomize.owners, run->namespace, run->name),

@@ -73,6 +73,7 @@ static void digest_settings(const struct apply_settings *settings, uint8_t seed[
         add_text(digest, settings->field_manager);
         add_text(digest, settings->owner_namespace);
         add_text(digest, settings->owner_name);
+        add_text(digest, settings->account);
         add_text(digest, settings->force ? "force" : "");
         add_text(digest, settings->migrate_api_version ? "migrate" : "");
         for (; override && *override; override++)

@@ -51,8 +51,10 @@ struct apply_settings {
         const char *field_manager;    /* "kustomize-controller" */
         const char *annotation_group; /* "kustomize.toolkit.fluxcd.io": of labels and annotations */
         const char *owner_name, *owner_namespace;
-        bool force;      /* recreate what cannot be changed */
-        bool verify_all; /* ask about each object, whatever the table says */
+        const char
+                *account; /* that the client impersonates; NULL: none. What was verified in one name says nothing about another */
+        bool force;       /* recreate what cannot be changed */
+        bool verify_all;  /* ask about each object, whatever the table says */
         bool migrate_api_version;
         bool explain; /* find out which paths an apply changes (apply_change.paths), which costs a read and a dry run of each object */
         const char *const *override_managers; /* ends with NULL; may be NULL */

@@ -471,6 +471,22 @@ static void new_value_of_a_label_is_a_change(void **state)
         assert_non_null(strstr(run_one(&settings, MAP("a", ",\"annotations\":{\"n\":\"2\"}", "{ }"), true), "unchanged"));
 }
 
+static void another_account_has_to_show_what_it_may(void **state)
+{
+        struct apply_settings settings = settings_with_table();
+
+        (void)state;
+        settings.account = "one";
+        run_one(&settings, MAP("a", "", "{}"), false);
+        watch_shows("a");
+        drift_watch_synced(table, &fake_resources[0], true);
+        assert_string_equal(run_one(&settings, MAP("a", "", "{}"), true), "-> ConfigMap/ns/a unchanged");
+        settings.account = "two";
+        assert_string_equal(run_one(&settings, MAP("a", "", "{}"), true),
+                            "APPLY configmaps/ns/a dry\nAPPLY configmaps/ns/a\n-> ConfigMap/ns/a unchanged");
+        assert_string_equal(run_one(&settings, MAP("a", "", "{}"), true), "-> ConfigMap/ns/a unchanged");
+}
+
 static int rights_come_later(const struct kube_request *request, const char *body, struct json **ret_json, struct error *error)
 {
         if (fake.count == 1)
@@ -544,6 +560,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(unknown_fields_of_built_in_kinds_are_left_out, setup, teardown),
                 cmocka_unit_test_setup_teardown(ignored_paths_keep_what_is_there, setup, teardown),
                 cmocka_unit_test_setup_teardown(new_value_of_a_label_is_a_change, setup, teardown),
+                cmocka_unit_test_setup_teardown(another_account_has_to_show_what_it_may, setup, teardown),
                 cmocka_unit_test_setup_teardown(rights_are_given_a_moment_to_arrive, setup, teardown),
                 cmocka_unit_test_setup_teardown(many_objects_side_by_side, setup, teardown),
         };
