@@ -41,7 +41,7 @@ struct event_settings {
         void *data;
 };
 
-#define EVENT_YIELD_MS 2000
+#define EVENT_YIELD_MS 200
 
 /* Annotations of the object with this prefix are part of every event's metadata. */
 #define EVENT_ANNOTATION_PREFIX "event.toolkit.fluxcd.io/"
