@@ -52,7 +52,7 @@ struct apply_settings {
         const char *annotation_group; /* "kustomize.toolkit.fluxcd.io": of labels and annotations */
         const char *owner_name, *owner_namespace;
         const char
-                *account; /* that the client impersonates; NULL: none. What was verified in one name says nothing about another */
+                *account; /* that the client impersonates: what was verified in one name says nothing about another; NULL: none */
         bool force;       /* recreate what cannot be changed */
         bool verify_all;  /* ask about each object, whatever the table says */
         bool migrate_api_version;
