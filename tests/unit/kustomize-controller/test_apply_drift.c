@@ -166,7 +166,9 @@ static const char *run_once(void)
         cleanup(json_free) struct json *tree = json_new_object();
         cleanup(error_release) struct error error = ERROR_NULL;
         cleanup(context_close) struct context context;
-        struct reconcile reconcile = { .arena = arena, .object = tree, .log = LOG_FIELDS_NULL };
+        const struct runtime_flags flags = { .concurrent = 1 };
+        const struct runtime runtime = { .flags = &flags };
+        struct reconcile reconcile = { .runtime = &runtime, .arena = arena, .object = tree, .log = LOG_FIELDS_NULL };
         struct run run = { .reconcile = &reconcile, .arena = arena, .object = tree, .namespace = "flux", .name = "app" };
 
         context_open(&context, NULL, CLOCK_NEVER);
