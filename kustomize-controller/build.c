@@ -8,11 +8,15 @@
 #include "normalize.h"
 #include "unpacked.h"
 
+#include <pthread.h>
 #include <string.h>
 
-#define MEMORY_LIMIT (1024ull * 1024 * 1024)
-#define OUTPUT_LIMIT (256ull * 1024 * 1024)
-#define OBJECT_LIMIT 100000
+#define MEMORY_LIMIT   (1024ull * 1024 * 1024)
+#define OUTPUT_LIMIT   (256ull * 1024 * 1024)
+#define OBJECT_LIMIT   100000
+#define OUTPUT_SHARE   4 /* of what a build may take a quarter is for its output, which is memory too */
+#define ALONE_MS       60000
+#define ALONE_PAUSE_MS 20
 
 #define REASON_ARTIFACT "ArtifactFailed"
 #define REASON_BUILD    "BuildFailed"
@@ -339,20 +343,60 @@ static int unpack_output(struct arena *arena, struct view rest, struct build_out
         return 0;
 }
 
+static struct job_limits limits_of(uint64_t room, int64_t deadline_ms)
+{
+        uint64_t output = room / OUTPUT_SHARE, memory = room - output;
+
+        return (struct job_limits){ .deadline_ms = deadline_ms,
+                                    .memory_bytes = memory < MEMORY_LIMIT ? memory : MEMORY_LIMIT,
+                                    .output_bytes = output < OUTPUT_LIMIT ? output : OUTPUT_LIMIT };
+}
+
+/* One at a time, and not for long: whoever needs much must not keep others waiting that do. */
+static int run_alone(struct context *ctx, struct view input, const struct build_request *request, const struct job_grant *grant,
+                     struct job_result *ret_result, struct error *error)
+{
+        static pthread_mutex_t alone = PTHREAD_MUTEX_INITIALIZER;
+        const struct job_limits limits =
+                limits_of(job_memory_budget() / 2, request->deadline_ms < ALONE_MS ? request->deadline_ms : ALONE_MS);
+        int r;
+
+        while (pthread_mutex_trylock(&alone) != 0)
+                TRY(context_sleep(ctx, ALONE_PAUSE_MS, error));
+        r = job_run(ctx, build_job, input, &limits, grant, ret_result, error);
+        pthread_mutex_unlock(&alone);
+        return r;
+}
+
+/*
+ * Where the jobs share a memory limit with the controller, all that may run at a time fit into half of it: each builds thousands of objects there. What needs
+ * more is built again, alone in the other half.
+ */
+static int run(struct context *ctx, struct view input, const struct build_request *request, const struct job_grant *grant,
+               struct job_result *ret_result, struct error *error)
+{
+        const struct job_limits limits =
+                limits_of(job_memory_budget() / 2 / (request->jobs ? request->jobs : 1), request->deadline_ms);
+        int r = job_run(ctx, build_job, input, &limits, grant, ret_result, error);
+
+        if (r == 0 || error->kind != ERROR_TOO_LARGE ||
+            (limits.memory_bytes == MEMORY_LIMIT && limits.output_bytes == OUTPUT_LIMIT))
+                return r;
+        error_release(error);
+        return run_alone(ctx, input, request, grant, ret_result, error);
+}
+
 int build_run(struct context *ctx, struct arena *arena, const struct build_request *request, struct build_output *ret_output,
               struct error *error)
 {
         cleanup(build_output_release) struct build_output output = BUILD_OUTPUT_NULL;
         cleanup(buffer_release) struct buffer input = BUFFER_SECRET;
-        const struct job_limits limits = { .deadline_ms = request->deadline_ms,
-                                           .memory_bytes = MEMORY_LIMIT,
-                                           .output_bytes = OUTPUT_LIMIT };
         const struct job_descriptor root = { request->root, JOB_READ };
         const struct job_grant grant = { .descriptors = &root, .descriptor_count = 1 };
         int r;
 
         pack_request(&input, request);
-        r = job_run(ctx, build_job, buffer_view(&input), &limits, &grant, &output.result, error);
+        r = run(ctx, buffer_view(&input), request, &grant, &output.result, error);
         if (r != 0) {
                 if (r > 0)
                         error_wrap(error, "kustomize build failed");

@@ -25,6 +25,7 @@ struct build_request {
         struct variables variables; /* sorted by name */
         const char *unreadable;     /* why the variables could not be read: fails the first object that needs them; NULL */
         int64_t deadline_ms;        /* how long it may take */
+        unsigned jobs;              /* how many of them may run at the same time; 0: only this one */
 };
 
 struct build_object {

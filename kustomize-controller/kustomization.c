@@ -92,7 +92,8 @@ static int build(struct context *ctx, struct context *work, struct run *run, str
                                          .substitute = run->spec.post_build != NULL,
                                          .variables = run->variables,
                                          .unreadable = run->variables_error,
-                                         .deadline_ms = run->timeout_ns / DURATION_MILLISECOND };
+                                         .deadline_ms = run->timeout_ns / DURATION_MILLISECOND,
+                                         .jobs = reconcile_most(run->reconcile) };
         const char *strategy = run->spec.post_build ? run->spec.post_build->substitute_strategy : NULL;
         int r;
 

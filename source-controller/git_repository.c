@@ -170,6 +170,7 @@ static int configure(struct context *ctx, struct git_run *git, struct error *err
                 .ignore = view_of(spec->ignore),
                 .algorithm = storage_algorithm(program->storage),
                 .timeout_ms = spec->timeout / DURATION_MILLISECOND,
+                .jobs = (unsigned)git->source.run->runtime->flags->concurrent,
         };
         if (spec->ref) {
                 git->request.branch = view_of(spec->ref->branch);

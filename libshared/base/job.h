@@ -115,6 +115,13 @@ bool job_server_alive(void);
 void job_server_stop(void);
 
 /*
+ * Bytes of memory that jobs may take together. Where this process and its jobs are under a limit (a container's), it is that limit less what the process itself
+ * needs: past the limit the kernel may end not the job alone but all that is in the container, as kubelets ask it to (memory.oom.group). Who starts jobs
+ * divides it among those that may run at a time. UINT64_MAX: there is no limit.
+ */
+uint64_t job_memory_budget(void);
+
+/*
  * What the sandbox consists of on this kernel, in one line for the log: "Landlock ABI 4 (files, TCP), seccomp". False if a part is missing
  * ("no Landlock in this kernel: ..."): the jobs run, confined by what is left; log the line once, as an error.
  */

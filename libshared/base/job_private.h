@@ -113,3 +113,10 @@ bool job_filter_supported(void);
 int job_filter_install_server(struct error *err);
 /* The rest, for this child. */
 int job_filter_install(const struct job_filter *filter, struct error *err);
+
+/* ---- job_budget.c ---- */
+
+/* The least memory limit of the groups of a /proc/<pid>/cgroup, of which `root` is the mount point; UINT64_MAX: none. */
+uint64_t job_group_limit(struct view groups, const char *root);
+/* What jobs may take of a limit. */
+uint64_t job_budget_of(uint64_t limit);

@@ -371,6 +371,11 @@ static bool run_item(struct worker *worker, const struct queue_item *item)
 
 /* --- places --- */
 
+static unsigned concurrency_of(const struct controller *controller)
+{
+        return controller->concurrency ? controller->concurrency : (unsigned)controller->runtime->flags->concurrent;
+}
+
 /* One place is kept for the worker that does fresh work only, while it has none. */
 static bool place_free(const struct controller_state *state, const struct worker *worker)
 {
@@ -509,6 +514,11 @@ static void start_standin(struct controller *controller)
         }
 }
 
+unsigned reconcile_most(const struct reconcile *run)
+{
+        return 2 * concurrency_of(run->controller);
+}
+
 void reconcile_interruptible(struct reconcile *run)
 {
         struct controller_state *state = run->controller->state;
@@ -542,11 +552,6 @@ void reconcile_wait_end(struct reconcile *run)
 }
 
 /* --- life --- */
-
-static unsigned concurrency_of(const struct controller *controller)
-{
-        return controller->concurrency ? controller->concurrency : (unsigned)controller->runtime->flags->concurrent;
-}
 
 void controller_open(struct controller *controller, const struct runtime *runtime)
 {

@@ -187,6 +187,8 @@ void reconcile_expect(struct reconcile *run, int64_t milliseconds);
  */
 void reconcile_wait_begin(struct reconcile *run);
 void reconcile_wait_end(struct reconcile *run);
+/* How many runs of its controller may work at a time: --concurrent that began, and as many that go on after a wait. */
+unsigned reconcile_most(const struct reconcile *run);
 /* From here on the run does not see what happens to what it applied, and may be interrupted (controller_interrupt). */
 void reconcile_interruptible(struct reconcile *run);
 /* What superseded this run; false if nothing did. */

@@ -53,6 +53,7 @@ struct git_request {
         struct view ignore; /* patterns on top of the tree's .sourceignore files; data NULL: none */
         enum digest_algorithm algorithm;
         int64_t timeout_ms;
+        unsigned jobs; /* how many fetches may run at the same time; 0: only this one */
 };
 
 struct git_result {

@@ -415,13 +415,16 @@ int git_fetch(struct context *ctx, const struct git_request *given, const char *
         struct job_grant grant = {
                 .descriptors = &descriptor, .descriptor_count = 1, .paths = &path, .path_count = 1, .network = true
         };
-        struct job_limits limits = { .memory_bytes = MEMORY_BYTES, .file_bytes = PACK_BYTES };
+        struct job_limits limits = { .file_bytes = PACK_BYTES };
         cleanup(job_result_release) struct job_result result = JOB_RESULT_NULL;
         cleanup(buffer_release) struct buffer input = BUFFER_SECRET;
+        uint64_t room;
         int outcome;
 
         if (request.timeout_ms <= 0)
                 request.timeout_ms = DEFAULT_TIMEOUT_MS;
+        room = job_memory_budget() / (request.jobs ? request.jobs : 1);
+        limits.memory_bytes = room < MEMORY_BYTES ? room : MEMORY_BYTES;
         limits.deadline_ms = request.timeout_ms + GRACE_MS;
         buffer_add(&input, directory, strlen(directory) + 1);
         git_request_encode(&request, &input);

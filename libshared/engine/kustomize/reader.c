@@ -49,7 +49,7 @@ static int parser_error(const struct parse *p, struct error *error)
         const char *problem = parser->problem ? parser->problem : "unknown problem parsing YAML content";
 
         if (parser->error == YAML_MEMORY_ERROR)
-                return error_set(error, ERROR_INTERNAL, "out of memory");
+                return error_set(error, ERROR_TOO_LARGE, "out of memory");
         if (parser->error == YAML_READER_ERROR || line == 0)
                 return error_set(error, ERROR_INVALID, "yaml: %s", problem);
         if (parser->error == YAML_SCANNER_ERROR && (by_problem || p->rules != SCALAR_CONFIGURATION))
@@ -358,7 +358,7 @@ int reader_document(const struct reader *reader, enum scalar_rules rules, struct
         if (view_starts(text, VIEW("\xef\xbb\xbf")))
                 text = view_slice(text, 3, SIZE_MAX);
         if (!yaml_parser_initialize(&p.parser))
-                return error_set(error, ERROR_INTERNAL, "out of memory");
+                return error_set(error, ERROR_TOO_LARGE, "out of memory");
         yaml_parser_set_input_string(&p.parser, (const unsigned char *)(text.data ? text.data : ""), text.length);
         yaml_parser_set_encoding(&p.parser, YAML_UTF8_ENCODING);
         r = read_document(&p, &node, error);

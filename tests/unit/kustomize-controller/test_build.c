@@ -13,6 +13,14 @@
 #include <string.h>
 #include <sys/stat.h>
 
+/* In place of the machine's. */
+static uint64_t budget = UINT64_MAX;
+
+uint64_t job_memory_budget(void)
+{
+        return budget;
+}
+
 struct file {
         const char *path, *text;
 };
@@ -61,7 +69,7 @@ static void build_with(const struct file *files, const char *spec_text, const st
         cleanup(error_release) struct error err = ERROR_NULL;
         cleanup(build_output_release) struct build_output output = BUILD_OUTPUT_NULL;
         cleanup(context_close) struct context ctx;
-        struct build_request request = { .name = VIEW("app"), .namespace = VIEW("ns"), .deadline_ms = 20000 };
+        struct build_request request = { .name = VIEW("app"), .namespace = VIEW("ns"), .deadline_ms = 20000, .jobs = 8 };
 
         context_open(&ctx, NULL, CLOCK_NEVER);
         tree_make(&tree, files);
@@ -506,6 +514,47 @@ static void unreadable_variables(void **state)
         }
 }
 
+/* "x" so many times, as the only value of a ConfigMap. */
+static void build_map_of(size_t length, struct buffer *text)
+{
+        cleanup(buffer_release) struct buffer map = BUFFER_NULL;
+        struct file files[] = { { "map.yaml", NULL }, { NULL, NULL } };
+
+        buffer_add_string(&map, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata:\n  k: ");
+        for (size_t i = 0; i < length; i++)
+                buffer_add_char(&map, 'x');
+        buffer_add_char(&map, '\n');
+        files[0].text = buffer_string(&map);
+        build_text(files, "{}", NULL, text);
+}
+
+/* Eight share a half of 64 MiB, and one has the other: 1 MiB of output, and 8. */
+static void who_needs_more_is_built_alone(void **state)
+{
+        static const struct {
+                const char *name;
+                uint64_t budget;
+                size_t length;
+                const char *beginning;
+        } rows[] = {
+                { "little", 64 << 20, 1000, "{\"apiVersion\"" },
+                { "more than its share", 64 << 20, 2 << 20, "{\"apiVersion\"" },
+                { "more than there is", 16 << 20, 4 << 20, "BuildFailed: " },
+                { "much, without a limit", UINT64_MAX, 12 << 20, "{\"apiVersion\"" },
+        };
+
+        (void)state;
+        for (size_t i = 0; i < COUNT(rows); i++) {
+                cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+
+                budget = rows[i].budget;
+                build_map_of(rows[i].length, &text);
+                if (strncmp(buffer_string(&text), rows[i].beginning, strlen(rows[i].beginning)) != 0)
+                        fail_msg("%s: %.200s", rows[i].name, buffer_string(&text));
+        }
+        budget = UINT64_MAX;
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -513,6 +562,7 @@ int main(void)
                 cmocka_unit_test(variables_are_substituted),
                 cmocka_unit_test(missing_variables_are_named),
                 cmocka_unit_test(unreadable_variables),
+                cmocka_unit_test(who_needs_more_is_built_alone),
         };
         struct error err = ERROR_NULL;
 
