@@ -9,7 +9,8 @@
  *   4  the rest
  *
  * Within a stage the order is that of object_id_compare; equal ranks are written side by side. What the drift table knows to be as it was costs no
- * request; what a live watch knows is not read again; an object that is new costs a dry run and an apply.
+ * request; what a live watch knows is not read again; an object that is new costs a dry run and an apply. What may not be read is tried all the same, for the
+ * sake of the error, and created if the dry run says that it is new; if it is there, or `IfNotPresent`, it stays as it is.
  *
  * Labels or annotations of an object, in the repository or in the cluster, steer it: `<annotation_group>/ssa: Override|Merge|IfNotPresent|Ignore`,
  * `reconcile: disabled`, `force: enabled`, `prune: disabled`, in any case of letters.

@@ -63,9 +63,6 @@ void apply_try(struct apply_item *item);
 void apply_write(struct apply_item *item);
 void apply_item_release(struct apply_item *item);
 
-/* `<id> <what> failed (<Reason>): <message>`, or `<id> not found: ...`, in place of the error's message. Returns -1. */
-int apply_error(const struct apply_item *item, const char *what, struct error *error);
-
 /* The label selector of what the owner of the settings applied. Owned. */
 char *apply_owner_selector(const struct apply_settings *settings);
 

@@ -61,7 +61,8 @@ static bool is_kind(const struct apply_item *item, const char *group, const char
         return !strcmp(item->id.group, group) && !strcmp(item->id.kind, kind);
 }
 
-int apply_error(const struct apply_item *item, const char *what, struct error *error)
+/* `<id> <what> failed (<Reason>): <message>`, or `<id> not found: ...`, in place of the error's message. Returns -1. */
+static int apply_error(const struct apply_item *item, const char *what, struct error *error)
 {
         cleanup(buffer_release) struct buffer text = BUFFER_NULL;
         bool unserved = !strcmp(error->reason, "NoKindMatch");
@@ -211,7 +212,9 @@ static int find_resource(struct apply_item *item, struct error *error)
                 if (r != KUBE_NO_MATCH || clock_now_ms() >= until)
                         break;
                 error_release(error);
-                TRY(context_sleep(run->context, SERVED_PAUSE_MS, error));
+                r = context_sleep(run->context, SERVED_PAUSE_MS, error);
+                if (r != 0)
+                        break;
         }
         if (r != 0)
                 return apply_error(item, "dry-run", error);
@@ -376,7 +379,8 @@ static int keep_ignored(struct apply_item *item, const struct trial *trial, stru
 
         if (!apply_rules_match(item->run->rules, trial->tried))
                 return 0;
-        TRY(json_parse(payload_of(item), &payload, error));
+        if (json_parse(payload_of(item), &payload, error) != 0)
+                return apply_error(item, "apply", error);
         TRY(apply_rules_keep(item, trial->live, trial->tried, payload, error));
         json_print(payload, &text);
         buffer_clear(&item->payload);
@@ -444,20 +448,35 @@ static int skip(struct apply_item *item)
         return 0;
 }
 
-/* By asking the server: what is probably new is tried first, what is probably there is read first. */
+static int deleted_meanwhile(const struct apply_item *item, struct error *error)
+{
+        cleanup(buffer_release) struct buffer id = BUFFER_NULL;
+
+        object_id_describe(&item->id, &id);
+        return error_set(error, ERROR_CONFLICT, "%s was deleted meanwhile", buffer_string(&id));
+}
+
+/*
+ * By asking the server: what is probably new is tried first, what is probably there is read first. Who may not read it mostly may not change it either, and
+ * the error of the dry run is the one that says so; but what is there is changed only once it was read, for it may say that it is not ours to change.
+ */
 static int try_by_asking(struct apply_item *item, bool probably_there, struct error *error)
 {
         cleanup(trial_release) struct trial trial = { .live = NULL };
 
-        if (probably_there || item->desired.if_not_present)
-                TRY(read_live(item, &trial, error));
+        if ((probably_there || item->desired.if_not_present) && read_live(item, &trial, error) != 0) {
+                if (error->http_status != 403 || item->desired.if_not_present)
+                        return apply_error(item, "dry-run", error);
+                error_release(error);
+        }
         if (!trial.live && dry_run(item, &trial, error) == 0) {
                 if (!*version_of(trial.tried)) {
                         item->plan = PLAN_WRITE;
                         item->action = APPLY_CREATED;
                         return 0;
                 }
-                TRY(read_live(item, &trial, error));
+                if (read_live(item, &trial, error) != 0)
+                        return apply_error(item, "dry-run", error);
                 if (!trial.live) { /* deleted meanwhile */
                         item->plan = PLAN_WRITE;
                         item->action = APPLY_CREATED;
@@ -482,7 +501,7 @@ static int try_by_asking(struct apply_item *item, bool probably_there, struct er
         if (!trial.live || try_against_live(item, &trial, error) != 0)
                 return try_otherwise(item, &trial, error);
         if (!trial.live)
-                return error_set(error, ERROR_CONFLICT, "%s/%s was deleted meanwhile", item->id.kind, item->id.name);
+                return deleted_meanwhile(item, error);
         return plan_for_live(item, &trial, error);
 }
 
@@ -572,8 +591,10 @@ void apply_try(struct apply_item *item)
         while (try_item(item, &item->error) != 0 && rights_may_come(item)) {
                 error_release(&item->error);
                 json_free(&item->metadata_patch);
-                if (context_sleep(item->run->context, RIGHTS_PAUSE_MS, &item->error) != 0)
+                if (context_sleep(item->run->context, RIGHTS_PAUSE_MS, &item->error) != 0) {
+                        apply_error(item, "dry-run", &item->error);
                         return;
+                }
         }
 }
 
@@ -628,14 +649,17 @@ static int delete_first(struct apply_item *item, struct error *error)
                 error_release(error);
         }
         for (;;) {
-                TRY(read_live(item, &trial, error));
+                if (read_live(item, &trial, error) != 0)
+                        break;
                 if (!trial.live || strcmp(json_string(JSON_PATH(trial.live, "metadata", "uid"), ""), item->uid) != 0)
                         return 0;
                 if (clock_now_ms() >= until)
                         return still_there(item, trial.live, error);
-                TRY(context_sleep(item->run->context, pause_ms, error));
+                if (context_sleep(item->run->context, pause_ms, error) != 0)
+                        break;
                 pause_ms = pause_ms * 2 < RECREATE_PAUSE_MAX ? pause_ms * 2 : RECREATE_PAUSE_MAX;
         }
+        return error_wrap(error, "%s immutable field detected, failed to wait for object to be deleted", buffer_string(&id));
 }
 
 static bool same_as_live(const struct apply_item *item, const struct drift_digest *answer)
@@ -661,8 +685,8 @@ static int take_over_rest(struct apply_item *item, struct buffer *answer, struct
 {
         cleanup(json_free) struct json *object = NULL;
 
-        TRY(json_parse(buffer_view(answer), &object, error));
-        if (apply_metadata_patch(item->run, object, false, NULL, &item->metadata_patch, error) != 0)
+        if (json_parse(buffer_view(answer), &object, error) != 0 ||
+            apply_metadata_patch(item->run, object, false, NULL, &item->metadata_patch, error) != 0)
                 return apply_error(item, "metadata.managedFields cleanup", error);
         if (!item->metadata_patch)
                 return 0;
@@ -683,7 +707,8 @@ static int make_room(struct apply_item *item, struct error *error)
                 if (error->kind != ERROR_CONFLICT || tries == RECREATE_TRIES)
                         return -1;
                 error_release(error);
-                TRY(context_sleep(item->run->context, RECREATE_PAUSE_MS, error));
+                if (context_sleep(item->run->context, RECREATE_PAUSE_MS, error) != 0)
+                        return apply_error(item, "apply", error);
                 json_free(&item->metadata_patch);
                 TRY(try_item(item, error));
         }
@@ -726,7 +751,8 @@ static int write_item(struct apply_item *item, struct error *error)
                 if (item->action == APPLY_CONFIGURED && same_as_live(item, &digest))
                         item->action = APPLY_UNCHANGED;
         }
-        TRY(json_parse(buffer_view(&answer), &object, error));
+        if (json_parse(buffer_view(&answer), &object, error) != 0)
+                return apply_error(item, "apply", error);
         note_uid(item, object);
         item->status = kstatus_compute(object, clock_wall_us(), NULL);
         remember(item, buffer_view(&answer));

@@ -487,6 +487,148 @@ static void another_account_has_to_show_what_it_may(void **state)
         assert_string_equal(run_one(&settings, MAP("a", "", "{}"), true), "-> ConfigMap/ns/a unchanged");
 }
 
+static const char *refused_patch; /* the words in which every apply is refused; NULL: none is */
+
+/* Whose account may not read. */
+static int serve_unreadable(const struct kube_request *request, const char *body, struct json **ret_json, struct error *error)
+{
+        if (request->verb == KUBE_GET)
+                return fake_error(error, 403, "Forbidden", "configmaps is forbidden: who are you to get it");
+        if (request->verb == KUBE_APPLY && refused_patch)
+                return fake_error(error, strstr(refused_patch, "immutable") ? 422 : 403,
+                                  strstr(refused_patch, "immutable") ? "Invalid" : "Forbidden", refused_patch);
+        return serve(request, body, ret_json, error);
+}
+
+/* The dry run says what people have to know; nothing is changed or deleted because something could not be read. */
+static void what_cannot_be_read_is_tried_and_kept(void **state)
+{
+        static const struct {
+                const char *name, *refused, *live, *wanted, *result;
+                bool known;
+        } cases[] = {
+                { "neither read nor changed", "who are you to patch it", MAP("a", "", "{\"a\":\"old\"}"),
+                  MAP("a", "", "{\"a\":\"b\"}"),
+                  "GET configmaps/ns/a\nAPPLY configmaps/ns/a dry\n"
+                  "-> ConfigMap/ns/a dry-run failed (Forbidden): who are you to patch it\n",
+                  true },
+                { "immutable, with force", "data: field is immutable", MAP("a", "", "{\"a\":\"old\"}"),
+                  MAP("a", "", "{\"a\":\"b\"}"),
+                  "GET configmaps/ns/a\nAPPLY configmaps/ns/a dry\n"
+                  "-> ConfigMap/ns/a dry-run failed (Invalid): data: field is immutable\n",
+                  true },
+                { "there, and might not be ours to change", NULL, MAP("a", NOTE("reconcile", "disabled"), "{\"a\":\"old\"}"),
+                  MAP("a", "", "{\"a\":\"b\"}"),
+                  "GET configmaps/ns/a\nAPPLY configmaps/ns/a dry\nGET configmaps/ns/a\n"
+                  "-> ConfigMap/ns/a dry-run failed (Forbidden): configmaps is forbidden: who are you to get it\n",
+                  true },
+                { "thought to be new", NULL, MAP("a", "", "{\"a\":\"old\"}"), MAP("a", "", "{\"a\":\"b\"}"),
+                  "APPLY configmaps/ns/a dry\nGET configmaps/ns/a\n"
+                  "-> ConfigMap/ns/a dry-run failed (Forbidden): configmaps is forbidden: who are you to get it\n",
+                  false },
+                { "if not present, and it is", NULL, MAP("a", "", "{\"a\":\"old\"}"),
+                  MAP("a", NOTE("ssa", "IfNotPresent"), "{\"a\":\"b\"}"),
+                  "GET configmaps/ns/a\n"
+                  "-> ConfigMap/ns/a dry-run failed (Forbidden): configmaps is forbidden: who are you to get it\n",
+                  true },
+                { "if not present, and who knows", NULL, NULL, MAP("a", NOTE("ssa", "IfNotPresent"), "{\"a\":\"b\"}"),
+                  "GET configmaps/ns/a\n"
+                  "-> ConfigMap/ns/a dry-run failed (Forbidden): configmaps is forbidden: who are you to get it\n",
+                  false },
+                { "gone, as the dry run shows", NULL, NULL, MAP("a", "", "{\"a\":\"b\"}"),
+                  "GET configmaps/ns/a\nAPPLY configmaps/ns/a dry\nAPPLY configmaps/ns/a\n-> ConfigMap/ns/a created", true },
+        };
+        size_t i;
+
+        for (i = 0; i < COUNT(cases); i++) {
+                struct apply_settings settings;
+                const char *found, *data;
+
+                setup(state);
+                settings = settings_with_table();
+                settings.force = true;
+                fake.answer = serve_unreadable;
+                refused_patch = cases[i].refused;
+                if (cases[i].live)
+                        store("a", cases[i].live);
+                found = run_one(&settings, cases[i].wanted, cases[i].known);
+                data = json_string(JSON_PATH(stored("a"), "data", "a"), "");
+                if (strcmp(found, cases[i].result) || (cases[i].live && strcmp(data, "old")))
+                        fail_msg("%s: '%s' %s", cases[i].name, data, found);
+                teardown(state);
+        }
+        refused_patch = NULL;
+        setup(state);
+}
+
+static int serve_unreachable(const struct kube_request *request, const char *body, struct json **ret_json, struct error *error)
+{
+        if (request->verb == KUBE_GET)
+                return error_set(error, ERROR_UNAVAILABLE, "the connection was lost");
+        return serve(request, body, ret_json, error);
+}
+
+/* It moves with every dry run, and is gone when it is read again. */
+static int serve_fleeting(const struct kube_request *request, const char *body, struct json **ret_json, struct error *error)
+{
+        int r;
+
+        if (request->verb != KUBE_APPLY || !request->dry_run)
+                return serve(request, body, ret_json, error);
+        store("a", MAP("a", "", "{\"a\":\"older\"}"));
+        r = serve(request, body, ret_json, error);
+        json_remove(cluster.objects, "configmaps/ns/a");
+        return r;
+}
+
+/* After its deletion nothing can be read. */
+static int serve_blind_after_deletion(const struct kube_request *request, const char *body, struct json **ret_json,
+                                      struct error *error)
+{
+        if (request->verb == KUBE_GET && !stored("fixed"))
+                return error_set(error, ERROR_UNAVAILABLE, "the connection was lost");
+        return serve(request, body, ret_json, error);
+}
+
+static void every_error_names_its_object(void **state)
+{
+        static const struct {
+                const char *name;
+                int (*answer)(const struct kube_request *request, const char *body, struct json **ret_json, struct error *error);
+                const char *live, *wanted;
+                bool known;
+                const char *result;
+        } cases[] = {
+                { "read first", serve_unreachable, MAP("a", "", "{\"a\":\"old\"}"), MAP("a", "", "{\"a\":\"b\"}"), true,
+                  "ConfigMap/ns/a dry-run failed: the connection was lost\n" },
+                { "tried first", serve_unreachable, MAP("a", "", "{\"a\":\"old\"}"), MAP("a", "", "{\"a\":\"b\"}"), false,
+                  "ConfigMap/ns/a dry-run failed: the connection was lost\n" },
+                { "gone between", serve_fleeting, MAP("a", "", "{\"a\":\"old\"}"), MAP("a", "", "{\"a\":\"b\"}"), true,
+                  "ConfigMap/ns/a was deleted meanwhile\n" },
+                { "deleted to be created again", serve_blind_after_deletion, MAP("fixed", "", "{\"a\":\"old\"}"),
+                  MAP("fixed", "", "{\"a\":\"new\"}"), true,
+                  "ConfigMap/ns/fixed immutable field detected, failed to wait for object to be deleted: the connection was "
+                  "lost\n" },
+        };
+        size_t i;
+
+        for (i = 0; i < COUNT(cases); i++) {
+                struct apply_settings settings;
+                const char *found;
+
+                setup(state);
+                settings = settings_with_table();
+                settings.force = true;
+                fake.answer = cases[i].answer;
+                store(strstr(cases[i].wanted, "fixed") ? "fixed" : "a", cases[i].live);
+                found = strstr(run_one(&settings, cases[i].wanted, cases[i].known), "-> ");
+                if (strcmp(found + 3, cases[i].result))
+                        fail_msg("%s: %s", cases[i].name, found);
+                teardown(state);
+        }
+        setup(state);
+}
+
 static int rights_come_later(const struct kube_request *request, const char *body, struct json **ret_json, struct error *error)
 {
         if (fake.count == 1)
@@ -561,6 +703,8 @@ int main(void)
                 cmocka_unit_test_setup_teardown(ignored_paths_keep_what_is_there, setup, teardown),
                 cmocka_unit_test_setup_teardown(new_value_of_a_label_is_a_change, setup, teardown),
                 cmocka_unit_test_setup_teardown(another_account_has_to_show_what_it_may, setup, teardown),
+                cmocka_unit_test_teardown(what_cannot_be_read_is_tried_and_kept, teardown),
+                cmocka_unit_test_teardown(every_error_names_its_object, teardown),
                 cmocka_unit_test_setup_teardown(rights_are_given_a_moment_to_arrive, setup, teardown),
                 cmocka_unit_test_setup_teardown(many_objects_side_by_side, setup, teardown),
         };
