@@ -528,7 +528,9 @@ static void build_map_of(size_t length, struct buffer *text)
         build_text(files, "{}", NULL, text);
 }
 
-/* Eight share a half of 64 MiB, and one has the other: 1 MiB of output, and 8. */
+/*
+ * Eight share a half of 64 MiB, and one has the other: 1 MiB of output, and 8. A sanitizer takes more than that for itself, and says so in its own way.
+ */
 static void who_needs_more_is_built_alone(void **state)
 {
         static const struct {
@@ -537,9 +539,11 @@ static void who_needs_more_is_built_alone(void **state)
                 size_t length;
                 const char *beginning;
         } rows[] = {
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
                 { "little", 64 << 20, 1000, "{\"apiVersion\"" },
                 { "more than its share", 64 << 20, 2 << 20, "{\"apiVersion\"" },
                 { "more than there is", 16 << 20, 4 << 20, "BuildFailed: " },
+#endif
                 { "much, without a limit", UINT64_MAX, 12 << 20, "{\"apiVersion\"" },
         };
 
