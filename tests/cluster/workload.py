@@ -1,5 +1,18 @@
 """Workloads as teams write them, for tests that look at something else."""
 
+# An account that may do in its namespace what an administrator of it may.
+TENANT = """\
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: tenant}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: tenant}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: admin}
+subjects: [{kind: ServiceAccount, name: tenant, namespace: "${NS}"}]
+"""
+
 _APPLICATION = """\
 apiVersion: v1
 kind: ServiceAccount

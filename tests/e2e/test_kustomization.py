@@ -6,6 +6,7 @@ import yaml
 
 from cluster.kube import APPLY, ApiError, find_condition
 from cluster.process import until
+from cluster.workload import TENANT
 
 OWNER = "kustomize.toolkit.fluxcd.io"
 
@@ -368,21 +369,8 @@ def test_suspended_deletion_deletes_nothing(space):
     assert space.get("ConfigMap", "a") is not None
 
 
-SERVICE_ACCOUNT = """
-apiVersion: v1
-kind: ServiceAccount
-metadata: {name: tenant}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: tenant}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: admin}
-subjects: [{kind: ServiceAccount, name: tenant, namespace: "${NS}"}]
-"""
-
-
 def test_impersonation_bounds_what_is_applied(space):
-    space.apply(SERVICE_ACCOUNT)
+    space.apply(TENANT)
     repository = space.deploy({"a.yaml": config("a")}, targetNamespace=space.name, serviceAccountName="tenant", retryInterval="1s")
     space.push(repository, {"role.yaml": f"apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata:\n  name: {space.name}\nrules: []\n"})
     o = space.not_ready("Kustomization", reason="ReconciliationFailed")
@@ -391,7 +379,7 @@ def test_impersonation_bounds_what_is_applied(space):
 
 
 def test_deletion_without_the_service_account(space):
-    space.apply(SERVICE_ACCOUNT)
+    space.apply(TENANT)
     space.deploy({"a.yaml": config("a")}, targetNamespace=space.name, serviceAccountName="tenant", retryInterval="1s")
     space.delete("ServiceAccount", "tenant")
     space.gone("ServiceAccount", "tenant")

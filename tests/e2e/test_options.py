@@ -3,6 +3,7 @@ import pytest
 
 from artifact import artifact_of
 from cluster.kube import find_condition
+from cluster.workload import TENANT
 from peers.artifacts import archive
 
 EXTERNAL = "externalartifacts.source.toolkit.fluxcd.io"
@@ -15,17 +16,6 @@ spec:
   scope: Namespaced
   names: {{kind: ExternalArtifact, plural: externalartifacts}}
   versions: [{{name: v1, served: true, storage: true, schema: {{openAPIV3Schema: {{type: object, x-kubernetes-preserve-unknown-fields: true}}}}}}]
-"""
-ACCOUNT = """\
-apiVersion: v1
-kind: ServiceAccount
-metadata: {name: tenant}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: tenant}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: admin}
-subjects: [{kind: ServiceAccount, name: tenant, namespace: "${NS}"}]
 """
 CONFIG = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {k: '1'}\n"
 SCALER = "apiVersion: autoscaling/%s\nkind: HorizontalPodAutoscaler\nmetadata: {name: h}\nspec: {maxReplicas: 3, scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: d}}\n"
@@ -54,7 +44,7 @@ def message(o):
 
 def test_options_of_an_operator(stack, space_in, artifacts, sink):
     space, other = space_in(stack), space_in(stack)
-    space.apply(ACCOUNT)
+    space.apply(TENANT)
     role = f"apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {{name: {space.name}}}\nrules: []\n"
     repository = space.repository({"c/c.yaml": CONFIG, "c/h.yaml": SCALER % "v1", "role/role.yaml": role, "unset/c.yaml": CONFIG.replace("'1'", "'x${unset}'").replace("name: c", "name: u")})
     space.source(repository)

@@ -5,6 +5,7 @@ import pytest
 
 from cluster.kube import find_condition
 from cluster.process import until
+from cluster.workload import TENANT
 
 
 def config(name, value="1", extra=""):
@@ -362,18 +363,7 @@ def test_only_what_changed_is_asked_about(own_stack, space_in):
 
 def test_account_that_loses_its_rights(space):
     """Nothing changes in the repository and nothing in what was applied: that the account may do nothing any more is noticed all the same, within an interval."""
-    account = """
-apiVersion: v1
-kind: ServiceAccount
-metadata: {name: tenant}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: tenant}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: admin}
-subjects: [{kind: ServiceAccount, name: tenant, namespace: "${NS}"}]
-"""
-    space.apply(account)
+    space.apply(TENANT)
     space.deploy({"a.yaml": config("a")}, targetNamespace=space.name, serviceAccountName="tenant", interval="3s", retryInterval="1s")
     runs = lambda: space.get("Kustomization")["status"]["history"][0]["totalReconciliations"]
     before = runs()
@@ -384,7 +374,7 @@ subjects: [{kind: ServiceAccount, name: tenant, namespace: "${NS}"}]
     failed = lambda: sum(h["totalReconciliations"] for h in space.get("Kustomization")["status"]["history"] if h["lastReconciledStatus"] == "ReconciliationFailed")
     until(lambda: failed() > 2, 20, "it stays so until the rights are back", 0.2)
     assert find_condition(space.get("Kustomization"))["status"] != "True"
-    space.apply(account)
+    space.apply(TENANT)
     space.ready("Kustomization", seconds=20)
 
 
