@@ -345,7 +345,7 @@ static void what_is_told_gives_way_for_a_while(void **state)
 
         start = clock_now_ms();
         event_record(recorder, object, EVENT_NORMAL, "R", NULL, "second");
-        assert_false(writes(2, start + 100));
+        assert_true(!writes(2, start + 100) || clock_now_ms() - start >= EVENT_YIELD_MS);
         atomic_store(&pressed, false);
         assert_true(writes(2, start + 20000));
         event_recorder_stop(&recorder, 20000);
