@@ -6,6 +6,13 @@
 #include <stdio.h>
 #include <string.h>
 
+uint32_t epoch_next(void)
+{
+        static _Atomic uint32_t epochs;
+
+        return ++epochs;
+}
+
 /* The API server counts the generation up with every change of the spec, and not with those of status and metadata. */
 bool epoch_admission_changed(const struct cache_event *event)
 {

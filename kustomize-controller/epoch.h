@@ -8,9 +8,12 @@
 #include "kube/cache.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct kube_resource;
 
+/* The number of one more such change, for drift_epoch: what is verified remembers the one it was verified in. From any thread. */
+uint32_t epoch_next(void);
 /*
  * Whether that event of a webhook configuration or policy may change what the server answers: made, deleted, or its spec changed. What is there
  * when the watch starts counts too: something may have been verified before.

@@ -5,15 +5,15 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "data/digest.h"
+#include "epoch.h"
 #include "run.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Without any event at all, everything is asked about again after so long. */
-#define RECHECK_MS        (6 * 60 * 60 * INT64_C(1000))
-#define RECHECK_INTERVALS 10
 #define VARIABLES_LIMIT   65536
+#define VERSION_PERIOD_MS (10 * 60 * INT64_C(1000))
 
 static const struct source_kind {
         const char *kind, *plural;
@@ -332,32 +332,24 @@ int run_inputs(struct context *ctx, struct run *run, struct error *error)
 
 /* ---- did anything change ---- */
 
-/* What the pool's watches know about their own health, passed on to the table before it is asked. */
-static void report_watch(void *data, const struct kube_resource *resource)
+void run_server_version(struct context *ctx, struct run *run)
 {
-        int64_t now = clock_now_ms();
-        struct watch *watch;
+        static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+        static struct epoch_version version;
+        static _Atomic int64_t next_ms;
+        cleanup(error_release) struct error ignored = ERROR_NULL; /* the next one asks again */
+        cleanup(buffer_release) struct buffer answer = BUFFER_NULL;
+        int64_t now = clock_now_ms(), due = next_ms;
+        bool changed;
 
-        (void)data;
-        watch = watch_pool_use(kustomize.watches, resource);
-        drift_watch_synced(kustomize.drift, resource, watch_synced(watch));
-        if (watch_synced(watch))
-                drift_watch_heard(kustomize.drift, resource,
-                                  now - (watch_current(watch) ? watch_age_ms(watch) : DRIFT_WATCH_STALE_MS));
-        watch_pool_release(kustomize.watches, resource);
-}
-
-void run_report_watches(struct run *run)
-{
-        if (kustomize.drift)
-                owners_each_kind(kustomize.owners, run->namespace, run->name, report_watch, NULL);
-}
-
-int64_t run_recheck_ms(const struct run *run)
-{
-        int64_t intervals = run->spec.interval / DURATION_MILLISECOND * RECHECK_INTERVALS;
-
-        return intervals > RECHECK_MS ? intervals : RECHECK_MS;
+        if (!kustomize.drift || now < due || !atomic_compare_exchange_strong(&next_ms, &due, now + VERSION_PERIOD_MS) ||
+            kube_get_path(ctx, run->reconcile->runtime->client, "/version", &answer, &ignored) < 0)
+                return;
+        pthread_mutex_lock(&lock);
+        changed = epoch_version_changed(&version, buffer_view(&answer));
+        pthread_mutex_unlock(&lock);
+        if (changed)
+                drift_epoch(kustomize.drift, NULL, epoch_next());
 }
 
 /* Asks about what no watch tells of, in as few requests as it takes. */

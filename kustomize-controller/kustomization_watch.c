@@ -12,12 +12,9 @@
 #include "run.h"
 #include "start_order.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define VERSION_PERIOD_MS (10 * 60 * INT64_C(1000))
 
 /* ---- indexes of the cache of Kustomizations ---- */
 
@@ -67,21 +64,9 @@ static const struct cache_index indexes[] = {
         { "dependency", add_dependency_keys },
 };
 
-/* ---- conditions, from text ---- */
-
-static struct view condition_of(const struct cache_object *object, const char *type)
-{
-        struct scan conditions = scan_begin(SCAN_PATH(object->text, "status", "conditions"));
-
-        while (scan_next(&conditions))
-                if (view_is(scan_string(scan_get(conditions.value, "type")), type))
-                        return conditions.value;
-        return VIEW_NULL;
-}
-
 static bool is_true(const struct cache_object *object, const char *type)
 {
-        return view_is(scan_string(scan_get(condition_of(object, type), "status")), "True");
+        return view_is(scan_string(scan_get(condition_text(object, type), "status")), "True");
 }
 
 /* ---- sources ---- */
@@ -185,45 +170,17 @@ static void secret_changed(struct controller *controller, const struct cache_eve
 
 /* ---- the server itself ---- */
 
-static _Atomic uint32_t epochs; /* counted on: the table's entries remember theirs */
-
-static void server_changed(void)
-{
-        if (kustomize.drift)
-                drift_epoch(kustomize.drift, NULL, ++epochs);
-}
-
-void run_server_version(struct context *ctx, struct run *run)
-{
-        static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-        static struct epoch_version version;
-        static _Atomic int64_t next_ms;
-        cleanup(error_release) struct error ignored = ERROR_NULL; /* the next one asks again */
-        cleanup(buffer_release) struct buffer answer = BUFFER_NULL;
-        int64_t now = clock_now_ms(), due = next_ms;
-        bool changed;
-
-        if (!kustomize.drift || now < due || !atomic_compare_exchange_strong(&next_ms, &due, now + VERSION_PERIOD_MS) ||
-            kube_get_path(ctx, run->reconcile->runtime->client, "/version", &answer, &ignored) < 0)
-                return;
-        pthread_mutex_lock(&lock);
-        changed = epoch_version_changed(&version, buffer_view(&answer));
-        pthread_mutex_unlock(&lock);
-        if (changed)
-                server_changed();
-}
-
 static void admission_changed(struct controller *controller, const struct cache_event *event)
 {
         (void)controller;
-        if (epoch_admission_changed(event))
-                server_changed();
+        if (kustomize.drift && epoch_admission_changed(event))
+                drift_epoch(kustomize.drift, NULL, epoch_next());
 }
 
 static void renew_defined(void *data, const struct kube_resource *resource)
 {
         if (epoch_defines(data, resource))
-                drift_epoch(kustomize.drift, resource, ++epochs);
+                drift_epoch(kustomize.drift, resource, epoch_next());
 }
 
 /* Only kinds that are watched are ever taken as verified. */
@@ -294,13 +251,6 @@ static const struct controller_watch watches[] = {
           .map = definition_changed },
 };
 
-void forget_owner(const char *namespace, const char *name)
-{
-        owners_forget(kustomize.owners, namespace, name);
-        if (kustomize.drift)
-                drift_forget_owner(kustomize.drift, namespace, name);
-}
-
 /* Also one that lost its finalizer, or belongs to another replica now. */
 static void removed(struct controller *controller, const struct cache_object *object)
 {
@@ -324,75 +274,6 @@ struct controller kustomization_controller = { .kind = &kustomization_kind,
                                                .indexes = indexes,
                                                .index_count = sizeof(indexes) / sizeof(indexes[0]),
                                                .supersede_gate = "CancelHealthCheckOnNewRevision" };
-
-/* ---- dependents ---- */
-
-/*
- * The cache lags: one that has just found this Kustomization unfinished may not show it yet. So whenever something changed here all dependents
- * are woken (one that runs now runs once more), and otherwise those that are known to wait.
- */
-void wake_dependents(struct run *run)
-{
-        struct controller *controller = run->reconcile->controller;
-        const char *applied = run->status.last_applied_revision;
-        bool news = !run->was_ready || !applied || !run->revision || strcmp(applied, run->revision) != 0;
-        cleanup(cache_list_release) struct cache_list list = CACHE_LIST_NULL;
-
-        cache_find(controller_cache(controller), "dependency", arena_printf(run->arena, "%s/%s", run->namespace, run->name), &list);
-        for (size_t i = 0; i < list.count; i++)
-                if (news || view_is(scan_string(scan_get(condition_of(list.items[i], CONDITION_READY), "reason")),
-                                    REASON_DEPENDENCY_NOT_READY))
-                        controller_enqueue(controller, list.items[i]->namespace, list.items[i]->name, QUEUE_PRIORITY_NORMAL);
-}
-
-/* ---- what others declare too ---- */
-
-static int compare_views(const void *a, const void *b)
-{
-        return view_compare(*(const struct view *)a, *(const struct view *)b);
-}
-
-/* In its inventory is one of these ids, which are sorted. */
-static bool declares(const struct cache_object *object, const struct view *ids, size_t count)
-{
-        struct scan entries = scan_begin(SCAN_PATH(object->text, "status", "inventory", "entries"));
-
-        while (scan_next(&entries)) {
-                struct view id = scan_string(scan_get(entries.value, "id"));
-
-                if (bsearch(&id, ids, count, sizeof(*ids), compare_views))
-                        return true;
-        }
-        return false;
-}
-
-void wake_sharers(struct run *run, const struct apply_changes *pruned)
-{
-        struct controller *controller = run->reconcile->controller;
-        cleanup(cache_list_release) struct cache_list list = CACHE_LIST_NULL;
-        struct view *ids = arena_array(run->arena, pruned->count, sizeof(*ids));
-        size_t count = 0;
-
-        for (size_t i = 0; i < pruned->count; i++) {
-                cleanup(buffer_release) struct buffer id = BUFFER_NULL;
-
-                if (pruned->items[i].action != APPLY_DELETED)
-                        continue;
-                inventory_id_print(&pruned->items[i].object, &id);
-                ids[count++] = view_of(arena_string(run->arena, buffer_string(&id)));
-        }
-        if (!count)
-                return;
-        qsort(ids, count, sizeof(*ids), compare_views);
-        cache_list(controller_cache(controller), NULL, &list);
-        for (size_t i = 0; i < list.count; i++) {
-                const struct cache_object *other = list.items[i];
-
-                if ((strcmp(other->name, run->name) != 0 || strcmp(other->namespace, run->namespace) != 0) &&
-                    declares(other, ids, count))
-                        controller_enqueue(controller, other->namespace, other->name, QUEUE_PRIORITY_NORMAL);
-        }
-}
 
 /* ---- drift ---- */
 

@@ -13,8 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct kustomize kustomize;
-
 static const struct flag flags[] = {
         { "concurrent-ssa", FLAG_INTEGER, &kustomize.concurrent_ssa, "4", NULL,
           "The number of concurrent server-side apply operations.", 1, 100 },

@@ -42,7 +42,7 @@
 #define REASON_UNSUPPORTED              "UnsupportedField"
 #define REASON_INVALID_SPEC             "InvalidSpec"
 
-/* The process's own; set up by main.c before the first run. */
+/* The process's own (run.c); set up by main.c before the first run. */
 struct kustomize {
         /* flags */
         int64_t concurrent_ssa, http_retry;
@@ -104,6 +104,19 @@ struct run {
 /* How a step ended the run before its end, with everything said in the object. */
 #define RUN_ENDED 1
 
+/* ---- run.c: who applies, and how ---- */
+
+/* The ServiceAccount in whose name is applied; NULL: the controller's own. */
+const char *run_account(const struct run *run);
+/* Sets run->client, once: who applies. */
+void run_client(struct run *run);
+/* What apply, prune and look are told; after run_client. Borrows from the run. */
+struct apply_settings run_settings(struct run *run);
+/* The age at which a verified object is asked about again although nothing was seen. */
+int64_t run_recheck_ms(const struct run *run);
+/* Tells the drift table how its watches on this Kustomization's kinds are doing; before it is asked. */
+void run_report_watches(struct run *run);
+
 /* ---- kustomization_status.c: what a run says ---- */
 
 /* Ready Unknown, Reconciling with this message; written at once only if the run has lasted for long enough to be looked at. */
@@ -140,26 +153,22 @@ int run_dependencies(struct context *ctx, struct run *run, struct error *error);
 int run_inputs(struct context *ctx, struct run *run, struct error *error);
 /* The same inputs as at the last successful run, and the watches (or lists, where there are none) say that nothing moved since. */
 bool run_unchanged(struct context *ctx, struct run *run);
-/* Tells the drift table how its watches on this Kustomization's kinds are doing; before it is asked. */
-void run_report_watches(struct run *run);
-/* The age at which a verified object is asked about again although nothing was seen. */
-int64_t run_recheck_ms(const struct run *run);
+/* Asks for the server's version every ten minutes: with another one everything is verified anew. */
+void run_server_version(struct context *ctx, struct run *run);
 
 /* ---- kustomization_apply.c: what is done to the cluster ---- */
 
-/* The ServiceAccount in whose name is applied; NULL: the controller's own. */
-const char *run_account(const struct run *run);
-/* Sets run->client, once: who applies. */
-void run_client(struct run *run);
-struct apply_settings run_settings(struct run *run);
 int run_apply(struct context *ctx, struct run *run, struct error *error);
 /* How many objects the apply left in the cluster as ours. */
 size_t run_applied(const struct run *run);
 int run_prune(struct context *ctx, struct run *run, struct error *error);
-/* Waits; ctx is the run's own, which a newer trigger cancels. */
-int run_health(struct context *ctx, struct run *run, struct error *error);
 /* Watches on the kinds that this Kustomization applied, from now on. */
 void run_watch(struct context *ctx, struct run *run);
+
+/* ---- kustomization_health.c ---- */
+
+/* Waits; ctx is the run's own, which a newer trigger cancels. */
+int run_health(struct context *ctx, struct run *run, struct error *error);
 
 /* ---- kustomization_rights.c ---- */
 
@@ -177,7 +186,7 @@ int run_finalize(struct context *ctx, struct run *run, struct error *error);
  */
 bool run_decode_deletion(struct run *run, struct error *error);
 
-/* ---- kustomization_watch.c: what wakes a Kustomization ---- */
+/* ---- kustomization_wake.c: what a run means for others ---- */
 
 /* Those whose dependencies were waiting for this one. */
 void wake_dependents(struct run *run);
@@ -186,10 +195,13 @@ void wake_dependents(struct run *run);
  * one alone: the other would miss it until its interval.
  */
 void wake_sharers(struct run *run, const struct apply_changes *pruned);
-/* Asks for the server's version every ten minutes: with another one everything is verified anew. */
-void run_server_version(struct context *ctx, struct run *run);
 /* The Kustomization is gone: what the process remembers of it is, too. From any thread. */
 void forget_owner(const char *namespace, const char *name);
+/* A condition of a cached object, as JSON text; empty if it has none. */
+struct view condition_text(const struct cache_object *object, const char *type);
+
+/* ---- kustomization_watch.c: what wakes a Kustomization ---- */
+
 /* The drift table's wake. */
 void wake_owner(void *data, const char *owner_namespace, const char *owner_name, const struct drift_report *report);
 /* The watch pool's handlers. */

@@ -1,7 +1,7 @@
 /*
  * fake_server: the requests that a room makes, answered by the test.
  *
- * It stands in for kube/client.c at link time: a program that includes this has its own kube_call. Each request is recorded as text and given to the
+ * It stands in for kube/client.c at link time: a program that includes this has its own kube_call and its own kube_client_ref. Each request is recorded as text and given to the
  * test's `answer`; what may be called from several threads is locked.
  */
 #pragma once
@@ -120,6 +120,23 @@ int kube_get(struct context *context, struct kube_client *client, const struct k
         struct kube_request request = { .verb = KUBE_GET, .resource = resource, .name_space = name_space, .name = name };
 
         return kube_call_json(context, client, &request, ret_json, error);
+}
+
+/* All accounts are served by the same. */
+struct kube_client *kube_client_ref(struct kube_client *client)
+{
+        return client;
+}
+
+struct kube_client *kube_client_impersonate(struct kube_client *client, const char *user)
+{
+        (void)user;
+        return client;
+}
+
+void kube_client_release(struct kube_client **client)
+{
+        (void)client;
 }
 
 /* Of a status error, as the client maps it. */

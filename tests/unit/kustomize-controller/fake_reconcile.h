@@ -1,6 +1,5 @@
 /*
  * fake_reconcile: what a run asks of the loop that calls it, in place of kube/program.c and kube/controller.c. No gate is on, and nobody waits or interrupts.
- * Nobody else is woken either.
  */
 #pragma once
 
@@ -43,9 +42,4 @@ unsigned reconcile_most(const struct reconcile *run)
 void reconcile_interruptible(struct reconcile *run)
 {
         (void)run;
-}
-
-void wake_sharers(struct run *run, const struct apply_changes *pruned)
-{
-        (void)run, (void)pruned;
 }

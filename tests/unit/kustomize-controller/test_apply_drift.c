@@ -7,11 +7,10 @@
 #include "kube/health.h"
 
 #include "fake_reconcile.h"
+#include "fake_watch.h"
 
 #include <stdio.h>
 #include <string.h>
-
-struct kustomize kustomize;
 
 static const struct kube_resource maps = { "", "v1", "ConfigMap", "configmaps", "v1", true };
 static const uint8_t wanted[DRIFT_HASH] = "what is wanted";
@@ -82,17 +81,6 @@ int run_write(struct context *ctx, struct run *run, struct error *error)
 {
         (void)ctx, (void)run, (void)error;
         return 0;
-}
-
-int64_t run_recheck_ms(const struct run *run)
-{
-        (void)run;
-        return 0;
-}
-
-void run_report_watches(struct run *run)
-{
-        (void)run;
 }
 
 /* As wake_owner does, without the queue. */

@@ -5,8 +5,7 @@
 #include "../../../kustomize-controller/run.h"
 
 #include "fake_reconcile.h"
-
-struct kustomize kustomize;
+#include "fake_watch.h"
 
 /* In place of kube/program.c and kube/controller.c. */
 struct cache *runtime_cache(const struct runtime *runtime, const char *group, const char *kind)
@@ -33,72 +32,18 @@ bool reconcile_trigger(struct reconcile *run, struct trigger *ret_trigger)
         return false;
 }
 
-/* In place of kustomization_watch.c and kube/watch_pool.c: nothing is watched, and nobody else woken. */
-void wake_dependents(struct run *run)
+/* In place of the rest of kube/client.c: nobody asks for the version. */
+int kube_get_path(struct context *ctx, struct kube_client *client, const char *path, struct buffer *ret_body, struct error *error)
 {
-        (void)run;
+        (void)ctx, (void)client, (void)path, (void)ret_body;
+        return error_set(error, ERROR_UNAVAILABLE, "as the test wants");
 }
 
-void forget_owner(const char *namespace, const char *name)
-{
-        (void)namespace, (void)name;
-}
-
-void run_server_version(struct context *ctx, struct run *run)
-{
-        (void)ctx, (void)run;
-}
-
-struct watch *watch_pool_use(struct watch_pool *pool, const struct kube_resource *resource)
-{
-        (void)pool, (void)resource;
-        return NULL;
-}
-
-void watch_pool_release(struct watch_pool *pool, const struct kube_resource *resource)
-{
-        (void)pool, (void)resource;
-}
-
-bool watch_synced(const struct watch *watch)
-{
-        (void)watch;
-        return false;
-}
-
-bool watch_current(const struct watch *watch)
-{
-        (void)watch;
-        return false;
-}
-
-int64_t watch_age_ms(const struct watch *watch)
-{
-        (void)watch;
-        return CLOCK_NEVER;
-}
-
-/* In place of kube/event.c and of the rest of kube/client.c. */
+/* In place of kube/event.c. */
 void event_record(struct event_recorder *recorder, const struct json *object, enum event_type type, const char *reason,
                   const struct json *metadata, const char *format, ...)
 {
         (void)recorder, (void)object, (void)type, (void)reason, (void)metadata, (void)format;
-}
-
-struct kube_client *kube_client_ref(struct kube_client *client)
-{
-        return client;
-}
-
-struct kube_client *kube_client_impersonate(struct kube_client *client, const char *user)
-{
-        (void)user;
-        return client;
-}
-
-void kube_client_release(struct kube_client **client)
-{
-        (void)client;
 }
 
 /* ---- the server ---- */

@@ -4,34 +4,12 @@
 
 #include "../../../kustomize-controller/run.h"
 
+#include "fake_reconcile.h"
+#include "fake_watch.h"
+
 #include <pthread.h>
 
 #define HOUR_MS INT64_C(3600000)
-
-struct kustomize kustomize;
-
-/* In place of kustomization_apply.c: the account is that of the specification. */
-const char *run_account(const struct run *run)
-{
-        return run->spec.service_account_name;
-}
-
-void run_client(struct run *run)
-{
-        (void)run;
-}
-
-/* In place of kube/watch_pool.c: nothing is watched. */
-struct watch *watch_pool_use(struct watch_pool *pool, const struct kube_resource *resource)
-{
-        (void)pool, (void)resource;
-        return NULL;
-}
-
-void watch_pool_release(struct watch_pool *pool, const struct kube_resource *resource)
-{
-        (void)pool, (void)resource;
-}
 
 static const char *rules; /* status of the server's answers */
 static int code;          /* of a failure; 0: none */
@@ -56,7 +34,10 @@ static bool changed(const char *name, const char *account, const char *inventory
         cleanup(arena_free) struct arena *arena = arena_new();
         cleanup(json_free) struct json *object = json_of(inventory);
         cleanup(context_close) struct context context;
-        struct run run = { .arena = arena, .object = object, .namespace = "flux", .name = name };
+        const struct runtime_flags flags = { 0 };
+        const struct runtime runtime = { .flags = &flags };
+        struct reconcile reconcile = { .runtime = &runtime };
+        struct run run = { .reconcile = &reconcile, .arena = arena, .object = object, .namespace = "flux", .name = name };
 
         context_open(&context, NULL, CLOCK_NEVER);
         run.spec.service_account_name = account;

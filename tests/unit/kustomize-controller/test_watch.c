@@ -5,10 +5,10 @@
 #include "../../../kustomize-controller/start_order.h"
 #include "base/cleanup.h"
 
+#include "fake_reconcile.h"
+
 #include <stdio.h>
 #include <string.h>
-
-struct kustomize kustomize;
 
 /* In place of kube/controller.c: what is enqueued is written down. */
 static struct cache *cache;
