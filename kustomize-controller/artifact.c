@@ -35,7 +35,6 @@
 #define UNPACK_LIMIT   (16ull << 30)
 #define ENTRY_LIMIT    1000000
 #define UNPACK_MS      300000
-#define UNPACK_MEMORY  (64ull << 20)
 #define RETRY_FIRST_MS 5000
 #define RETRY_LAST_MS  30000
 
@@ -327,7 +326,9 @@ static int unpack_job(struct job *job, struct error *err)
 static int unpack(struct context *ctx, int file, int root, struct error *error)
 {
         cleanup(job_result_release) struct job_result result = JOB_RESULT_NULL;
-        const struct job_limits limits = { .deadline_ms = UNPACK_MS, .memory_bytes = UNPACK_MEMORY, .file_bytes = UNPACK_LIMIT };
+        const struct job_limits limits = { .deadline_ms = UNPACK_MS,
+                                           .memory_bytes = ARTIFACT_UNPACK_MEMORY,
+                                           .file_bytes = UNPACK_LIMIT };
         const struct job_descriptor descriptors[] = { { file, JOB_HANDLE }, { root, JOB_WRITE } };
         const struct job_grant grant = { .descriptors = descriptors, .descriptor_count = 2 };
 

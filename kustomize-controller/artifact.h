@@ -13,6 +13,12 @@
 #include "kube/controller.h"
 #include "net/io.h"
 
+/*
+ * Bytes of memory of a job that unpacks. It streams, and takes 2 MiB at most, for a record of 1 MiB; a run is not building yet when it unpacks, and a build has
+ * no less than this where memory is limited.
+ */
+#define ARTIFACT_UNPACK_MEMORY (4ull << 20)
+
 struct artifact_cache;
 struct artifact;
 
