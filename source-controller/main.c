@@ -106,7 +106,7 @@ static struct feature_gate gates[] = {
         { "ObjectLevelWorkloadIdentity", false },
 };
 
-static struct source_program program_state = { .sweep_lock = PTHREAD_MUTEX_INITIALIZER };
+static struct source_program program_state = { .start_lock = PTHREAD_MUTEX_INITIALIZER };
 static struct server *server;
 static struct server_files files;
 static const struct server_route routes[] = { { "/", server_files_handle, &files } };
@@ -156,7 +156,6 @@ static int started(struct context *ctx, struct runtime *runtime, struct error *e
         TRY(digest_algorithm_of(view_of(options.digest_algorithm), &storage.algorithm, err));
         TRY(storage_open(&storage, &program_state.storage, err));
         folder_sweep("gitrepository-");
-        program_state.swept = false;
         files = (struct server_files){
                 .root = storage_root(program_state.storage),
                 .hidden = storage_hidden,
@@ -171,6 +170,7 @@ static void stopped(struct runtime *runtime)
         (void)runtime;
         if (server)
                 server_stop(&server, DRAIN_MS);
+        source_stopped(&program_state);
         storage_close(&program_state.storage);
 }
 

@@ -1,4 +1,4 @@
-#include "source.h"
+#include "source_private.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -29,78 +29,18 @@ static bool any_true(const struct json *object, const char *const *types)
 }
 
 /* Ready stays what it is while nothing better is known, unless `drifted`. */
-static void mark_progress(struct source_run *source, bool drifted, const char *message)
+static void mark_progress(struct json *object, bool drifted, const char *message)
 {
-        condition_mark_reconciling(source->object, REASON_PROGRESSING, "%s", message);
-        if (drifted || condition_is_unknown(source->object, CONDITION_READY))
-                condition_set(source->object, CONDITION_READY, CONDITION_UNKNOWN, REASON_PROGRESSING, "%s", message);
+        condition_mark_reconciling(object, REASON_PROGRESSING, "%s", message);
+        if (drifted || condition_is_unknown(object, CONDITION_READY))
+                condition_set(object, CONDITION_READY, CONDITION_UNKNOWN, REASON_PROGRESSING, "%s", message);
 }
 
-/* An object that left; kept until somebody who may touch the disk comes by. */
-struct source_departed {
-        struct source_departed *next;
-        char *namespace, *name;
-};
-
-void source_removed(struct controller *controller, const struct cache_object *object)
+void source_mark_missing(struct json *object, bool was_there)
 {
-        struct source_program *program = controller->data;
-        struct source_departed *departed;
-
-        if (object->deleting)
-                return;
-        departed = memory_allocate(sizeof(*departed));
-        departed->namespace = memory_string(object->namespace);
-        departed->name = memory_string(object->name);
-        departed->next = atomic_load(&program->departed);
-        while (!atomic_compare_exchange_weak(&program->departed, &departed->next, departed))
-                ;
-}
-
-static bool object_exists(void *data, const struct storage_object *object)
-{
-        const struct source_run *source = data;
-        const struct cache_object *cached;
-        bool exists;
-
-        /* Of other kinds nothing is known here. */
-        if (strcmp(object->kind, source->kind->folder) != 0)
-                return true;
-        cached = cache_get(controller_cache(source->run->controller), object->namespace, object->name);
-        exists = cached != NULL;
-        cache_object_release(&cached);
-        return exists;
-}
-
-static void remove_departed(struct source_run *source, struct source_departed *departed)
-{
-        while (departed) {
-                cleanup(error_release) struct error problem = ERROR_NULL;
-                struct storage_object place = { source->kind->folder, departed->namespace, departed->name };
-                struct source_departed *next = departed->next;
-                bool removed;
-
-                if (!object_exists(source, &place) && storage_remove(source->program->storage, &place, &removed, &problem) < 0)
-                        log_error(&source->run->log, &problem, "failed to remove what an object that left had in the storage");
-                free(departed->namespace);
-                free(departed->name);
-                free(departed);
-                departed = next;
-        }
-}
-
-/* The first run of a kind finds the list of its objects complete, and nothing written yet by this process. */
-static void sweep(struct context *ctx, struct source_run *source)
-{
-        cleanup(error_release) struct error problem = ERROR_NULL;
-        unsigned removed = 0;
-
-        pthread_mutex_lock(&source->program->sweep_lock);
-        if (!source->program->swept && storage_sweep(ctx, source->program->storage, object_exists, source, &removed, &problem) < 0)
-                log_error(&source->run->log, &problem, "failed to remove what vanished objects left in the storage");
-        source->program->swept = true;
-        pthread_mutex_unlock(&source->program->sweep_lock);
-        remove_departed(source, atomic_exchange(&source->program->departed, NULL));
+        json_remove(json_object_at(object, "status"), "artifact");
+        mark_progress(object, true, was_there ? "building artifact: disappeared from storage" : "building artifact");
+        condition_remove(object, CONDITION_ARTIFACT_IN_STORAGE);
 }
 
 /* The object was seen, and nothing is done for it. */
@@ -157,9 +97,9 @@ static void mark_begin(struct source_run *source)
         const char *handled = json_string(json_path(source->object, "status", "lastHandledReconcileAt", NULL), "");
 
         condition_remove(source->object, CONDITION_STALLED);
-        mark_progress(source, false, "reconciliation in progress");
+        mark_progress(source->object, false, "reconciliation in progress");
         if (observed != source->meta.generation) {
-                mark_progress(source, false,
+                mark_progress(source->object, false,
                               arena_printf(source->run->arena, "processing object: new generation %lld -> %lld",
                                            (long long)observed, (long long)source->meta.generation));
                 source->marked = true;
@@ -186,7 +126,7 @@ int source_begin(struct context *ctx, const struct source_kind *kind, struct rec
                 .place = { .kind = kind->folder, .namespace = run->namespace, .name = run->name },
                 .patch = OBJECT_PATCH_NULL,
         };
-        sweep(ctx, source);
+        source_start(ctx, source);
         TRY(record_decode(&object_meta_record, json_get(run->object, "metadata"), run->name, "metadata", run->arena, &source->meta,
                           err));
         object_patch_begin(&source->patch, run->runtime->client, resource, run->runtime->program->name, kind->owned, run->object);
@@ -242,7 +182,7 @@ static void refresh_address(struct source_run *source)
 
 int source_storage(struct context *ctx, struct source_run *source, struct error *err)
 {
-        bool there = false, was_there = source->artifact != NULL;
+        bool there = false, was_there = source->artifact || source->lost;
 
         if (source->artifact) {
                 collect_garbage(ctx, source);
@@ -252,9 +192,7 @@ int source_storage(struct context *ctx, struct source_run *source, struct error 
                 refresh_address(source);
         } else {
                 source->artifact = NULL;
-                json_remove(status_of(source), "artifact");
-                mark_progress(source, true, was_there ? "building artifact: disappeared from storage" : "building artifact");
-                condition_remove(source->object, CONDITION_ARTIFACT_IN_STORAGE);
+                source_mark_missing(source->object, was_there);
                 source->marked = true;
         }
         if (!source->marked)

@@ -37,9 +37,10 @@ struct source_program {
         struct storage *storage;
         struct view ssh_key_exchanges; /* --ssh-kex-algos, --ssh-hostkey-algos */
         struct view ssh_host_algorithms;
-        pthread_mutex_t sweep_lock;                 /* of `swept` */
-        bool swept;                                 /* what vanished objects left was removed */
-        _Atomic(struct source_departed *) departed; /* added to by the io thread, which must not wait for a sweep */
+        pthread_mutex_t start_lock;                 /* of `begun` and `lost` */
+        bool begun;                                 /* storage and objects were held against each other */
+        struct source_lost *lost;                   /* objects without their artifact that have not run since */
+        _Atomic(struct source_departed *) departed; /* added to by the io thread, which must not wait for that */
 };
 
 /* The kinds. */
@@ -50,6 +51,8 @@ extern struct controller git_repository_controller;
  * replica; its files here go with the next run.
  */
 void source_removed(struct controller *controller, const struct cache_object *object);
+/* Of the program: all runs have ended, and the storage is about to be closed. */
+void source_stopped(struct source_program *program);
 
 /* What differs between kinds. */
 struct source_kind {
@@ -68,6 +71,7 @@ struct source_run {
         struct object_meta meta;
         const struct artifact_status *artifact; /* of the status at the start, if it is still in storage; NULL: none */
         const char *previous_digest;            /* of the status at the start, in storage or not; NULL: none */
+        bool lost;                              /* the artifact was gone when the program began, and the status says so already */
         struct storage_object place;
         struct object_patch patch;
         bool failing; /* one of kind->failures was there at the start */

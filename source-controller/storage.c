@@ -406,6 +406,15 @@ static int open_artifact(struct storage *storage, const char *path, int *ret_fd,
         return 0;
 }
 
+bool storage_lacks(struct storage *storage, const char *path)
+{
+        cleanup(error_release) struct error ignored = ERROR_NULL;
+        cleanup(close_descriptor) int fd = -1;
+        struct stat status;
+
+        return open_artifact(storage, path, &fd, &status, &ignored) == STORAGE_MISSING;
+}
+
 static int corrupt(struct storage *storage, const char *path, struct error *err)
 {
         const char *name;

@@ -91,6 +91,8 @@ enum {
  *   -1               I/O, cancellation
  */
 int storage_verify(struct context *ctx, struct storage *storage, const char *path, const char *digest, struct error *err);
+/* There is certainly no such regular file. Its bytes are not looked at. */
+bool storage_lacks(struct storage *storage, const char *path);
 /* The digest under which the file was last found good or written; false if it is not known or the file changed since. */
 bool storage_digest(struct storage *storage, const char *path, int fd, char digest[DIGEST_TEXT]);
 

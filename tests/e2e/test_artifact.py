@@ -5,6 +5,7 @@ import hashlib
 import os
 import stat
 import subprocess
+import threading
 
 import pytest
 
@@ -197,21 +198,33 @@ def test_old_artifacts_go(own_stack, space_in):
     assert f"{revision}.tar.gz" in os.listdir(folder)
 
 
-def test_empty_storage_after_a_restart(own_stack, space_in):
-    """A pod that moved: the objects say what is missing, fetch it, and end with the same digest."""
-    stack = own_stack()
+def test_empty_storage_after_a_restart(own_stack, space_in, git_server):
+    """A pod that moved: all objects say what is missing before the first, slow fetch is over; they end with the same digest, which is no news."""
+    stack = own_stack(flags={"source-controller": ["--concurrent=1"]})
     space = space_in(stack)
-    space.source(space.repository({"a.yaml": "x: 1\n"}))
-    before = stored(space)
+    repository = space.repository({"a.yaml": "x: 1\n"})
+    names = ("app", "other", "suspended")
+    before = {}
+    for name in names:
+        space.source(repository, name)
+        before[name] = artifact_of(space.ready("GitRepository", name))
+    space.spec("GitRepository", "suspended", suspend=True)
     stack.source.process.stop()
     subprocess.run(["rm", "-rf", f"{stack.source.storage}/gitrepository"], check=True)
-    seen = space.kube.observe("GitRepository", space.name, "app")
+    release = git_server.rules[repository.name] = {"hang": threading.Event()}
     stack.source.start()
     missing = {"status": "Unknown", "reason": "Progressing", "message": "building artifact: disappeared from storage"}
-    until(lambda: [o for _, _, o in seen if missing.items() <= find_condition(o).items() and not artifact_of(o)], 15, "said to be missing")
-    o = space.wait("GitRepository", "app", lambda o: artifact_of(o) and o["status"]["conditions"][0]["type"] == "Ready" and o["status"]["conditions"][0]["status"] == "True", 15)
-    assert artifact_of(o)["digest"] == before["digest"]
-    download(artifact_of(o))
+    for name in ("app", "other"):
+        o = space.wait("GitRepository", name, lambda o: not artifact_of(o), 15, "said to be missing")
+        assert missing.items() <= find_condition(o).items() and not find_condition(o, "ArtifactInStorage")
+        assert find_condition(o, "Reconciling")["message"] == missing["message"]
+    assert artifact_of(space.get("GitRepository", "suspended")) == before["suspended"]
+    release["hang"].set()
+    for name in ("app", "other"):
+        o = space.ready("GitRepository", name)
+        assert artifact_of(o)["digest"] == before[name]["digest"]
+        download(artifact_of(o))
+        assert len(space.events("GitRepository", name, "NewArtifact")) == 1
 
 
 # A folder of the controller is a file system of 256 KiB that nobody else sees.
