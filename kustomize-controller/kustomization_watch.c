@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "data/scan.h"
 #include "epoch.h"
+#include "kube/watch_configs.h"
 #include "run.h"
 #include "start_order.h"
 
@@ -38,12 +39,9 @@ static void add_config_keys(const struct cache_object *object, struct cache_keys
 {
         struct scan references = scan_begin(SCAN_PATH(object->text, "spec", "postBuild", "substituteFrom"));
 
-        while (scan_next(&references)) {
-                struct view kind = scan_string(scan_get(references.value, "kind")),
-                            name = scan_string(scan_get(references.value, "name"));
-
-                cache_keys_printf(keys, "%.*s/%s/%.*s", VIEW_ARGS(kind), object->namespace, VIEW_ARGS(name));
-        }
+        while (scan_next(&references))
+                config_watch_key(object, scan_string(scan_get(references.value, "kind")),
+                                 scan_string(scan_get(references.value, "name")), keys);
 }
 
 static void add_dependency_keys(const struct cache_object *object, struct cache_keys *keys)
@@ -60,7 +58,7 @@ static void add_dependency_keys(const struct cache_object *object, struct cache_
 
 static const struct cache_index indexes[] = {
         { "source", add_source_key },
-        { "config", add_config_keys },
+        { CONFIG_WATCH_INDEX, add_config_keys },
         { "dependency", add_dependency_keys },
 };
 
@@ -147,14 +145,9 @@ static void external_artifact_changed(struct controller *controller, const struc
 
 static void config_changed(struct controller *controller, const struct cache_event *event, const char *kind)
 {
-        const struct cache_object *object = event->new ? event->new : event->old;
         cleanup(cache_list_release) struct cache_list list = CACHE_LIST_NULL;
-        char key[600];
 
-        if (event->initial)
-                return; /* the Kustomization's own start reads it */
-        snprintf(key, sizeof(key), "%s/%s/%s", kind, object->namespace, object->name);
-        cache_find(controller_cache(controller), "config", key, &list);
+        config_watch_find(controller, event, kind, &list);
         enqueue_list(controller, &list, kind, event, VIEW_NULL);
 }
 
@@ -191,8 +184,6 @@ static void definition_changed(struct controller *controller, const struct cache
                 watch_pool_each(kustomize.watches, renew_defined, (void *)(uintptr_t)event->new->name);
 }
 
-const char *config_selector; /* set by main.c once the flags are read */
-
 /* What decides about every write: a change of one has everything verified anew. */
 #define ADMISSION(kind_, plural_)                                                                                                  \
         {                                                                                                                          \
@@ -221,22 +212,8 @@ static const struct controller_watch watches[] = {
           .gate = "ExternalArtifact",
           .optional = true,
           .map = external_artifact_changed },
-        { .group = "",
-          .version = "v1",
-          .kind = "ConfigMap",
-          .plural = "configmaps",
-          .metadata_only = true,
-          .label_selector = &config_selector,
-          .unless_gate = "DisableConfigWatchers",
-          .map = config_map_changed },
-        { .group = "",
-          .version = "v1",
-          .kind = "Secret",
-          .plural = "secrets",
-          .metadata_only = true,
-          .label_selector = &config_selector,
-          .unless_gate = "DisableConfigWatchers",
-          .map = secret_changed },
+        { CONFIG_WATCH_MAPS, .map = config_map_changed },
+        { CONFIG_WATCH_SECRETS, .map = secret_changed },
         ADMISSION("ValidatingWebhookConfiguration", "validatingwebhookconfigurations"),
         ADMISSION("MutatingWebhookConfiguration", "mutatingwebhookconfigurations"),
         ADMISSION("ValidatingAdmissionPolicy", "validatingadmissionpolicies"),

@@ -51,7 +51,6 @@ static int check(const struct runtime_flags *common, struct error *error)
 {
         bool identity = feature_gate(gates, sizeof(gates) / sizeof(gates[0]), "ObjectLevelWorkloadIdentity");
 
-        config_selector = common->watch_configs_label_selector;
         if (strcmp(kustomize.drift_detection, "watch") != 0 && strcmp(kustomize.drift_detection, "dry-run") != 0)
                 return error_set(error, ERROR_INVALID, "--drift-detection must be watch or dry-run, not '%s'",
                                  kustomize.drift_detection);

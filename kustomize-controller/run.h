@@ -66,7 +66,6 @@ extern struct kustomize kustomize;
 /* The kind, as main.c names it, with what wakes it (kustomization_watch.c) and what it does then (kustomization.c). */
 extern struct controller kustomization_controller;
 int kustomization_reconcile(struct context *ctx, struct reconcile *reconcile, struct error *error);
-extern const char *config_selector; /* --watch-configs-label-selector */
 
 /* One run. Strings live in the arena or the object. */
 struct run {

@@ -12,7 +12,9 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/folder.h"
+#include "data/scan.h"
 #include "kube/client.h"
+#include "kube/watch_configs.h"
 #include "net/git.h"
 #include "net/proxy.h"
 #include "net/url.h"
@@ -424,8 +426,35 @@ static int git_repository_reconcile(struct context *ctx, struct reconcile *run, 
         return source_end(ctx, &git.source, result, &cause, git.spec.interval, git.message, err);
 }
 
+/* ---- what wakes it besides its own changes: io thread ---- */
+
+static void add_secret_keys(const struct cache_object *object, struct cache_keys *keys)
+{
+        static const char *const references[] = { "secretRef", "proxySecretRef" };
+
+        for (size_t i = 0; i < sizeof(references) / sizeof(references[0]); i++)
+                config_watch_key(object, VIEW("Secret"), scan_string(SCAN_PATH(object->text, "spec", references[i], "name")), keys);
+}
+
+static void secret_changed(struct controller *controller, const struct cache_event *event)
+{
+        cleanup(cache_list_release) struct cache_list list = CACHE_LIST_NULL;
+
+        config_watch_find(controller, event, "Secret", &list);
+        for (size_t i = 0; i < list.count; i++)
+                controller_enqueue_for(controller, list.items[i]->namespace, list.items[i]->name, QUEUE_PRIORITY_NORMAL, "Secret",
+                                       event->new ? event->new : event->old);
+}
+
+static const struct cache_index indexes[] = { { CONFIG_WATCH_INDEX, add_secret_keys } };
+static const struct controller_watch watches[] = { { CONFIG_WATCH_SECRETS, .optional = true, .map = secret_changed } };
+
 struct controller git_repository_controller = {
         .kind = &git_repository_kind,
         .reconcile = git_repository_reconcile,
         .removed = source_removed,
+        .watches = watches,
+        .watch_count = sizeof(watches) / sizeof(watches[0]),
+        .indexes = indexes,
+        .index_count = sizeof(indexes) / sizeof(indexes[0]),
 };

@@ -103,6 +103,7 @@ static const struct flag flags[] = {
 
 static struct feature_gate gates[] = {
         { "CacheSecretsAndConfigMaps", false },
+        { "DisableConfigWatchers", false },
         { "ObjectLevelWorkloadIdentity", false },
 };
 

@@ -76,8 +76,7 @@ struct controller_watch {
         const char *group, *version, *kind, *plural;
         bool cluster_scoped;
         bool metadata_only; /* ConfigMaps, Secrets: the cache holds headers, which have no keys for an index */
-        /* Points at the flag's value; NULL: none. A kind of the program's own has --watch-label-selector. */
-        const char *const *label_selector;
+        bool configs; /* those that --watch-configs-label-selector selects. A kind of the program's own has --watch-label-selector */
         const char *gate, *unless_gate; /* only if that feature gate is on / off */
         bool optional; /* the program does not wait for its first list: the kind may be missing, or forbidden (told once) */
         const struct cache_index *indexes;

@@ -218,7 +218,7 @@ static void open_controllers(struct program_state *state)
                                   source_of(state,
                                             kube_resource_intern(watch->group, watch->version, watch->kind, watch->plural,
                                                                  !watch->cluster_scoped),
-                                            watch->metadata_only, watch->label_selector ? *watch->label_selector : NULL,
+                                            watch->metadata_only, watch->configs ? state->flags.watch_configs_label_selector : NULL,
                                             watch->optional),
                                   controller, watch, watch->indexes, watch->index_count);
                 }

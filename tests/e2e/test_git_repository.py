@@ -112,6 +112,25 @@ def test_missing_secret_recovers(space, git_server, sink):
     assert not find_condition(o, "FetchFailed") and not find_condition(o, "Reconciling")
 
 
+def test_labelled_secret_that_changes_is_used_at_once(space, git_server):
+    """The interval is an hour, and nothing failed that would be tried again. A Secret without the label is not watched."""
+    repository, other = space.repository({"c.yaml": CONFIG % "1"}), space.repository({"c.yaml": CONFIG % "2"})
+    for r in (repository, other):
+        git_server.rules[r.name] = {"auth": {"basic": ("ada", "secret")}}
+    for name in ("labelled", "plain"):
+        space.secret(name, username="ada", password="secret")
+    space.patch("Secret", "labelled", {"metadata": {"labels": {"reconcile.fluxcd.io/watch": "Enabled"}}})
+    space.source(repository, secretRef={"name": "labelled"})
+    space.source(other, "other", secretRef={"name": "plain"})
+    space.ready("GitRepository")
+    space.ready("GitRepository", "other")
+    asked = len(git_server.seen(other.name))
+    space.secret("plain", username="ada", password="new")
+    space.secret("labelled", username="ada", password="new")
+    assert "authentication required" in find_condition(space.not_ready("GitRepository", reason="GitOperationFailed"))["message"]
+    assert len(git_server.seen(other.name)) == asked
+
+
 def test_failed_fetch_that_recovers_is_announced(space, git_server):
     repository = space.repository({"c.yaml": CONFIG % "1"})
     space.source(repository)

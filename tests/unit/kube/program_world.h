@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/str.h"
 #include "kube/controller.h"
+#include "kube/watch_configs.h"
 #include "net/server.h"
 
 #include <arpa/inet.h>
@@ -140,9 +141,33 @@ static int started(struct context *ctx, struct runtime *runtime, struct error *e
         return 0;
 }
 
-static struct controller things = {
-        .kind = &thing_kind, .reconcile = reconcile, .removed = removed, .restored = restored, .supersede_gate = "Supersede"
-};
+static void add_secret(const struct cache_object *object, struct cache_keys *keys)
+{
+        config_watch_key(object, VIEW("Secret"), VIEW("s"), keys);
+}
+
+static void secret_changed(struct controller *controller, const struct cache_event *event)
+{
+        cleanup(cache_list_release) struct cache_list list = CACHE_LIST_NULL;
+
+        config_watch_find(controller, event, "Secret", &list);
+        for (size_t i = 0; i < list.count; i++)
+                controller_enqueue(controller, list.items[i]->namespace, list.items[i]->name, QUEUE_PRIORITY_NORMAL);
+}
+
+static const struct cache_index thing_indexes[] = { { CONFIG_WATCH_INDEX, add_secret } };
+static const struct controller_watch thing_watches[] = { { CONFIG_WATCH_SECRETS, .gate = "Configs", .optional = true,
+                                                           .map = secret_changed } };
+
+static struct controller things = { .kind = &thing_kind,
+                                    .reconcile = reconcile,
+                                    .removed = removed,
+                                    .restored = restored,
+                                    .watches = thing_watches,
+                                    .watch_count = COUNT(thing_watches),
+                                    .indexes = thing_indexes,
+                                    .index_count = COUNT(thing_indexes),
+                                    .supersede_gate = "Supersede" };
 
 /* What is closed here may see something just now, and call as ever. */
 static void stopped(struct runtime *runtime)
@@ -154,7 +179,9 @@ static void stopped(struct runtime *runtime)
 }
 
 static struct controller *const controllers[] = { &things };
-static struct feature_gate gates[] = { { "Supersede", false }, { "Other", false } };
+static struct feature_gate gates[] = {
+        { "Supersede", false }, { "Other", false }, { "Configs", false }, { "DisableConfigWatchers", false }
+};
 static const struct program program = { .name = "test-controller",
                                         .controllers = controllers,
                                         .controller_count = 1,
@@ -182,7 +209,9 @@ static struct {
         _Atomic bool away;
         _Atomic int forbidden; /* FORBIDDEN_...; written by the test */
         _Atomic int refused_watches, refused_reads;
-        char patch[4096]; /* the last one of the status */
+        _Atomic int secret;                             /* its version; 0: Secrets are forbidden */
+        _Atomic int secrets_asked, secrets_asked_oddly; /* oddly: for more than the metadata of those with the label */
+        char patch[4096];                               /* the last one of the status */
 } api = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 enum {
@@ -212,6 +241,41 @@ static void serve_watch(const struct server_request *request, struct server_resp
                       api.version);
 }
 
+static void refuse(struct server_response *response)
+{
+        response->status = 403;
+        buffer_add_string(&response->body, "{\"kind\":\"Status\",\"status\":\"Failure\",\"reason\":\"Forbidden\","
+                                           "\"code\":403,\"message\":\"it is forbidden\"}");
+}
+
+/* There is one, "s" beside the object, which changes with its version. */
+static void serve_secrets(const struct server_request *request, struct server_response *response)
+{
+        const char *selector = server_query(request, "labelSelector"), *accept = server_header(request, "Accept");
+        const char *since = server_query(request, "resourceVersion");
+        int version = atomic_load(&api.secret);
+        char item[128];
+
+        snprintf(item, sizeof(item), "{\"metadata\":{\"name\":\"s\",\"namespace\":\"n\",\"resourceVersion\":\"%d\"}}", version);
+        if (!selector || strcmp(selector, "reconcile.fluxcd.io/watch=Enabled") != 0 || !accept ||
+            !strstr(accept, "as=PartialObjectMetadata"))
+                atomic_fetch_add(&api.secrets_asked_oddly, 1);
+        if (!version) {
+                refuse(response);
+        } else if (!server_query(request, "watch")) {
+                buffer_printf(&response->body,
+                              "{\"kind\":\"PartialObjectMetadataList\",\"metadata\":{\"resourceVersion\":\"%d\"},\"items\":[%s]}",
+                              version, item);
+        } else if (since && atoi(since) < version) {
+                buffer_printf(&response->body, "{\"type\":\"MODIFIED\",\"object\":%s}\n", item);
+        } else {
+                moment();
+                buffer_printf(&response->body, "{\"type\":\"BOOKMARK\",\"object\":{\"metadata\":{\"resourceVersion\":\"%d\"}}}\n",
+                              version);
+        }
+        atomic_fetch_add(&api.secrets_asked, 1);
+}
+
 static bool is_one(const struct server_request *request)
 {
         static const char end[] = "/things/a";
@@ -226,9 +290,7 @@ static void serve(void *data, const struct server_request *request, struct serve
         snprintf(response->content_type, sizeof(response->content_type), "application/json");
         server_response_header(response, "X-Kubernetes-PF-FlowSchema-UID", "test");
         if (atomic_load(&api.forbidden) > (is_one(request) ? FORBIDDEN_WATCH : FORBIDDEN_NOTHING)) {
-                response->status = 403;
-                buffer_add_string(&response->body, "{\"kind\":\"Status\",\"status\":\"Failure\",\"reason\":\"Forbidden\","
-                                                   "\"code\":403,\"message\":\"it is forbidden\"}");
+                refuse(response);
                 atomic_fetch_add(is_one(request) ? &api.refused_reads : &api.refused_watches, 1);
                 return;
         }
@@ -243,6 +305,10 @@ static void serve(void *data, const struct server_request *request, struct serve
         if (atomic_load(&api.away)) {
                 atomic_fetch_add(&api.turned_away, 1);
                 response->status = 503;
+                return;
+        }
+        if (strcmp(request->path, "/api/v1/secrets") == 0) {
+                serve_secrets(request, response);
                 return;
         }
         pthread_mutex_lock(&api.lock);

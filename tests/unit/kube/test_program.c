@@ -369,6 +369,67 @@ static void an_interruption_ends_only_a_run_that_says_so(void **state)
 }
 
 /* Two threads are in it: the one that brings the event, and the idle worker that the event wakes. */
+/* By its metadata alone, and only those with the label are asked for. */
+static void a_labelled_secret_wakes_those_that_name_it(void **state)
+{
+        static const char *const gate[] = { "--feature-gates=Configs=true", NULL };
+        struct process process;
+
+        (void)state;
+        set_thing(1, "", "once");
+        atomic_store(&api.secret, 10);
+        atomic_store(&api.secrets_asked, 0);
+        begin(&process, gate);
+        assert_true(reaches(&shared->ended, 1));
+        /* Listed and watched: that it was there is no news. */
+        assert_true(reaches(&api.secrets_asked, 6));
+        assert_int_equal(shared->runs, 1);
+        atomic_store(&api.secret, 11);
+        assert_true(reaches(&shared->ended, 2));
+        assert_int_equal(api.secrets_asked_oddly, 0);
+        kill(process.pid, SIGTERM);
+        assert_int_equal(end(&process), 0);
+}
+
+static void secrets_that_may_not_be_watched_are_done_without(void **state)
+{
+        static const char *const gate[] = { "--feature-gates=Configs=true", NULL };
+        struct process process;
+        const char *told;
+
+        (void)state;
+        set_thing(1, "", "once");
+        atomic_store(&api.secret, 0);
+        atomic_store(&api.secrets_asked, 0);
+        begin(&process, gate);
+        assert_true(reaches(&shared->ended, 1));
+        assert_true(reaches(&api.secrets_asked, 2));
+        set_thing(2, "", "once");
+        assert_true(reaches(&shared->ended, 2));
+        told = strstr(log_of(&process), "for want of rights");
+        assert_non_null(told);
+        assert_null(strstr(told + 1, "for want of rights"));
+        kill(process.pid, SIGTERM);
+        assert_int_equal(end(&process), 0);
+}
+
+static void secrets_are_not_watched_if_the_gate_says_so(void **state)
+{
+        static const char *const gate[] = { "--feature-gates=Configs=true,DisableConfigWatchers=true", NULL };
+        struct process process;
+
+        (void)state;
+        set_thing(1, "", "once");
+        atomic_store(&api.secrets_asked, 0);
+        begin(&process, gate);
+        assert_true(reaches(&shared->ended, 1));
+        set_thing(2, "", "once");
+        assert_true(reaches(&shared->ended, 2));
+        assert_int_equal(api.secrets_asked, 0);
+        kill(process.pid, SIGTERM);
+        assert_int_equal(end(&process), 0);
+}
+
 static void a_change_does_not_supersede_the_run_that_it_begins(void **state)
 {
         struct process process;
@@ -404,6 +465,9 @@ int main(void)
                 cmocka_unit_test(the_run_of_an_object_that_is_gone_ends),
                 cmocka_unit_test(an_interruption_ends_only_a_run_that_says_so),
                 cmocka_unit_test(a_change_does_not_supersede_the_run_that_it_begins),
+                cmocka_unit_test(a_labelled_secret_wakes_those_that_name_it),
+                cmocka_unit_test(secrets_that_may_not_be_watched_are_done_without),
+                cmocka_unit_test(secrets_are_not_watched_if_the_gate_says_so),
         };
 
         if (!kernel_has_filters())
