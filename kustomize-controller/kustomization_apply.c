@@ -151,6 +151,15 @@ static bool is_too_large(const struct error *error)
         return error->http_status == 413 || strstr(error_message(error), "request is too large");
 }
 
+/* What the write has found in the list beside what the run knew is of another replica: it is pruned like what was there before. */
+static void learn_inventory(struct run *run, const struct inventory *known)
+{
+        const struct inventory written = inventory_decode(json_path(run->object, "status", "inventory", NULL), run->arena);
+        const struct inventory more = inventory_difference(&written, known, run->arena);
+
+        run->old_inventory = inventory_union(&run->old_inventory, &more, run->arena);
+}
+
 /* All that is wanted is in the inventory before the first of it is in the cluster: who is killed in between has nothing to look for afterwards. */
 static int record_wanted(void *data, struct context *ctx, const struct inventory *wanted, struct error *error)
 {
@@ -161,8 +170,10 @@ static int record_wanted(void *data, struct context *ctx, const struct inventory
 
         run->recorded = true;
         set_inventory(run, &both);
-        if (run_write(ctx, run, error) == 0)
+        if (run_write(ctx, run, error) == 0) {
+                learn_inventory(run, &both);
                 return 0;
+        }
         run->recorded = false; /* nothing was applied; and what could not be written must not keep the failure from being told */
         if (before)
                 json_set(status, "inventory", steal(&before));

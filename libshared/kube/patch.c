@@ -1,11 +1,13 @@
 #include "kube/patch.h"
 
+#include "base/arena.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/memory.h"
 #include "data/patch.h"
 #include "data/scan.h"
 #include "kube/client.h"
+#include "kube/inventory.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -204,6 +206,40 @@ static int rebase_conditions(const struct object_patch *patch, const struct json
         return 0;
 }
 
+/* ---- the rest of the status ---- */
+
+/* What is in the list of others and was not in the one that the run began with: it may be all that knows of an object, so it stays. */
+static struct json *rebase_inventory(const struct json *old, const struct json *new, const struct json *latest)
+{
+        cleanup(arena_free) struct arena *arena = arena_new();
+        const struct inventory before = inventory_decode(old, arena), after = inventory_decode(new, arena),
+                               theirs = inventory_decode(latest, arena);
+        const struct inventory more = inventory_difference(&theirs, &before, arena), both = inventory_union(&after, &more, arena);
+
+        return json_equal(old, new) ? json_copy(latest) : inventory_encode(&both);
+}
+
+/* The run says how it is, in all that it knows; what it does not know stays. */
+static void rebase_status(struct json *before, struct json *after, const struct json *latest)
+{
+        const struct json *old = json_get(before, "status"), *theirs = json_get(latest, "status");
+        struct json *new = json_object_at(after, "status");
+
+        JSON_EACH(theirs, member) {
+                if (strcmp(member.key, "conditions") == 0 || json_equal(member.value, json_get(old, member.key)))
+                        continue;
+                if (strcmp(member.key, "inventory") == 0)
+                        json_set(new, member.key,
+                                 rebase_inventory(json_get(old, member.key), json_get(new, member.key), member.value));
+                else if (!json_get(old, member.key) && !json_get(new, member.key))
+                        json_set(new, member.key, json_copy(member.value));
+        }
+        if (json_type(theirs) == JSON_OBJECT)
+                json_set(before, "status", json_copy(theirs));
+        else
+                json_remove(before, "status");
+}
+
 /* ---- requests ---- */
 
 void object_patch_begin(struct object_patch *patch, struct kube_client *client, const struct kube_resource *resource,
@@ -336,14 +372,11 @@ static int rebase(struct context *context, const struct object_patch *patch, str
                                  patch->resource->plural, meta(object, "name"));
         TRY(rebase_conditions(patch, before, object, latest, error));
         rebase_finalizers(before, object, latest);
+        rebase_status(before, object, latest);
 
         /* From here on the difference is to what is there now. */
         json_set(json_object_at(before, "metadata"), "resourceVersion", json_new_string(meta(latest, "resourceVersion")));
         json_set_string(json_object_at(object, "metadata"), "resourceVersion", meta(latest, "resourceVersion"));
-        if (JSON_PATH(latest, "status", "conditions"))
-                json_set(json_object_at(before, "status"), "conditions", json_copy(JSON_PATH(latest, "status", "conditions")));
-        else
-                json_remove(json_get(before, "status"), "conditions");
         if (JSON_PATH(latest, "metadata", "finalizers"))
                 json_set(json_object_at(before, "metadata"), "finalizers", json_copy(JSON_PATH(latest, "metadata", "finalizers")));
         else
@@ -413,7 +446,7 @@ int object_patch_write(struct context *context, struct object_patch *patch, stru
         json_print(r == 0 ? object : before, &patch->before);
         if (r == 0)
                 return 0;
-        if (error->kind != ERROR_NOT_FOUND || !deleting)
+        if (!kube_is_absent(error) || !deleting)
                 return -1;
         error_release(error);
         return 0;

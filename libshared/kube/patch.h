@@ -6,8 +6,9 @@
  *
  * A list is replaced whole by a merge patch, so conditions and finalizers are sent with the resourceVersion that they were read with, and so is an
  * inventory. If the server answers that somebody else was faster, the object is read again and the change is made to what is there now: conditions
- * of the types that the run owns are overwritten, those of others stay; only the finalizers that the run itself added or removed are. If what is
- * there now is another object of that name, nothing is written: it must not delete what its predecessor applied.
+ * of the types that the run owns are overwritten, those of others stay; only the finalizers that the run itself added or removed are. Of the rest of the
+ * status the run's word counts, be it that nothing changed since the old object that it knew; members that it knows nothing of stay, and so does what others
+ * added to an inventory. If what is there now is another object of that name, nothing is written: it must not delete what its predecessor applied.
  * Everything else is sent without a lock. The resourceVersion of each answer is the one the next write uses.
  */
 #pragma once

@@ -228,6 +228,50 @@ static void another_object_of_that_name_gets_nothing(void **state)
         context_close(&context);
 }
 
+/* What the cache showed was old: what is there is not what the run began with. Its word is sent whole, and what only the others know stays. */
+static void what_others_wrote_meanwhile(void **state)
+{
+        static const struct {
+                const char *name, *before, *after, *latest, *sent;
+        } cases[] = {
+                { "what the run found is what it knew, and not what is there", "{\"artifact\":\"a\"}", "{\"artifact\":\"a\"}",
+                  "{\"artifact\":\"b\"}", "{\"artifact\":\"a\"}" },
+                { "it is gone by the run's word", "{\"artifact\":\"a\"}", "{}", "{\"artifact\":\"b\"}", "{\"artifact\":null}" },
+                { "gone there", "{\"artifact\":\"a\"}", "{\"artifact\":\"a\"}", "{}", "{\"artifact\":\"a\"}" },
+                { "of others", "{}", "{\"own\":1}", "{\"theirs\":1}", "{\"own\":1}" },
+                { "an inventory that has grown", "{\"inventory\":{\"entries\":[{\"id\":\"n_a__S\",\"v\":\"v1\"}]}}",
+                  "{\"inventory\":{\"entries\":[{\"id\":\"n_b__S\",\"v\":\"v1\"}]}}",
+                  "{\"inventory\":{\"entries\":[{\"id\":\"n_a__S\",\"v\":\"v1\"},{\"id\":\"n_c__S\",\"v\":\"v1\"}]}}",
+                  "{\"inventory\":{\"entries\":[{\"id\":\"n_b__S\",\"v\":\"v1\"},{\"id\":\"n_c__S\",\"v\":\"v1\"}]}}" },
+                { "an inventory that the run did not touch", "{\"inventory\":{\"entries\":[{\"id\":\"n_a__S\",\"v\":\"v1\"}]}}",
+                  "{\"inventory\":{\"entries\":[{\"id\":\"n_a__S\",\"v\":\"v1\"}]},\"own\":1}", "{\"inventory\":{\"entries\":[]}}",
+                  "{\"own\":1}" },
+        };
+        struct context context;
+
+        (void)state;
+        context_open(&context, NULL, CLOCK_NEVER);
+        for (size_t i = 0; i < COUNT(cases); i++) {
+                cleanup(json_free) struct json *object = json_of(OBJECT("9", "}"));
+                cleanup(json_free) struct json *sent = NULL, *wanted = json_of(cases[i].sent);
+                cleanup(object_patch_release) struct object_patch patch = OBJECT_PATCH_NULL;
+                cleanup(error_release) struct error error = ERROR_NULL;
+
+                setup(NULL);
+                json_set(object, "status", json_of(cases[i].before));
+                begin(&patch, object);
+                json_set(object, "status", json_of(cases[i].after));
+                condition_set(object, "Ready", "True", "Succeeded", "x");
+                json_set(server.object, "status", json_of(cases[i].latest));
+                assert_int_equal(object_patch_write(&context, &patch, object, &error), 0);
+                sent = json_of(fake.requests[fake.count - 1].body);
+                json_remove(json_get(sent, "status"), "conditions");
+                if (!json_equal(json_get(sent, "status"), wanted))
+                        fail_msg("%s: %s", cases[i].name, fake.requests[fake.count - 1].body);
+        }
+        context_close(&context);
+}
+
 static void gone_while_deleting_is_written(void **state)
 {
         cleanup(json_free) struct json *object = json_of(OBJECT("9", ",\"deletionTimestamp\":\"2020-01-01T00:00:00Z\"}"));
@@ -254,6 +298,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(conditions_of_others, setup, teardown),
                 cmocka_unit_test_setup_teardown(foreign_finalizer_survives_ours_being_removed, setup, teardown),
                 cmocka_unit_test_setup_teardown(another_object_of_that_name_gets_nothing, setup, teardown),
+                cmocka_unit_test_setup_teardown(what_others_wrote_meanwhile, setup, teardown),
                 cmocka_unit_test_setup_teardown(gone_while_deleting_is_written, setup, teardown),
         };
 
