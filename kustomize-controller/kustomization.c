@@ -320,7 +320,7 @@ static int refresh(struct context *ctx, struct reconcile *reconcile, struct erro
         if (kube_get(ctx, reconcile->runtime->client,
                      kube_resource_intern(KUSTOMIZATION_GROUP, "v1", "Kustomization", "kustomizations", true), reconcile->namespace,
                      reconcile->name, &latest, error) < 0) {
-                if (error->kind != ERROR_NOT_FOUND)
+                if (!kube_is_absent(error))
                         return error_wrap(error, "unable to read the object as it is now");
                 error_release(error);
                 return RUN_ENDED;

@@ -104,7 +104,7 @@ static int check_account(struct context *ctx, struct run *run, struct error *err
                      kube_resource_intern("", "v1", "ServiceAccount", "serviceaccounts", true), run->namespace, account, &found,
                      error) == 0)
                 return 0;
-        if (error->kind != ERROR_NOT_FOUND)
+        if (!kube_is_absent(error))
                 return -1;
         error_release(error);
         return RUN_ENDED;

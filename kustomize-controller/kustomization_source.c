@@ -72,7 +72,7 @@ static int read_source(struct context *ctx, struct run *run, const struct source
         if (kube_get(ctx, runtime->client, kube_resource_intern(SOURCE_GROUP, "v1", kind->kind, kind->plural, true), namespace,
                      name, ret_source, error) == 0)
                 return 0;
-        if (error->kind != ERROR_NOT_FOUND) {
+        if (!kube_is_absent(error)) {
                 run->reconcile->retry_limit_ms = RECONCILE_BLIND_MS;
                 return error_wrap(error, "unable to get source '%s/%s'", namespace, name);
         }
@@ -237,7 +237,7 @@ static int add_reference(struct context *ctx, struct run *run, const struct subs
         cleanup(json_wipe) struct json *object = NULL;
 
         if (kube_get(ctx, run->reconcile->runtime->client, resource, run->namespace, reference->name, &object, error) < 0) {
-                if (reference->optional && error->kind == ERROR_NOT_FOUND) {
+                if (reference->optional && kube_is_absent(error)) {
                         error_release(error);
                         return 0;
                 }

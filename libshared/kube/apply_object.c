@@ -105,7 +105,7 @@ static int read_live(const struct apply_item *item, struct trial *trial, struct 
         json_free(&trial->live);
         if (call(item, &request, &trial->live_text, error) == 0)
                 return json_parse(buffer_view(&trial->live_text), &trial->live, error);
-        if (error->kind != ERROR_NOT_FOUND)
+        if (!kube_is_absent(error))
                 return -1;
         error_release(error);
         return 0;
@@ -644,7 +644,7 @@ static int delete_first(struct apply_item *item, struct error *error)
         request.uid = item->uid;
         request.resource_version = item->version;
         if (call(item, &request, &answer, error) != 0) {
-                if (error->kind != ERROR_NOT_FOUND)
+                if (!kube_is_absent(error))
                         return error_wrap(error, "%s immutable field detected, failed to delete object", buffer_string(&id));
                 error_release(error);
         }

@@ -123,7 +123,7 @@ static int has_uid(const struct victim *victim, const struct object_id *id, cons
                 request = metadata_of(resource, id);
                 r = kube_call(victim->context, victim->settings->client, &request, &live, error);
         }
-        if (r != 0 && (error->kind != ERROR_NOT_FOUND || !strcmp(error->reason, KUBE_PATH_ABSENT)))
+        if (r != 0 && (!kube_is_absent(error)))
                 return -1;
         error_release(error);
         return r == 0 && view_is(scan_string(SCAN_PATH(buffer_view(&live), "metadata", "uid")), uid);

@@ -20,6 +20,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 struct json;
 struct kube_client;
@@ -119,6 +120,11 @@ struct kube_request {
  * nothing about an object.
  */
 #define KUBE_PATH_ABSENT "PathNotFound"
+/* The server says that what was asked about is not there. A proxy's 404, or that of a kind which is not served now, does not say so. */
+static inline bool kube_is_absent(const struct error *error)
+{
+        return error->kind == ERROR_NOT_FOUND && strcmp(error->reason, KUBE_PATH_ABSENT) != 0;
+}
 int kube_call(struct context *ctx, struct kube_client *client, const struct kube_request *request, struct buffer *ret_body,
               struct error *err);
 /* As kube_call, parsed: *ret_json is the caller's. */

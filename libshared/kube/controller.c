@@ -279,7 +279,7 @@ static int read_object(struct context *context, struct reconcile *run, struct er
                      kube_resource_intern(kind->group, kind->version, kind->kind, kind->plural, true), run->namespace, run->name,
                      &run->object, error) == 0)
                 return 0;
-        if (error->kind != ERROR_NOT_FOUND) {
+        if (!kube_is_absent(error)) {
                 run->retry_limit_ms = RECONCILE_BLIND_MS;
                 return error_wrap(error, "read %s %s/%s, which cannot be watched", kind->kind, run->namespace, run->name);
         }

@@ -92,7 +92,7 @@ static int unreadable(struct pending *item, struct error *error)
         item->status = KSTATUS_UNKNOWN;
         item->version = 0;
         set_message(item, error_message(error));
-        if (error->kind == ERROR_NOT_FOUND && strcmp(error->reason, "NoKindMatch") != 0) {
+        if (kube_is_absent(error) && strcmp(error->reason, "NoKindMatch") != 0) {
                 item->status = item->wanted->finishes ? KSTATUS_CURRENT : KSTATUS_NOT_FOUND;
                 set_message(item, "");
         }

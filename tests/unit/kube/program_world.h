@@ -218,6 +218,7 @@ enum {
         FORBIDDEN_NOTHING,
         FORBIDDEN_WATCH, /* and lists */
         FORBIDDEN_ALL,
+        UNKNOWN_ALL, /* not of the API server: a 404 of what stands before it */
 };
 
 /* What happened since that version, or after a moment that nothing did. */
@@ -290,7 +291,10 @@ static void serve(void *data, const struct server_request *request, struct serve
         snprintf(response->content_type, sizeof(response->content_type), "application/json");
         server_response_header(response, "X-Kubernetes-PF-FlowSchema-UID", "test");
         if (atomic_load(&api.forbidden) > (is_one(request) ? FORBIDDEN_WATCH : FORBIDDEN_NOTHING)) {
-                refuse(response);
+                if (atomic_load(&api.forbidden) == UNKNOWN_ALL)
+                        response->status = 404;
+                else
+                        refuse(response);
                 atomic_fetch_add(is_one(request) ? &api.refused_reads : &api.refused_watches, 1);
                 return;
         }

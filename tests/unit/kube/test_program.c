@@ -302,6 +302,12 @@ static void a_blind_watch_makes_no_old_runs(void **state)
         assert_int_equal(atomic_load(&shared->runs), runs);
         assert_non_null(strstr(log_of(&process), "read Thing n/a, which cannot be watched: "));
 
+        /* That there is no such thing was not said by the server: the run that ends so is made again, and not only when the object changes. */
+        atomic_store(&api.forbidden, UNKNOWN_ALL);
+        assert_true(reaches(&api.refused_reads, atomic_load(&api.refused_reads) + 1));
+        assert_true(reaches(&api.refused_reads, atomic_load(&api.refused_reads) + 1));
+        assert_int_equal(atomic_load(&shared->runs), runs);
+
         atomic_store(&api.forbidden, FORBIDDEN_NOTHING);
         assert_true(reaches(&shared->generation, 3));
         kill(process.pid, SIGTERM);

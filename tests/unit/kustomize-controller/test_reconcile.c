@@ -59,7 +59,9 @@ void event_record(struct event_recorder *recorder, const struct json *object, en
 static struct context process; /* of the controller */
 static int source_status;      /* what a read of the source is answered with; 0: the process ends while it is under way */
 static bool refuse_status;     /* writes of the status fail */
-static const char *stored;     /* what a read of the Kustomization is answered with */
+static const char *stored;     /* what a read of the Kustomization is answered with; NULL: a 404 */
+static const char *absent;     /* the reason of all 404s */
+static bool refuse_finalizers; /* a write of the finalizers is answered with a 404 */
 
 static int serve(const struct kube_request *request, const char *body, struct json **ret_json, struct error *error)
 {
@@ -72,6 +74,8 @@ static int serve(const struct kube_request *request, const char *body, struct js
         }
         if (refuse_status)
                 return fake_error(error, 503, "ServiceUnavailable", "the server is currently unable to handle the request");
+        if (request->verb == KUBE_GET ? !stored : refuse_finalizers && !request->subresource)
+                return fake_error(error, 404, absent, "the server could not find the requested resource");
         if (request->verb == KUBE_GET) {
                 *ret_json = json_of(stored);
                 return 0;
@@ -87,8 +91,9 @@ static int setup(void **state)
         fake_reset();
         fake.answer = serve;
         source_status = 500;
-        refuse_status = false;
+        refuse_status = refuse_finalizers = false;
         stored = OBJECT("1h");
+        absent = "NotFound";
         kustomize.owners = owners_new(NULL);
         context_open(&process, NULL, CLOCK_NEVER);
         return 0;
@@ -212,12 +217,40 @@ static void a_deletion_that_others_hold_up_is_observed(void **state)
         assert_null(strstr(written(), "observedGeneration"));
 }
 
+/* That an object is gone says the server that would know, and not what stands before it for a moment: else nobody would ever look again. */
+static void who_does_not_know_is_asked_again(void **state)
+{
+        static const struct {
+                const char *name, *reason;
+                bool at_end; /* when the finalizer is taken away */
+                int result;
+        } cases[] = {
+                { "it is gone", "NotFound", false, 0 },
+                { "a proxy's 404", KUBE_PATH_ABSENT, false, -1 },
+                { "it went meanwhile", "NotFound", true, 0 },
+                { "a proxy's 404 at the end", KUBE_PATH_ABSENT, true, -1 },
+        };
+
+        for (size_t i = 0; i < COUNT(cases); i++) {
+                struct reconcile run;
+
+                setup(state);
+                absent = cases[i].reason;
+                refuse_finalizers = cases[i].at_end;
+                stored = cases[i].at_end ? DELETED("") : NULL;
+                if (reconcile(DELETED(""), &run) != cases[i].result || run.terminal)
+                        fail_msg("%s", cases[i].name);
+                teardown(state);
+        }
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(a_terminal_error_that_nobody_heard_of_is_none, setup, teardown),
                 cmocka_unit_test(a_shutdown_is_no_failure_of_the_source),
                 cmocka_unit_test_setup_teardown(a_deletion_that_others_hold_up_is_observed, setup, teardown),
+                cmocka_unit_test(who_does_not_know_is_asked_again),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
