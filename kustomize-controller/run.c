@@ -56,8 +56,27 @@ static const struct apply_ignore *ignore_rules(struct run *run)
         return rules;
 }
 
+/* Itself and its source: without them nobody would apply what is declared. */
+static const struct object_id *lifelines(struct run *run, size_t *ret_count)
+{
+        const struct source_reference *source = run->spec.source_ref;
+        struct object_id *ids = arena_array(run->arena, 2, sizeof(*ids));
+
+        ids[0] = (struct object_id){ KUSTOMIZATION_GROUP, "v1", "Kustomization", run->namespace, run->name };
+        *ret_count = 1;
+        if (source)
+                ids[(*ret_count)++] =
+                        (struct object_id){ SOURCE_GROUP, "v1", source->kind,
+                                            source->namespace && *source->namespace ? source->namespace : run->namespace,
+                                            source->name };
+        return ids;
+}
+
 struct apply_settings run_settings(struct run *run)
 {
+        size_t count;
+        const struct object_id *needed = lifelines(run, &count);
+
         return (struct apply_settings){ .client = run->client,
                                         .parallel = kustomize.parallel,
                                         .concurrency = (unsigned)kustomize.concurrent_ssa,
@@ -66,6 +85,8 @@ struct apply_settings run_settings(struct run *run)
                                         .annotation_group = KUSTOMIZATION_GROUP,
                                         .owner_name = run->name,
                                         .owner_namespace = run->namespace,
+                                        .lifelines = needed,
+                                        .lifeline_count = count,
                                         .account = run_account(run),
                                         .force = run->spec.force,
                                         .verify_all = !kustomize.drift || object_force_requested(run->object) ||

@@ -52,6 +52,9 @@ struct apply_settings {
         const char *field_manager;    /* "kustomize-controller" */
         const char *annotation_group; /* "kustomize.toolkit.fluxcd.io": of labels and annotations */
         const char *owner_name, *owner_namespace;
+        /* What the owner lives by, itself first: its own object, and what it is made from. NULL: nothing that pruning could meet. */
+        const struct object_id *lifelines;
+        size_t lifeline_count;
         const char
                 *account; /* that the client impersonates: what was verified in one name says nothing about another; NULL: none */
         bool force;       /* recreate what cannot be changed */
@@ -143,7 +146,8 @@ int apply_objects(struct context *context, const struct apply_settings *settings
  * meanwhile it is read and decided about again. Skipped: what does not carry the owner's labels (another has taken it over), `prune: disabled`,
  * `reconcile: disabled`, `ssa: Ignore` in the cluster, and what is kept under another name of its kind (one object may be served in two groups). What is gone
  * or on its way, or whose kind is gone, counts as deleted. A namespace in which something kept lives, and the definition of a kept kind, are an error:
- * deleting them would delete that. So are, unless the owner itself goes, its own namespace and the definitions of the annotations' group.
+ * deleting them would delete that. So are, unless the owner itself goes, what it lives by (settings->lifelines), the namespaces of that and of the owner, and
+ * the definitions of the annotations' group and of its sisters (what follows the first dot is the same): no push could bring them back.
  *
  *  0
  * -1  "delete failed, errors: <id> delete failed: ...;"; *ret_left is what is neither deleted nor skipped and stays in the inventory

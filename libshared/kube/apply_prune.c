@@ -188,15 +188,36 @@ static const struct object_id *would_go_too(const struct victim *victim)
         return NULL;
 }
 
-/* The owner would go with it, and be asked to delete all that it applied; unless that is what happens already. */
+static bool is_lifeline(const struct object_id *lifeline, const struct object_id *id)
+{
+        return !strcmp(id->kind, lifeline->kind) && !strcmp(id->group, lifeline->group) && !strcmp(id->name, lifeline->name) &&
+               !strcmp(id->namespace, lifeline->namespace);
+}
+
+/* Of "kustomize.toolkit.fluxcd.io": "toolkit.fluxcd.io". */
+static const char *domain_of(const char *group)
+{
+        const char *dot = group ? strchr(group, '.') : NULL;
+
+        return dot ? dot + 1 : "";
+}
+
+/* What the owner needs would go with it, so that it could not put that right, or the owner itself, which would delete all that it applied. Unless it goes anyway. */
 static bool holds_owner(const struct victim *victim)
 {
-        const char *group = strchr(victim->id->name, '.');
+        const struct apply_settings *settings = victim->settings;
+        const struct object_id *id = victim->id;
+        bool definition = is_definition(id), place = is_namespace(id);
 
         if (!victim->kept->changes)
                 return false;
-        return (is_namespace(victim->id) && !strcmp(victim->id->name, victim->settings->owner_namespace)) ||
-               (is_definition(victim->id) && group && !strcmp(group + 1, victim->settings->annotation_group));
+        if ((place && !strcmp(id->name, settings->owner_namespace)) ||
+            (definition && !strcmp(domain_of(domain_of(id->name)), domain_of(settings->annotation_group))))
+                return true;
+        for (size_t i = 0; i < settings->lifeline_count; i++)
+                if (is_lifeline(&settings->lifelines[i], id) || (place && !strcmp(id->name, settings->lifelines[i].namespace)))
+                        return true;
+        return false;
 }
 
 static int refuse(const struct victim *victim, const struct object_id *needs, struct error *error)
@@ -216,8 +237,8 @@ static int refuse_own(const struct victim *victim, struct error *error)
         const struct apply_settings *settings = victim->settings;
 
         error_set(error, ERROR_INVALID,
-                  "%s/%s itself would be deleted with it, and then all that it applied: declare it again, or keep it with the "
-                  "annotation %s/prune: disabled",
+                  "%s/%s needs it: without it nothing would be applied any more, or all that was applied be deleted. Declare it "
+                  "again, or keep it with the annotation %s/prune: disabled",
                   settings->owner_namespace, settings->owner_name, settings->annotation_group);
         return describe_failure(victim, "delete", error);
 }

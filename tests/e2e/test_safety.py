@@ -2,6 +2,7 @@
 import time
 
 import pytest
+import yaml
 
 from cluster.kube import find_condition
 from cluster.process import until
@@ -39,6 +40,26 @@ def test_lost_inventory_is_written_anew(space):
     assert entries(space) == good
     space.ready("Kustomization", revision=space.push(repository, delete=["b.yaml"]))
     space.gone("ConfigMap", "b")
+
+
+def test_own_object_and_source_are_not_pruned(space):
+    """A Kustomization that applies itself and its source, and a push that loses both files: what is declared stays, and the next push puts it right."""
+    def ours(kind):
+        o = space.get(kind)
+        return yaml.safe_dump({"apiVersion": o["apiVersion"], "kind": kind, "metadata": {"name": "app", "namespace": space.name}, "spec": o["spec"]})
+
+    repository = space.deploy({"app/a.yaml": config("a")}, targetNamespace=space.name, path="./app")
+    files = {"app/own.yaml": ours("Kustomization"), "app/source.yaml": ours("GitRepository")}
+    space.ready("Kustomization", revision=space.push(repository, files))
+    assert len(ids(space)) == 3
+    space.push(repository, delete=list(files))
+    space.not_ready("Kustomization", reason="PruneFailed", message=f"Kustomization/{space.name}/app delete failed: {space.name}/app needs it")
+    assert "deletionTimestamp" not in space.get("Kustomization")["metadata"] and "deletionTimestamp" not in space.get("GitRepository")["metadata"]
+    assert space.get("ConfigMap", "a") is not None and len(ids(space)) == 3
+    space.ready("Kustomization", revision=space.push(repository, files))
+    space.delete("Kustomization")
+    space.gone("Kustomization")
+    assert space.get("ConfigMap", "a") is None
 
 
 def test_entries_that_cannot_be_read(space):

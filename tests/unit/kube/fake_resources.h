@@ -20,6 +20,8 @@ static const struct kube_resource fake_resources[] = {
         { "storage.k8s.io", "v1", "StorageClass", "storageclasses", "storage.k8s.io/v1", false },
         { "authorization.k8s.io", "v1", "SelfSubjectRulesReview", "selfsubjectrulesreviews", "authorization.k8s.io/v1", false },
         { "example.org", "v2", "Tenant", "tenants", "example.org/v2", true },
+        { "kustomize.toolkit.fluxcd.io", "v1", "Kustomization", "kustomizations", "kustomize.toolkit.fluxcd.io/v1", true },
+        { "source.toolkit.fluxcd.io", "v1", "GitRepository", "gitrepositories", "source.toolkit.fluxcd.io/v1", true },
         { "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", "apiextensions.k8s.io/v1", false },
 };
 

@@ -118,9 +118,13 @@ static int teardown(void **state)
 /* What became of the objects, or the error; what stays in the inventory is in `left`. */
 static const char *prune(const struct object_id *ids, size_t count, const struct apply_changes *kept)
 {
+        static const struct object_id lifelines[] = { { "kustomize.toolkit.fluxcd.io", "v1", "Kustomization", "flux", "app" },
+                                                      { "source.toolkit.fluxcd.io", "v1", "GitRepository", "git", "app" } };
         static const struct apply_settings settings = { .annotation_group = "kustomize.toolkit.fluxcd.io",
                                                         .owner_name = "app",
-                                                        .owner_namespace = "flux" };
+                                                        .owner_namespace = "flux",
+                                                        .lifelines = lifelines,
+                                                        .lifeline_count = COUNT(lifelines) };
         const struct inventory stale = { .items = (struct object_id *)(uintptr_t)ids, .count = count };
         struct apply_changes changes = APPLY_CHANGES_NULL;
         cleanup(buffer_release) struct buffer text = BUFFER_NULL;
@@ -363,16 +367,28 @@ static void the_owner_does_not_go_with_what_is_deleted(void **state)
 {
         static const struct {
                 struct object_id stale;
+                const char *path;
                 bool refused;
         } cases[] = {
-                { { "", "v1", "Namespace", "", "flux" }, true },
-                { { "", "v1", "Namespace", "", "ns" }, false },
-                { { "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "", "things.kustomize.toolkit.fluxcd.io" }, true },
-                { { "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "", "others.example.org" }, false },
+#define DEFINITION(name)                                                                                                           \
+        { "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "", name },                                                    \
+                "apiextensions.k8s.io/customresourcedefinitions//" name
+#define OURS(group, kind, plural, namespace, name) { group, "v1", kind, namespace, name }, group "/" plural "/" namespace "/" name
+                { OURS("", "Namespace", "namespaces", "", "flux"), true },
+                { OURS("", "Namespace", "namespaces", "", "git"), true },
+                { OURS("", "Namespace", "namespaces", "", "ns"), false },
+                { DEFINITION("things.kustomize.toolkit.fluxcd.io"), true },
+                { DEFINITION("gitrepositories.source.toolkit.fluxcd.io"), true },
+                { DEFINITION("others.example.org"), false },
+                { DEFINITION("things.toolkit.example.org"), false },
+                { OURS("kustomize.toolkit.fluxcd.io", "Kustomization", "kustomizations", "flux", "app"), true },
+                { OURS("kustomize.toolkit.fluxcd.io", "Kustomization", "kustomizations", "flux", "other"), false },
+                { OURS("source.toolkit.fluxcd.io", "GitRepository", "gitrepositories", "git", "app"), true },
+                { OURS("source.toolkit.fluxcd.io", "GitRepository", "gitrepositories", "flux", "app"), false },
         };
         static const char refusal[] =
-                " delete failed: flux/app itself would be deleted with it, and then all that it applied: declare it "
-                "again, or keep it with the annotation kustomize.toolkit.fluxcd.io/prune: disabled;";
+                " delete failed: flux/app needs it: without it nothing would be applied any more, or all that was applied be "
+                "deleted. Declare it again, or keep it with the annotation kustomize.toolkit.fluxcd.io/prune: disabled;";
         const struct apply_changes nothing = APPLY_CHANGES_NULL;
 
         for (size_t i = 0; i < COUNT(cases) * 2; i++) {
@@ -380,10 +396,7 @@ static void the_owner_does_not_go_with_what_is_deleted(void **state)
                 const char *found;
 
                 setup(state);
-                put("/namespaces//flux", "app", NULL, "");
-                put("/namespaces//ns", "app", NULL, "");
-                put("apiextensions.k8s.io/customresourcedefinitions//things.kustomize.toolkit.fluxcd.io", "app", "u", "");
-                put("apiextensions.k8s.io/customresourcedefinitions//others.example.org", "app", "v", "");
+                put(cases[i / 2].path, "app", "u", "");
                 found = prune(&cases[i / 2].stale, 1, deleted ? NULL : &nothing);
                 if ((strstr(found, refusal) != NULL) != (cases[i / 2].refused && !deleted))
                         fail_msg("%zu: %s", i, found);
