@@ -1,3 +1,4 @@
+#include "engine/kustomize/generator.h"
 #include "engine/kustomize/image.h"
 #include "engine/kustomize/keys.h"
 #include "engine/kustomize/transformer.h"
@@ -328,4 +329,24 @@ int transform_image(struct build *build, struct accumulator *accumulator, struct
                                 r = field_walk(build, accumulator->list.items[i], &t->specs.items[s], &walk);
         image_close(&change);
         return r;
+}
+
+int transform_hash(struct build *build, struct accumulator *accumulator, struct transformer *transformer)
+{
+        (void)transformer;
+        for (size_t i = 0; i < accumulator->list.count; i++) {
+                struct resource *resource = accumulator->list.items[i];
+                char hash[CONTENT_HASH];
+                struct view name;
+
+                if (!resource_enabled(resource, ANNOTATION_NEEDS_HASH))
+                        continue;
+                TRY(content_hash(build, resource->node, hash));
+                resource_push_id(&build->identity, resource);
+                name = resource_name(resource);
+                resource_set_name(build->arena, resource->node,
+                                  view_of(arena_printf(build->arena, "%.*s-%s", VIEW_ARGS(name), hash)));
+        }
+        accumulator_touch(accumulator);
+        return 0;
 }
