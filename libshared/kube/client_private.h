@@ -1,13 +1,15 @@
 /*
  * client_private: how the files of the client room share a server. For no one else.
  *
- *   client.c       making and sharing clients, calls and their retries
+ *   client.c       making and sharing clients, calls
+ *   send.c         the attempts of a request
  *   access.c       who we are: tokens, certificates, exec plugins, and their rotation
  *   throttle.c     how fast we may ask
  *   request.c      from kube_request to a URL, headers and a body
  *   failure.c      from an answer to an error
  *   discovery.c    which resources there are
  *   stream.c       requests whose answers feed the io thread
+ *   notice.c       what is told of them: warnings, metrics
  */
 #pragma once
 
@@ -63,7 +65,7 @@ struct kube_server {
         double tokens;
         int64_t filled_ms, said_ms;
 
-        /* client.c: texts of warnings that were passed on lately */
+        /* notice.c: texts of warnings that were passed on lately */
         struct {
                 uint64_t hash;
                 int64_t at_ms;
@@ -81,9 +83,6 @@ struct kube_client {
         struct kube_server *server;
         char *user; /* impersonated; NULL: none */
 };
-
-void kube_notice(struct kube_server *server, enum log_level level, const char *format, ...)
-        __attribute__((__format__(__printf__, 3, 4)));
 
 /* ---- access.c ---- */
 
@@ -145,7 +144,16 @@ int kube_failure(const struct kube_request *request, const struct http_response 
 /* A 404 that is about the path, not about an object behind it, or a 405. */
 bool kube_failure_is_of_path(const struct http_response *response);
 
-/* ---- client.c ---- */
+/* ---- notice.c ---- */
+
+void kube_notice(struct kube_server *server, enum log_level level, const char *format, ...)
+        __attribute__((__format__(__printf__, 3, 4)));
+/* Passes warnings of an answer on, each once in ten minutes. */
+void kube_warn(struct kube_server *server, const char *warnings);
+/* Counts an attempt; status 0: no answer. */
+void kube_count(struct kube_server *server, const char *method, int status);
+
+/* ---- send.c ---- */
 
 /*
  * Sends it with its retries. `request` NULL: a plain GET. 0: a 2xx. -1: the error; *ret_response has the answer even so, if there
@@ -153,10 +161,6 @@ bool kube_failure_is_of_path(const struct http_response *response);
  */
 int kube_send(struct context *ctx, struct kube_client *client, const struct kube_request *request, struct kube_wire *wire,
               struct http_response *ret_response, struct error *err);
-/* Passes warnings of an answer on. */
-void kube_warn(struct kube_server *server, const char *warnings);
-/* Counts an attempt; status 0: no answer. */
-void kube_count(struct kube_server *server, const char *method, int status);
 
 /* ---- discovery.c ---- */
 
