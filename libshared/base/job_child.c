@@ -194,6 +194,15 @@ static int rules_granted(struct rules *rules, const struct job_request *request,
         return 0;
 }
 
+void job_descriptors_close(unsigned first, unsigned last)
+{
+        if (close_range(first, last, 0) == 0)
+                return;
+        /* Linux before 5.9 */
+        for (unsigned fd = first; fd <= last && fd < (unsigned)sysconf(_SC_OPEN_MAX); fd++)
+                close((int)fd);
+}
+
 /* Descriptors of the child from 3 on: the output and the granted ones; all others are closed. */
 static int compare_descriptors(const void *a, const void *b)
 {

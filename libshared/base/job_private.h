@@ -73,8 +73,6 @@ void job_privileges_drop(int null);
 void job_report_usage(struct job_report *report, const struct rusage *usage);
 /* Of this process: address space. */
 uint64_t job_mapped_bytes(void);
-/* Closes the descriptors of a range, ends included. */
-void job_descriptors_close(unsigned first, unsigned last);
 
 /* job_child.c: everything after the fork; does not return. `descriptors` are those of the packet without control. */
 struct job_child {
@@ -86,6 +84,8 @@ struct job_child {
         uint64_t mapped_bytes; /* address space of the server */
 };
 void job_child_run(const struct job_child *child) __attribute__((__noreturn__));
+/* Closes the descriptors of a range, ends included. */
+void job_descriptors_close(unsigned first, unsigned last);
 
 /* job_once.c: forks the child, waits for its end and tells it. Descriptors as in job_child. -1: there was no child. */
 int job_once(const struct job_request *request, const int *descriptors, unsigned count, struct job_report *ret_report,

@@ -92,15 +92,6 @@ uint64_t job_mapped_bytes(void)
         return (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-void job_descriptors_close(unsigned first, unsigned last)
-{
-        if (close_range(first, last, 0) == 0)
-                return;
-        /* Linux before 5.9 */
-        for (unsigned fd = first; fd <= last && fd < (unsigned)sysconf(_SC_OPEN_MAX); fd++)
-                close((int)fd);
-}
-
 void job_privileges_drop(int null)
 {
         prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
