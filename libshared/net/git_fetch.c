@@ -21,15 +21,6 @@
 #define GRACE_MS           1000 /* the job's own message is better than that of its end */
 #define DEFAULT_TIMEOUT_MS 60000
 
-int git_library_error(struct error *err)
-{
-        const git_error *last = git_error_last();
-
-        if (last && last->klass == GIT_ERROR_NOMEMORY)
-                return error_set(err, ERROR_TOO_LARGE, "an object of the repository does not fit the memory of a fetch");
-        return error_set(err, ERROR_INVALID, "%s", last && last->message ? last->message : "unknown error of libgit2");
-}
-
 static void release_remote(git_remote **remote)
 {
         git_remote_free(*remote);

@@ -79,6 +79,8 @@ int git_curl_connection(CURL *curl, struct git_session *session, struct error *e
  * is its error buffer, `code` its CURLcode.
  */
 const char *git_curl_problem(CURL *curl, int code, const char *problem, const struct git_session *session);
+/* libgit2's last error, as ERROR_INVALID. */
+int git_library_error(struct error *err);
 /* Remembers in the session the alert that the server sends. `tls` is the SSL_CTX of the connection to come. */
 void git_trouble_listen(void *tls, struct git_session *session);
 
@@ -109,8 +111,6 @@ const char *git_revision(struct arena *arena, const struct git_selection *select
 /* The tree of a commit as tar.gz. */
 int git_archive(git_repository *repository, const git_oid *tree, const struct git_request *request, int output,
                 struct git_result *result, struct error *err);
-/* libgit2's last error, as ERROR_INVALID. */
-int git_library_error(struct error *err);
 
 /* The request and the result on their way into the job and back. */
 void git_request_encode(const struct git_request *request, struct buffer *bytes);

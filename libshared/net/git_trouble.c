@@ -1,5 +1,5 @@
 /*
- * Why a transfer failed. Users of Flux know the words of Go's net and crypto/tls, and alerts look for them; libcurl's own hold how many
+ * Why a transfer or libgit2 failed. Users of Flux know the words of Go's net and crypto/tls, and alerts look for them; libcurl's own hold how many
  * milliseconds it took, so a condition would never stay as it is, and for TLS they are the code lines of a library.
  */
 #include "net/git_internal.h"
@@ -271,4 +271,13 @@ const char *git_curl_problem(CURL *easy, int code, const char *problem, const st
         if (end)
                 return end;
         return problem[0] ? problem : curl_easy_strerror((CURLcode)code);
+}
+
+int git_library_error(struct error *err)
+{
+        const git_error *last = git_error_last();
+
+        if (last && last->klass == GIT_ERROR_NOMEMORY)
+                return error_set(err, ERROR_TOO_LARGE, "an object of the repository does not fit the memory of a fetch");
+        return error_set(err, ERROR_INVALID, "%s", last && last->message ? last->message : "unknown error of libgit2");
 }
