@@ -151,12 +151,6 @@ static bool failed(const struct apply_item *item)
         return item->error.kind != ERROR_NONE;
 }
 
-char *apply_owner_selector(const struct apply_settings *settings)
-{
-        return memory_printf("%s/name=%s,%s/namespace=%s", settings->annotation_group, settings->owner_name,
-                             settings->annotation_group, settings->owner_namespace);
-}
-
 static void add_change(struct apply_changes *changes, const struct apply_item *item, struct arena *arena)
 {
         changes->items[changes->count++] = (struct apply_change){

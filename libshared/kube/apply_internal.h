@@ -63,9 +63,6 @@ void apply_try(struct apply_item *item);
 void apply_write(struct apply_item *item);
 void apply_item_release(struct apply_item *item);
 
-/* The label selector of what the owner of the settings applied. Owned. */
-char *apply_owner_selector(const struct apply_settings *settings);
-
 /* ---- apply_compare.c ---- */
 
 /*
@@ -96,3 +93,8 @@ void apply_rules_remove(const struct apply_rules *rules, const struct json *sele
  */
 int apply_rules_keep(const struct apply_item *item, const struct json *live, const struct json *tried, struct json *payload,
                      struct error *error);
+
+/* ---- apply_look.c ---- */
+
+/* The label selector of what the owner of the settings applied. Owned. */
+char *apply_owner_selector(const struct apply_settings *settings);

@@ -2,6 +2,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/memory.h"
 #include "data/scan.h"
 #include "kube/parallel.h"
 
@@ -119,6 +120,12 @@ static size_t collect(struct context *context, const struct apply_settings *sett
                         items[count++] = item;
         }
         return count;
+}
+
+char *apply_owner_selector(const struct apply_settings *settings)
+{
+        return memory_printf("%s/name=%s,%s/namespace=%s", settings->annotation_group, settings->owner_name,
+                             settings->annotation_group, settings->owner_namespace);
 }
 
 int apply_look(struct context *context, const struct apply_settings *settings, const struct inventory *objects, struct error *error)

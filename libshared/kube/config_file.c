@@ -10,9 +10,13 @@
 #include "net/proxy.h"
 #include "net/tls.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define EXEC_GROUP "client.authentication.k8s.io/"
 
@@ -23,6 +27,58 @@ struct resolve {
         struct arena *arena;
         struct buffer dropped;
 };
+
+struct kube_config *kube_config_new(void)
+{
+        struct kube_config *config = memory_zero(1, sizeof(*config));
+
+        config->arena = arena_new();
+        config->name_space = "default";
+        return config;
+}
+
+void kube_config_free(struct kube_config **config)
+{
+        if (!*config)
+                return;
+        secret_release(&(*config)->key);
+        secret_release(&(*config)->token);
+        secret_release(&(*config)->password);
+        arena_free(&(*config)->arena);
+        free(*config);
+        *config = NULL;
+}
+
+int kube_file_read(const char *path, struct buffer *ret_content, struct error *err)
+{
+        cleanup(close_descriptor) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+        cleanup(buffer_release) struct buffer content = BUFFER_SECRET;
+        struct stat status;
+
+        if (fd < 0 || fstat(fd, &status) < 0)
+                return error_set_errno(err, errno, "open %s", path);
+        if (S_ISDIR(status.st_mode))
+                return error_set_errno(err, EISDIR, "read %s", path);
+        for (;;) {
+                char *space = buffer_reserve(&content, 4096);
+                ssize_t n = read(fd, space, 4096);
+
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n < 0)
+                        return error_set_errno(err, errno, "read %s", path);
+                if (n == 0)
+                        break;
+                content.length += (size_t)n;
+                if (content.length > KUBE_FILE_LIMIT)
+                        return error_set(err, ERROR_TOO_LARGE, "read %s: larger than %zu bytes", path, KUBE_FILE_LIMIT);
+        }
+        buffer_add(&content, "", 0); /* terminated, also when it is empty */
+        buffer_release(ret_content);
+        *ret_content = content;
+        content = BUFFER_NULL;
+        return 0;
+}
 
 int kube_config_file_parse(struct view text, struct json **ret_tree, struct error *err)
 {

@@ -12,7 +12,6 @@
 #include "kube/patch.h"
 #include "kube/watch.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -25,16 +24,6 @@
 #define STANDIN_LIMIT  252
 #define STANDIN_IDLE_S 1
 #define AGAIN_MS       1000 /* until a run is made again that the API server came back under */
-
-const char *controller_name(const struct controller *controller, char text[CONTROLLER_NAME])
-{
-        size_t i = 0;
-
-        for (; controller->kind->kind[i] && i < CONTROLLER_NAME - 1; i++)
-                text[i] = (char)tolower((unsigned char)controller->kind->kind[i]);
-        text[i] = '\0';
-        return text;
-}
 
 bool controller_changed(const struct cache_object *old, const struct cache_object *new)
 {

@@ -40,11 +40,6 @@ static void setup_error(const struct error *error, const char *message)
 
 /* --- what runs may ask --- */
 
-bool runtime_gate(const struct runtime *runtime, const char *name)
-{
-        return feature_gate(runtime->program->gates, runtime->program->gate_count, name);
-}
-
 struct cache *runtime_cache(const struct runtime *runtime, const char *group, const char *kind)
 {
         struct program_state *state = runtime->state;

@@ -233,3 +233,8 @@ int program_flags_check(const struct program *program, const struct runtime_flag
         TRY(check_proxy(flags, error));
         return program->check ? program->check(flags, error) : 0;
 }
+
+bool runtime_gate(const struct runtime *runtime, const char *name)
+{
+        return feature_gate(runtime->program->gates, runtime->program->gate_count, name);
+}

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 
+#include <ctype.h>
 #include <stdio.h>
 
 static const char *const controller_labels[] = { "controller" };
@@ -41,6 +42,16 @@ static struct {
 #define METRIC(type_, name_, help_, labels_) metric_new(type_, name_, help_, labels_, LENGTH(labels_), NULL, 0)
 #define HISTOGRAM(name_, help_, labels_, buckets_)                                                                                 \
         metric_new(METRIC_HISTOGRAM, name_, help_, labels_, LENGTH(labels_), buckets_, LENGTH(buckets_))
+
+const char *controller_name(const struct controller *controller, char text[CONTROLLER_NAME])
+{
+        size_t i = 0;
+
+        for (; controller->kind->kind[i] && i < CONTROLLER_NAME - 1; i++)
+                text[i] = (char)tolower((unsigned char)controller->kind->kind[i]);
+        text[i] = '\0';
+        return text;
+}
 
 struct depth_of {
         const char *name;
