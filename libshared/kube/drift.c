@@ -12,37 +12,10 @@
 
 /* ---- judging ---- */
 
-bool drift_moved(const struct drift_entry *entry)
-{
-        return entry->seen && entry->live.resource_version > entry->at.resource_version;
-}
-
 /* Verified, and nothing speaks against it being there. */
 static bool proven(const struct drift_entry *entry)
 {
         return entry->verified && !entry->doubted;
-}
-
-bool drift_done(const struct drift_entry *entry)
-{
-        return entry->gone && entry->finishes;
-}
-
-bool drift_touched(const struct drift_entry *entry)
-{
-        if (!entry->verified || !drift_moved(entry) || drift_done(entry))
-                return false;
-        return entry->gone || entry->replaced || !drift_same_applied(&entry->at, &entry->live);
-}
-
-bool drift_as_verified(struct drift_entry *entry)
-{
-        if (!drift_moved(entry))
-                return true;
-        if (entry->gone || entry->replaced || !drift_digest_same(&entry->at, &entry->live))
-                return false;
-        entry->at = entry->live;
-        return true;
 }
 
 /* Objects come due at different times of the last half of the period. */

@@ -93,6 +93,8 @@ struct drift_owned_report {
         bool deleted, by_run;
 };
 
+/* ---- drift_table.c ---- */
+
 /* The kind of a resource, whatever the version; made if it is not known. */
 struct drift_place *drift_place(struct drift_table *table, const struct kube_resource *resource);
 bool drift_place_live(const struct drift_place *place, int64_t now_ms);
@@ -112,9 +114,16 @@ void drift_entry_uid(const struct drift_entry *entry, char text[DRIFT_UID]);
 struct drift_entry *drift_entry(struct drift_table *table, const struct drift_key *key, struct drift_owner *owner);
 void drift_entry_remove(struct drift_table *table, struct drift_entry *entry);
 
+/* ---- drift_report.c ---- */
+
+/* What the entry's owner is told of its object as just seen. */
+struct drift_owned_report *drift_report_new(const struct drift_table *table, const struct drift_entry *entry,
+                                            const struct drift_key *key, struct view object);
 /* Without the lock; takes the report and those that follow it over. NULL is fine. */
 void drift_report_send(struct drift_table *table, struct drift_owned_report *report);
 void drift_report_free(struct drift_owned_report **report);
+
+/* ---- drift_entry.c ---- */
 
 /* The watch knows something newer than the verification. */
 bool drift_moved(const struct drift_entry *entry);
@@ -126,6 +135,8 @@ bool drift_touched(const struct drift_entry *entry);
 bool drift_fresh(const struct drift_entry *entry, int64_t now_ms);
 /* As verified; what moved without touching anything of ours becomes the verified state. */
 bool drift_as_verified(struct drift_entry *entry);
+
+/* ---- drift_digest.c ---- */
 
 /* Nobody touched what we applied. Needs no lock. */
 bool drift_same_applied(const struct drift_digest *a, const struct drift_digest *b);
