@@ -613,16 +613,15 @@ static int patch_metadata(const struct apply_item *item, struct error *error)
         return 0;
 }
 
-static int still_there(const struct apply_item *item, struct json *live, struct error *error)
+/* `finalizers` as text; NULL: it has none. */
+static int still_there(const struct apply_item *item, const char *finalizers, struct error *error)
 {
         cleanup(buffer_release) struct buffer id = BUFFER_NULL;
-        cleanup(free_string) char *finalizers = json_text(JSON_PATH(live, "metadata", "finalizers"));
 
         object_id_describe(&item->id, &id);
-        return error_set(error, ERROR_TIMEOUT,
-                         "%s immutable field detected, it was deleted to be created again but is still there: "
-                         "finalizers %s hold it",
-                         buffer_string(&id), finalizers);
+        return error_set(
+                error, ERROR_TIMEOUT, "%s immutable field detected, it was deleted to be created again but is still there%s%s%s",
+                buffer_string(&id), finalizers ? ": finalizers " : "", finalizers ? finalizers : "", finalizers ? " hold it" : "");
 }
 
 /* Deletes the object that was tried, as it was tried, and waits until it is gone. */
@@ -635,6 +634,8 @@ static int delete_first(struct apply_item *item, struct error *error)
         cleanup(buffer_release) struct buffer answer = BUFFER_NULL;
         cleanup(buffer_release) struct buffer id = BUFFER_NULL;
         cleanup(trial_release) struct trial trial = { .live = NULL };
+        cleanup(free_string) char *finalizers = NULL;
+        bool seen = false;
 
         object_id_describe(&item->id, &id);
         if (!*item->uid || !*item->version)
@@ -653,12 +654,19 @@ static int delete_first(struct apply_item *item, struct error *error)
                         break;
                 if (!trial.live || strcmp(json_string(JSON_PATH(trial.live, "metadata", "uid"), ""), item->uid) != 0)
                         return 0;
+                seen = true;
+                free_string(&finalizers);
+                if (json_length(JSON_PATH(trial.live, "metadata", "finalizers")) > 0)
+                        finalizers = json_text(JSON_PATH(trial.live, "metadata", "finalizers"));
                 if (clock_now_ms() >= until)
-                        return still_there(item, trial.live, error);
+                        return still_there(item, finalizers, error);
                 if (context_sleep(item->run->context, pause_ms, error) != 0)
                         break;
                 pause_ms = pause_ms * 2 < RECREATE_PAUSE_MAX ? pause_ms * 2 : RECREATE_PAUSE_MAX;
         }
+        /* The time of the run, which began before, is over first. */
+        if (seen && error->kind == ERROR_TIMEOUT)
+                return still_there(item, finalizers, error);
         return error_wrap(error, "%s immutable field detected, failed to wait for object to be deleted", buffer_string(&id));
 }
 

@@ -189,6 +189,53 @@ static void immutable_objects(void **state)
         setup(state);
 }
 
+/* A deletion only marks what somebody holds. */
+static int serve_held(const struct kube_request *request, const char *body, struct json **ret_json, struct error *error)
+{
+        if (request->verb != KUBE_DELETE)
+                return serve(request, body, ret_json, error);
+        *ret_json = json_new_object();
+        return 0;
+}
+
+/* The wait for the end of what is made anew is bounded, by its own time or by the run's, and says what it waited for. */
+static void what_is_held_is_named(void **state)
+{
+        static const struct {
+                const char *name, *finalizers, *result;
+                int64_t recreate_ms, run_ms;
+        } cases[] = {
+                { "its own time", "[\"a/b\",\"c/d\"]", ": finalizers [\"a/b\",\"c/d\"] hold it\n", 300, 60000 },
+                { "the time of the run", "[\"a/b\"]", ": finalizers [\"a/b\"] hold it\n", 60000, 1000 },
+                { "something that takes its time to end", "[]", "\n", 300, 60000 },
+        };
+        size_t i;
+
+        for (i = 0; i < COUNT(cases); i++) {
+                cleanup(free_string) char *expected = memory_printf(
+                        "ConfigMap/ns/fixed immutable field detected, it was deleted to be created again but is still there%s",
+                        cases[i].result);
+                struct apply_settings settings;
+                const char *found;
+
+                setup(state);
+                settings = settings_with_table();
+                settings.force = true;
+                settings.recreate_ms = cases[i].recreate_ms;
+                fake.answer = serve_held;
+                context_close(&context);
+                context_open(&context, NULL, clock_now_ms() + cases[i].run_ms);
+                store("fixed", MAP("fixed", "", "{\"a\":\"old\"}"));
+                json_set(json_get(json_get(cluster.objects, "configmaps/ns/fixed"), "metadata"), "finalizers",
+                         json_of(cases[i].finalizers));
+                found = strstr(run_one(&settings, MAP("fixed", "", "{\"a\":\"new\"}"), true), "-> ");
+                if (strcmp(found + 3, expected) != 0)
+                        fail_msg("%s: %s", cases[i].name, found);
+                teardown(state);
+        }
+        setup(state);
+}
+
 static struct {
         unsigned deletions;      /* so many find the object moved */
         const char *becomes;     /* and like this */
@@ -435,6 +482,12 @@ static void ignored_paths_keep_what_is_there(void **state)
         assert_non_null(strstr(run_one(&settings, MAP("a", "", "{\"a\":\"ours\",\"b\":\"new\"}"), true), "configured"));
         assert_string_equal(json_string(JSON_PATH(stored("a"), "data", "a"), ""), "theirs");
         assert_string_equal(json_string(JSON_PATH(stored("a"), "data", "b"), ""), "new");
+        /* What the cluster has not is not sent, not even as null. */
+        store("a", MAP("a", "", "{\"b\":\"same\"}"));
+        assert_non_null(strstr(run_one(&settings, MAP("a", "", "{\"a\":\"ours\",\"b\":\"new\"}"), true), "configured"));
+        assert_null(JSON_PATH(stored("a"), "data", "a"));
+        assert_string_equal(json_string(JSON_PATH(stored("a"), "data", "b"), ""), "new");
+        store("a", MAP("a", "", "{\"a\":\"theirs\",\"b\":\"new\"}"));
         settings.ignore = both;
         settings.ignore_count = COUNT(both);
         assert_non_null(strstr(run_one(&settings, MAP("a", "", "{\"a\":\"ours\",\"b\":\"ours\"}"), true), "unchanged"));
@@ -692,6 +745,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(unknown_kind_and_missing_namespace, setup, teardown),
                 cmocka_unit_test_teardown(people_steer_by_annotations, teardown),
                 cmocka_unit_test_teardown(immutable_objects, teardown),
+                cmocka_unit_test_teardown(what_is_held_is_named, teardown),
                 cmocka_unit_test_teardown(recreation_of_what_moved_meanwhile, teardown),
                 cmocka_unit_test_setup_teardown(an_edit_that_stands_in_the_way_is_taken_over, setup, teardown),
                 cmocka_unit_test_setup_teardown(what_vanishes_while_it_is_tried_is_made, setup, teardown),
