@@ -42,9 +42,12 @@ int kube_resource_find(struct context *context, struct kube_client *client, cons
         return KUBE_NO_MATCH;
 }
 
+static char fake_forgotten[64]; /* the last group that was to be discovered anew */
+
 void kube_resource_forget(struct kube_client *client, const char *group)
 {
-        (void)client, (void)group;
+        (void)client;
+        snprintf(fake_forgotten, sizeof(fake_forgotten), "%s", group);
 }
 
 const struct kube_resource *kube_resource_intern(const char *group, const char *version, const char *kind, const char *plural,

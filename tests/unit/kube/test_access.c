@@ -73,15 +73,20 @@ static char *exec_user(const char *arguments, const char *rest)
                 arguments, rest);
 }
 
-static int runs(void)
+static int number_in(const char *name)
 {
-        cleanup(free_string) char *path = path_of("runs");
+        cleanup(free_string) char *path = path_of(name);
         FILE *file = fopen(path, "r");
         int count = -1;
 
         assert_int_equal(fscanf(file, "%d", &count), 1);
         fclose(file);
         return count;
+}
+
+static int runs(void)
+{
+        return number_in("runs");
 }
 
 static enum fake_next refuse_second(void *data, struct fake_connection *connection, const struct fake_request *request)
@@ -123,6 +128,32 @@ static void plugins_run_when_they_must(void **state)
         assert_non_null(strstr(info, "\"server\":\"https://127.0.0.1:"));
         assert_non_null(strstr(info, "\"interactive\":false"));
         assert_non_null(strstr(info, "} extra"));
+        /* The three of every program, the script itself, and the shell's pipe: nothing of ours. */
+        assert_in_range(number_in("fds"), 3, 5);
+}
+
+/* Half a minute before the end, or a tenth of what is left if that is less. */
+static void a_credential_is_renewed_before_it_ends(void **state)
+{
+        static const struct {
+                int seconds;
+                int64_t least_ms, most_ms; /* before its end */
+        } cases[] = { { 3600, 30000, 30000 }, { 100, 8000, 10000 } };
+
+        (void)state;
+        for (size_t i = 0; i < COUNT(cases); i++) {
+                cleanup(free_string) char *version = memory_printf("client.authentication.k8s.io/v1, '%d'", cases[i].seconds);
+                cleanup(free_string) char *user = exec_user(version, "");
+                cleanup(fixture_close) struct fixture f;
+                const struct kube_server *server;
+
+                put_file("plugin", plugin);
+                put_file("runs", "0");
+                fixture_open(&f, ok, user);
+                assert_int_equal(call(&f, KUBE_GET), 0);
+                server = f.client->server;
+                assert_in_range((server->plugin_until_us - server->plugin_renew_us) / 1000, cases[i].least_ms, cases[i].most_ms);
+        }
 }
 
 /* A name without a slash is looked for in PATH, and not beside the file that names it. */
@@ -451,6 +482,7 @@ int main(void)
                 cmocka_unit_test(tokens_rotate),
                 cmocka_unit_test(a_refused_token_is_read_again),
                 cmocka_unit_test(plugins_run_when_they_must),
+                cmocka_unit_test(a_credential_is_renewed_before_it_ends),
                 cmocka_unit_test(a_plugin_is_found_in_the_path),
                 cmocka_unit_test(a_plugin_has_its_own_limit),
                 cmocka_unit_test(plugins_that_fail_are_named),

@@ -509,6 +509,26 @@ static void ignored_paths_keep_what_is_there(void **state)
                        "`^(?:Con()$`\n"));
 }
 
+#define CRD(spec, more)                                                                                                            \
+        "{\"apiVersion\":\"apiextensions.k8s.io/"                                                                                  \
+        "v1\",\"kind\":\"CustomResourceDefinition\",\"metadata\":{\"name\":\"w.example.org\"," LABELS                              \
+        "%s},\"spec\":{\"group\":\"example.org\"" spec "}" more "}"
+
+/* What it defines is discovered anew: its plural may be another one now. */
+static void a_written_definition_renews_its_group(void **state)
+{
+        static const char established[] = ",\"status\":{\"conditions\":[{\"type\":\"Established\",\"status\":\"True\"}]}";
+        cleanup(free_string) char *there = memory_printf(CRD("", "%s"), ",\"uid\":\"u\",\"resourceVersion\":\"0\"", established);
+        cleanup(free_string) char *wanted = memory_printf(CRD(",\"scope\":\"Cluster\"", ""), "");
+        struct apply_settings settings = settings_with_table();
+
+        (void)state;
+        json_set(cluster.objects, "customresourcedefinitions//w.example.org", json_of(there));
+        fake_forgotten[0] = '\0';
+        assert_non_null(strstr(run_one(&settings, wanted, true), "CustomResourceDefinition/w.example.org configured"));
+        assert_string_equal(fake_forgotten, "example.org");
+}
+
 /* A generation does not tell of labels, and our fields are the same: what they are now does. */
 static void new_value_of_a_label_is_a_change(void **state)
 {
@@ -755,6 +775,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(changes_are_explained_by_paths, setup, teardown),
                 cmocka_unit_test_setup_teardown(unknown_fields_of_built_in_kinds_are_left_out, setup, teardown),
                 cmocka_unit_test_setup_teardown(ignored_paths_keep_what_is_there, setup, teardown),
+                cmocka_unit_test_setup_teardown(a_written_definition_renews_its_group, setup, teardown),
                 cmocka_unit_test_setup_teardown(new_value_of_a_label_is_a_change, setup, teardown),
                 cmocka_unit_test_setup_teardown(another_account_has_to_show_what_it_may, setup, teardown),
                 cmocka_unit_test_teardown(what_cannot_be_read_is_tried_and_kept, teardown),

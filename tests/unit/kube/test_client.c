@@ -68,6 +68,48 @@ static void requests_look_as_the_api_wants_them(void **state)
         assert_int_equal(f.server->accepted, 1);
 }
 
+/* Minutes are for lists alone, and only what may be long is worth compressing. */
+static void limits_follow_the_verb(void **state)
+{
+        static const struct {
+                const char *name, *authority;
+                enum kube_verb verb;
+                unsigned watch_seconds;
+                int64_t timeout_ms;
+                bool compressed;
+        } cases[] = {
+                { "an object", "", KUBE_GET, 0, 60000, false },
+                { "a list", "", KUBE_LIST, 0, 300000, true },
+                { "a list where compression is off", ", disable-compression: true", KUBE_LIST, 0, 300000, false },
+                { "a watch ends by itself, or is ended", "", KUBE_WATCH, 300, 330000, false },
+                { "a write", "", KUBE_APPLY, 0, 60000, false },
+                { "a deletion", "", KUBE_DELETE, 0, 60000, false },
+        };
+
+        (void)state;
+        for (size_t i = 0; i < COUNT(cases); i++) {
+                const struct kube_request request = { .verb = cases[i].verb,
+                                                      .resource = config_maps(),
+                                                      .name_space = "ns",
+                                                      .name = cases[i].verb == KUBE_LIST || cases[i].verb == KUBE_WATCH ? NULL
+                                                                                                                        : "n",
+                                                      .watch_seconds = cases[i].watch_seconds };
+                cleanup(kube_client_release) struct kube_client *client = NULL;
+                cleanup(kube_wire_release) struct kube_wire wire;
+                cleanup(fixture_close) struct fixture f;
+                cleanup(free_string) char *authority = NULL;
+
+                fixture_open(&f, ok, "token: t");
+                authority = memory_printf("insecure-skip-tls-verify: true%s", cases[i].authority);
+                fixture_client(&f, authority, "token: t", &client);
+                assert_int_equal(kube_wire_make(client, &request, &wire, &f.err), 0);
+                if (wire.request.timeout_ms != cases[i].timeout_ms || wire.request.compressed != cases[i].compressed)
+                        fail_msg("%s: %lld ms, %d", cases[i].name, (long long)wire.request.timeout_ms, wire.request.compressed);
+                assert_int_equal(wire.request.first_byte_ms, 0); /* the default of net/http.h */
+        }
+        assert_int_equal(HTTP_FIRST_BYTE_MS, 30000);
+}
+
 static enum fake_next tell_user(void *data, struct fake_connection *connection, const struct fake_request *request)
 {
         static const char *const names[] = { "Impersonate-User", "Impersonate-Uid", "Impersonate-Group",
@@ -566,6 +608,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(requests_look_as_the_api_wants_them),
+                cmocka_unit_test(limits_follow_the_verb),
                 cmocka_unit_test(users_are_impersonated),
                 cmocka_unit_test(only_what_is_safe_is_sent_again),
                 cmocka_unit_test(what_is_too_large_is_not_sent),

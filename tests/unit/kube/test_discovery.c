@@ -13,6 +13,7 @@ static struct {
         enum way way;
         _Atomic bool has_new; /* a CRD came: kind New in x.io/v1, nothing else says so */
         const char *plural;   /* of it */
+        const char *refusal;  /* of a plural that is not served */
         const char *cut;      /* in place of what /apis/x.io/v1 answers; NULL: nothing */
 } api;
 
@@ -87,7 +88,7 @@ static enum fake_next serve(void *data, struct fake_connection *connection, cons
         if (strncmp(path, "/apis/x.io/v1/namespaces/ns/", 28) == 0)
                 return strncmp(path + 28, api.plural, strlen(api.plural)) == 0
                                ? fake_json(connection, "200 OK", "{}")
-                               : fake_answer(connection, "404 Not Found", "", "404 page not found\n");
+                               : fake_answer(connection, api.refusal, "", "404 page not found\n");
         if (root && api.way != LEGACY && strstr(accept, api.way == V2 ? "v=v2;" : "v=v2beta1;"))
                 return fake_answer(
                         connection, "200 OK",
@@ -106,6 +107,7 @@ static void api_open(struct fixture *f, enum way way)
         api.way = way;
         api.has_new = false;
         api.plural = "news";
+        api.refusal = "404 Not Found";
         api.cut = NULL;
         fixture_open(f, serve, "token: t");
 }
@@ -177,14 +179,14 @@ static void a_crd_that_comes_later_costs_one_request(void **state)
         }
 }
 
-static void a_renamed_plural_is_found_on_the_way(void **state)
+static void find_renamed(const char *refusal)
 {
         cleanup(fixture_close) struct fixture f;
         const struct kube_resource *resource = NULL;
         struct kube_request request = { .verb = KUBE_APPLY, .name_space = "ns", .name = "n", .body = VIEW("{}") };
 
-        (void)state;
         api_open(&f, V2);
+        api.refusal = refusal;
         assert_int_equal(kube_resource_find(&f.ctx, f.client, "x.io", "v1", "New", &resource, &f.err), KUBE_NO_MATCH);
         api.has_new = true;
         assert_int_equal(kube_resource_find(&f.ctx, f.client, "x.io", "v1", "New", &resource, &f.err), 0);
@@ -199,6 +201,13 @@ static void a_renamed_plural_is_found_on_the_way(void **state)
                             "PATCH /apis/x.io/v1/namespaces/ns/newer/n?fieldManager=test-controller&fieldValidation=Ignore {}\n");
         assert_int_equal(kube_resource_find(&f.ctx, f.client, "x.io", "v1", "New", &resource, &f.err), 0);
         assert_string_equal(resource->plural, "newer");
+}
+
+static void a_renamed_plural_is_found_on_the_way(void **state)
+{
+        (void)state;
+        find_renamed("404 Not Found");
+        find_renamed("405 Method Not Allowed");
 }
 
 static void a_forgotten_group_is_read_again(void **state)

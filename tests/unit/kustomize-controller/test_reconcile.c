@@ -40,10 +40,13 @@ int kube_get_path(struct context *ctx, struct kube_client *client, const char *p
 }
 
 /* In place of kube/event.c. */
+static unsigned events;
+
 void event_record(struct event_recorder *recorder, const struct json *object, enum event_type type, const char *reason,
                   const struct json *metadata, const char *format, ...)
 {
         (void)recorder, (void)object, (void)type, (void)reason, (void)metadata, (void)format;
+        events++;
 }
 
 /* ---- the server ---- */
@@ -205,6 +208,7 @@ static void a_deletion_that_others_hold_up_is_observed(void **state)
         struct reconcile run;
 
         (void)state;
+        events = 0;
         stored = DELETED("\"example.com/hold\",");
         assert_int_equal(reconcile(stored, &run), 0);
         assert_non_null(strstr(written(), "\"finalizers\":[\"example.com/hold\"]"));
@@ -215,6 +219,7 @@ static void a_deletion_that_others_hold_up_is_observed(void **state)
         assert_int_equal(reconcile(stored, &run), 0);
         assert_non_null(strstr(written(), "\"finalizers\":"));
         assert_null(strstr(written(), "observedGeneration"));
+        assert_int_equal(events, 0); /* nothing was deleted, and that a deletion has finished is no reconciliation */
 }
 
 /* That an object is gone says the server that would know, and not what stands before it for a moment: else nobody would ever look again. */
