@@ -200,7 +200,8 @@ def test_old_artifacts_go(own_stack, space_in):
 
 def test_empty_storage_after_a_restart(own_stack, space_in, git_server):
     """A pod that moved: all objects say what is missing before the first, slow fetch is over; they end with the same digest, which is no news."""
-    stack = own_stack(flags={"source-controller": ["--concurrent=1"]})
+    # Nothing here is a retry, the first run of a new object neither.
+    stack = own_stack(flags={"source-controller": ["--concurrent=1", "--min-retry-delay=5m"]})
     space = space_in(stack)
     repository = space.repository({"a.yaml": "x: 1\n"})
     names = ("app", "other", "suspended")

@@ -32,11 +32,15 @@ def test_branch_becomes_an_artifact(space):
 
 
 def test_new_commit_is_announced(space, sink):
+    """By an event, and by one write of the object."""
     repository = space.repository({"c.yaml": CONFIG % "1"}, message="the first")
-    space.source(repository)
-    space.ready("GitRepository")
-    revision = space.push(repository, {"c.yaml": CONFIG % "2"}, message="the second line of work")
-    space.ready("GitRepository", revision=revision)
+    space.source(repository, interval="500ms")
+    before = space.ready("GitRepository")["metadata"]["resourceVersion"]
+    seen = space.kube.observe("GitRepository", space.name, "app")
+    revision = repository.commit({"c.yaml": CONFIG % "2"}, message="the second line of work")
+    after = space.ready("GitRepository", revision=revision)["metadata"]["resourceVersion"]
+    versions = until(lambda: after in (v := {o["metadata"]["resourceVersion"] for _, _, o in list(seen)}) and v, 15, "the write seen")
+    assert versions - {before} == {after}
     event = space.wait_event("GitRepository", "NewArtifact", "the second line of work")
     assert event["type"] == "Normal" and event["message"] == "stored artifact for commit 'the second line of work'"
     assert event["source"]["component"] == "source-controller"

@@ -160,6 +160,43 @@ static void archives_that_want_memory(void **state)
         }
 }
 
+/* One download and one tree for all who build from it at a time, wherever they say that it is. */
+static void what_is_in_use_is_shared(void **state)
+{
+        const struct artifact_options options = { .retries = 0 };
+        struct packer packer = { .packed = BUFFER_NULL };
+        cleanup(io_stop) struct io *io = NULL;
+        cleanup(error_release) struct error err = ERROR_NULL;
+        cleanup(artifact_cache_free) struct artifact_cache *cache = NULL;
+        cleanup(context_close) struct context ctx;
+        const struct artifact_patience patience = { &ctx, &ctx, NULL };
+        struct artifact *artifacts[3] = { NULL };
+        cleanup(free_string) char *url = NULL;
+        struct fake_server *server;
+        char digest[DIGEST_TEXT];
+
+        (void)state;
+        assert_int_equal(io_start(&io, &err), 0);
+        cache = artifact_cache_new(io, &options);
+        context_open(&ctx, NULL, CLOCK_NEVER);
+        make_archive(true, &packer);
+        digest_of(DIGEST_SHA256, buffer_view(&packer.packed), digest);
+        server = fake_start(NULL, NULL, send_archive, &packer);
+        url = memory_printf("http://127.0.0.1:%d/a.tar.gz", server->port);
+        for (size_t i = 0; i < COUNT(artifacts); i++) {
+                assert_int_equal(artifact_acquire(&patience, cache, url, digest, packer.packed.length, &artifacts[i], &err), 0);
+                assert_string_equal(artifact_path(artifacts[i]), artifact_path(artifacts[0]));
+        }
+        assert_int_equal(server->accepted, 1);
+        /* It stays while anybody has it. */
+        artifact_release(&artifacts[0]);
+        artifact_release(&artifacts[1]);
+        assert_int_equal(access(artifact_path(artifacts[2]), F_OK), 0);
+        artifact_release(&artifacts[2]);
+        fake_stop(&server);
+        buffer_release(&packer.packed);
+}
+
 /* A run unpacks before it builds: what it takes for that is no more than what a build has, however small the container is. */
 static void unpacking_fits_where_builds_do(void **state)
 {
@@ -172,6 +209,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(archives_that_want_memory),
+                cmocka_unit_test(what_is_in_use_is_shared),
                 cmocka_unit_test(unpacking_fits_where_builds_do),
         };
         struct error err = ERROR_NULL;

@@ -299,6 +299,26 @@ static void verification_after_a_restart_reads(void **state)
         fixture_close(&fixture);
 }
 
+/* Who may not read any more still finds good what was found good and has not changed. */
+static void what_did_not_change_is_not_read(void **state)
+{
+        struct fixture fixture;
+        cleanup(storage_close) struct storage *again = NULL;
+        cleanup(error_release) struct error err = ERROR_NULL;
+        char digest[DIGEST_TEXT], path[STORAGE_PATH];
+
+        (void)state;
+        fixture_open(&fixture);
+        storage_path(&app, "a.tar.gz", path);
+        assert_int_equal(store(&fixture, &app, "a.tar.gz", "content", digest, &err), 0);
+        assert_int_equal(storage_open(&(struct storage_options){ .path = fixture.path, .listen_address = ":1" }, &again, &err), 0);
+        context_cancel(&fixture.ctx, CONTEXT_SHUTDOWN);
+        assert_int_equal(storage_verify(&fixture.ctx, fixture.storage, path, digest, &err), 0);
+        assert_int_equal(storage_verify(&fixture.ctx, again, path, digest, &err), -1);
+        assert_int_equal(err.kind, ERROR_CANCELLED);
+        fixture_close(&fixture);
+}
+
 static void retention_keeps_the_current_and_one_more(void **state)
 {
         static const struct {
@@ -604,6 +624,7 @@ int main(void)
                 cmocka_unit_test(names_cannot_lead_outside),
                 cmocka_unit_test(verification_finds_what_changed),
                 cmocka_unit_test(verification_after_a_restart_reads),
+                cmocka_unit_test(what_did_not_change_is_not_read),
                 cmocka_unit_test(retention_keeps_the_current_and_one_more),
                 cmocka_unit_test(nothing_to_collect),
                 cmocka_unit_test(removal_ends_at_the_object),
