@@ -6,7 +6,7 @@
 #include "data/digest.h"
 #include "data/json.h"
 #include "data/scan.h"
-#include "kube/apply_internal.h"
+#include "kube/apply_private.h"
 #include "kube/health.h"
 #include "kube/meta.h"
 #include "kube/parallel.h"

@@ -1,4 +1,4 @@
-#include "kube/apply_internal.h"
+#include "kube/apply_private.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"

@@ -1,7 +1,7 @@
 /*
  * What an entry of the table says: its object as it was verified, held against what was seen since.
  */
-#include "kube/drift_internal.h"
+#include "kube/drift_private.h"
 
 bool drift_moved(const struct drift_entry *entry)
 {

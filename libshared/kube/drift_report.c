@@ -1,7 +1,7 @@
 /*
  * What is told of a change by somebody else: whose object it is, and who changed which fields of it.
  */
-#include "kube/drift_internal.h"
+#include "kube/drift_private.h"
 
 #include "base/cleanup.h"
 #include "base/memory.h"

@@ -1,4 +1,4 @@
-#include "kube/drift_internal.h"
+#include "kube/drift_private.h"
 
 #include "base/cleanup.h"
 #include "base/clock.h"

@@ -1,7 +1,7 @@
 /*
  * The tree of a commit as an artifact, without a checkout: a walk over tree objects, the ignore rules, and the archive's writer.
  */
-#include "net/git_internal.h"
+#include "net/git_private.h"
 
 #include "base/cleanup.h"
 #include "base/memory.h"

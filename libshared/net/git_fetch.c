@@ -1,5 +1,5 @@
 #include "net/curl_memory.h"
-#include "net/git_internal.h"
+#include "net/git_private.h"
 #include "net/tls.h"
 #include "net/url.h"
 

@@ -4,7 +4,7 @@
  * libgit2 pulls: its read() drives the transfer until there are bytes. What came and was not asked for yet waits in a bounded buffer, then the
  * transfer is paused, so a fast server cannot fill the memory.
  */
-#include "net/git_internal.h"
+#include "net/git_private.h"
 #include "net/proxy.h"
 #include "net/roots.h"
 

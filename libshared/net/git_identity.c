@@ -2,7 +2,7 @@
  * The private key of an ssh Git request. Go's ssh reads PKCS#8 too, in which Terraform for one keeps keys; libssh takes the Ed25519 ones among them for
  * keys without a public half, and cannot use them. They are written anew as OpenSSH would have them.
  */
-#include "net/git_internal.h"
+#include "net/git_private.h"
 
 #include "base/cleanup.h"
 

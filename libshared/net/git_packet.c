@@ -1,7 +1,7 @@
 /*
  * What a Git server says when it gives up: a packet that begins with "ERR ", or one of side band 3. libgit2 passes on few of them.
  */
-#include "net/git_internal.h"
+#include "net/git_private.h"
 
 #include <string.h>
 

@@ -1,4 +1,4 @@
-#include "net/git_internal.h"
+#include "net/git_private.h"
 
 #include "base/cleanup.h"
 #include "data/semver.h"

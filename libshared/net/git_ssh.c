@@ -5,7 +5,7 @@
  * request before anything is said to it. libssh and not libssh2: the one of Debian 12 cannot sign with RSA and SHA-2, which
  * servers have asked for since OpenSSH 8.8.
  */
-#include "net/git_internal.h"
+#include "net/git_private.h"
 #include "net/known_hosts.h"
 
 #include "base/cleanup.h"

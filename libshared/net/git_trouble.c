@@ -2,7 +2,7 @@
  * Why a transfer or libgit2 failed. Users of Flux know the words of Go's net and crypto/tls, and alerts look for them; libcurl's own hold how many
  * milliseconds it took, so a condition would never stay as it is, and for TLS they are the code lines of a library.
  */
-#include "net/git_internal.h"
+#include "net/git_private.h"
 #include "net/proxy.h"
 
 #include "base/error.h"

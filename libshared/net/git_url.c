@@ -1,4 +1,4 @@
-#include "net/git_internal.h"
+#include "net/git_private.h"
 #include "net/url.h"
 
 #include "base/cleanup.h"

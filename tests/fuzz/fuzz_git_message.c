@@ -1,5 +1,5 @@
 /* What a child that read hostile data says, where a redirect leads, and what a revision holds. */
-#include "net/git_internal.h"
+#include "net/git_private.h"
 
 #include "base/cleanup.h"
 

@@ -1,5 +1,5 @@
 /*
- * git_internal: what the parts of the git room share. Everything here runs in the job.
+ * git_private: what the parts of the git room share. Everything here runs in the job.
  */
 #pragma once
 

@@ -1,5 +1,5 @@
 /*
- * drift_internal: the table behind kube/drift.h, for the files of this room. Everything here is called with the table's lock held, unless it says otherwise.
+ * drift_private: the table behind kube/drift.h, for the files of this room. Everything here is called with the table's lock held, unless it says otherwise.
  */
 #pragma once
 

@@ -1,5 +1,5 @@
 /*
- * apply_internal: one object on its way through apply_objects; what the files of this room share.
+ * apply_private: one object on its way through apply_objects; what the files of this room share.
  *
  * An item is tried (nothing is written) and, if its whole stage can be applied, written. Both happen on any thread, but on one at a time.
  */
