@@ -89,7 +89,7 @@ static void list_one(void *argument, size_t index)
         const struct kube_request request = {
                 .verb = KUBE_LIST,
                 .resource = place->items->resource,
-                .name_space = place->items->namespace,
+                .namespace = place->items->namespace,
                 .label_selector = look->selector,
                 .metadata_only = true,
         };

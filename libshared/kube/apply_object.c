@@ -86,7 +86,7 @@ static struct kube_request request_of(const struct apply_item *item, enum kube_v
         return (struct kube_request){
                 .verb = verb,
                 .resource = item->resource,
-                .name_space = item->id.namespace,
+                .namespace = item->id.namespace,
                 .name = item->id.name,
                 .field_manager = item->run->settings->field_manager,
         };

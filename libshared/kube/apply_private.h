@@ -75,7 +75,10 @@ bool apply_differs(struct json *live, struct json *tried, struct buffer *paths);
  */
 int apply_metadata_patch(const struct apply_run *run, const struct json *live, bool merge, const char *api_version,
                          struct json **ret_patch, struct error *error);
-/* Removes what the API server's schema does not know from the payload, by the words of its error; their paths are added to *removed, separated by ", ". False if the error is about something else. */
+/*
+ * Removes what the API server's schema does not know from the payload, by the words of its error; their paths are added to *removed, separated by ", ". False
+ * if the error is about something else.
+ */
 bool apply_prune_unknown(const char *message, struct json *payload, struct buffer *removed);
 
 /* ---- apply_ignore.c ---- */

@@ -105,7 +105,7 @@ static struct kube_request metadata_of(const struct kube_resource *resource, con
         return (struct kube_request){
                 .verb = KUBE_GET,
                 .resource = resource,
-                .name_space = resource->namespaced ? id->namespace : "",
+                .namespace = resource->namespaced ? id->namespace : "",
                 .name = id->name,
                 .metadata_only = true,
         };

@@ -247,10 +247,10 @@ int kube_call_json(struct context *ctx, struct kube_client *client, const struct
         return 0;
 }
 
-int kube_get(struct context *ctx, struct kube_client *client, const struct kube_resource *resource, const char *name_space,
+int kube_get(struct context *ctx, struct kube_client *client, const struct kube_resource *resource, const char *namespace,
              const char *name, struct json **ret_json, struct error *err)
 {
-        struct kube_request request = { .verb = KUBE_GET, .resource = resource, .name_space = name_space, .name = name };
+        struct kube_request request = { .verb = KUBE_GET, .resource = resource, .namespace = namespace, .name = name };
 
         return kube_call_json(ctx, client, &request, ret_json, err);
 }

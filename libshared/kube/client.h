@@ -86,8 +86,8 @@ enum kube_verb {
 struct kube_request {
         enum kube_verb verb;
         const struct kube_resource *resource;
-        const char *name_space; /* NULL or "": cluster scope, or all namespaces for LIST and WATCH */
-        const char *name;       /* of everything but LIST and CREATE; WATCH watches one object if given */
+        const char *namespace; /* NULL or "": cluster scope, or all namespaces for LIST and WATCH */
+        const char *name;      /* of everything but LIST and CREATE; WATCH watches one object if given */
         const char *subresource;
         struct view body;          /* JSON; no more than KUBE_BODY_LIMIT */
         const char *field_manager; /* of writes; NULL: the component */
@@ -130,7 +130,7 @@ int kube_call(struct context *ctx, struct kube_client *client, const struct kube
 /* As kube_call, parsed: *ret_json is the caller's. */
 int kube_call_json(struct context *ctx, struct kube_client *client, const struct kube_request *request, struct json **ret_json,
                    struct error *err);
-int kube_get(struct context *ctx, struct kube_client *client, const struct kube_resource *resource, const char *name_space,
+int kube_get(struct context *ctx, struct kube_client *client, const struct kube_resource *resource, const char *namespace,
              const char *name, struct json **ret_json, struct error *err);
 /* GET of a path such as "/version" or "/livez/ping". */
 int kube_get_path(struct context *ctx, struct kube_client *client, const char *path, struct buffer *ret_body, struct error *err);

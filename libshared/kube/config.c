@@ -115,7 +115,7 @@ int kube_config_load_in_cluster(const char *root, struct kube_config **ret_confi
                 add_note(config, "expected to load root CA config from %s/ca.crt, but got err: %s", root, error_message(&failure));
         }
         if (kube_file_read(arena_printf(arena, "%s/namespace", root), &text, &failure) == 0 && text.length)
-                config->name_space = arena_view(arena, view_trim(buffer_view(&text))).data;
+                config->namespace = arena_view(arena, view_trim(buffer_view(&text))).data;
         *ret_config = steal(&config);
         return 0;
 }
@@ -194,7 +194,7 @@ int kube_config_from_secret(const struct json *secret, const char *key, const st
                             struct kube_config **ret_config, struct error *err)
 {
         const char *name = json_string(JSON_PATH(secret, "metadata", "name"), "");
-        const char *name_space = json_string(JSON_PATH(secret, "metadata", "namespace"), "");
+        const char *namespace = json_string(JSON_PATH(secret, "metadata", "namespace"), "");
         cleanup(buffer_release) struct buffer text = BUFFER_SECRET;
         const struct json *data = json_get(secret, "data"), *value;
 
@@ -208,10 +208,10 @@ int kube_config_from_secret(const struct json *secret, const char *key, const st
         }
         if (!json_view(value).length)
                 return error_set(err, ERROR_INVALID, "KubeConfig secret '%s/%s' does not contain a '%s' key with a kubeconfig",
-                                 name_space, name, key);
+                                 namespace, name, key);
         if (buffer_add_base64_decoded(&text, json_view(value)) < 0)
-                return error_set(err, ERROR_INVALID, "KubeConfig secret '%s/%s': '%s' is not base64", name_space, name, key);
+                return error_set(err, ERROR_INVALID, "KubeConfig secret '%s/%s': '%s' is not base64", namespace, name, key);
         if (kube_config_parse_untrusted(buffer_view(&text), options, ret_config, err) < 0)
-                return error_wrap(err, "KubeConfig secret '%s/%s'", name_space, name);
+                return error_wrap(err, "KubeConfig secret '%s/%s'", namespace, name);
         return 0;
 }

@@ -1,8 +1,8 @@
 /*
  * config: where the API server is and who we are: kubeconfig files, the service account of a pod, kubeconfigs from Secrets.
  *
- * A config is plain data, read once; files it names are read again while it is in use (kube/client.h): token, client certificate, CA. It is immutable
- * after loading, so any number of clients can be made of it.
+ * A config is plain data, read once, and does not change after that; files it names are read again by the client that takes it over (kube/client.h): token,
+ * client certificate, CA.
  */
 #pragma once
 
@@ -37,7 +37,7 @@ struct kube_config_pair {
 struct kube_config {
         struct arena *arena;     /* owns everything but the secrets */
         const char *server;      /* "https://10.0.0.1:6443/prefix": scheme, host, port, path without a '/' at the end */
-        const char *name_space;  /* "default" if nothing says otherwise */
+        const char *namespace;   /* "default" if nothing says otherwise */
         const char *server_name; /* tls-server-name */
         const char *proxy;       /* proxy-url; NULL: by the environment */
         bool insecure;

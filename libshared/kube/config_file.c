@@ -33,7 +33,7 @@ struct kube_config *kube_config_new(void)
         struct kube_config *config = memory_zero(1, sizeof(*config));
 
         config->arena = arena_new();
-        config->name_space = "default";
+        config->namespace = "default";
         return config;
 }
 
@@ -405,7 +405,7 @@ static bool is_empty(const struct kube_config_files *files)
 
 static int resolve_all(struct resolve *r, struct error *err)
 {
-        const char *name = current_context(r->files), *cluster_name = "", *user_name = "", *name_space;
+        const char *name = current_context(r->files), *cluster_name = "", *user_name = "", *namespace;
         const struct kube_config_file *file = NULL, *cluster_file = NULL, *user_file = NULL;
         const struct json *context, *cluster, *user;
 
@@ -415,9 +415,9 @@ static int resolve_all(struct resolve *r, struct error *err)
         if (context) {
                 cluster_name = json_string(json_get(context, "cluster"), "");
                 user_name = json_string(json_get(context, "user"), "");
-                name_space = text_of(context, "namespace");
-                if (name_space)
-                        r->config->name_space = keep(r, name_space);
+                namespace = text_of(context, "namespace");
+                if (namespace)
+                        r->config->namespace = keep(r, namespace);
         }
         cluster = entry(r, "clusters", cluster_name, "cluster", &cluster_file);
         if (!cluster && *cluster_name)

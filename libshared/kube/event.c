@@ -303,7 +303,7 @@ static int write_once(struct lane *lane, const struct event *event, const struct
         struct kube_request request = {
                 .verb = whole ? KUBE_CREATE : KUBE_PATCH_MERGE,
                 .resource = kube_resource_intern("", "v1", "Event", "events", true),
-                .name_space = namespace_of(event),
+                .namespace = namespace_of(event),
                 .name = whole ? NULL : name,
         };
 

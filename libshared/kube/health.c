@@ -114,7 +114,7 @@ static int look_at_pods(const struct wait *wait, struct pending *item, const str
         struct kube_request request = {
                 .verb = KUBE_LIST,
                 .resource = kube_resource_intern("", "v1", "Pod", "pods", true),
-                .name_space = item->wanted->object.namespace,
+                .namespace = item->wanted->object.namespace,
         };
 
         pod_selector(object, &selector);
@@ -201,7 +201,7 @@ static int read_group(const struct wait *wait, struct group *group, struct error
                 struct kube_request request = {
                         .verb = KUBE_LIST,
                         .resource = first->resource,
-                        .name_space = first->wanted->object.namespace,
+                        .namespace = first->wanted->object.namespace,
                         .label_selector = wait->settings->label_selector,
                 };
 

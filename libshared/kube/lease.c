@@ -59,7 +59,7 @@ static int client_request(struct lease *lease, struct context *ctx, enum kube_ve
         struct kube_request request = {
                 .verb = verb,
                 .resource = kube_resource_intern("coordination.k8s.io", "v1", "Lease", "leases", true),
-                .name_space = lease->namespace,
+                .namespace = lease->namespace,
                 .name = verb == KUBE_CREATE ? NULL : lease->name,
                 .body = body,
                 .urgent = true,

@@ -345,7 +345,7 @@ static int send(struct context *context, const struct object_patch *patch, const
         struct kube_request request = {
                 .verb = KUBE_PATCH_MERGE,
                 .resource = patch->resource,
-                .name_space = meta(object, "namespace"),
+                .namespace = meta(object, "namespace"),
                 .name = meta(object, "name"),
                 .subresource = json_get(body, "status") ? "status" : NULL,
                 .field_manager = patch->field_manager,

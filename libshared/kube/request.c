@@ -61,9 +61,9 @@ static int add_path(struct buffer *url, const struct kube_request *request, stru
                 given(request->name) && request->verb != KUBE_WATCH && request->verb != KUBE_LIST && request->verb != KUBE_CREATE;
 
         buffer_printf(url, *resource->group ? "/apis/%s/%s" : "/api%s/%s", resource->group, resource->version);
-        if (resource->namespaced && given(request->name_space)) {
+        if (resource->namespaced && given(request->namespace)) {
                 buffer_add_string(url, "/namespaces");
-                TRY(add_segment(url, request->name_space, err));
+                TRY(add_segment(url, request->namespace, err));
         } else if (resource->namespaced && (named || given(request->subresource))) {
                 return error_set(err, ERROR_INVALID, "an empty namespace may not be set when a resource name is provided");
         } else if (resource->namespaced && request->verb == KUBE_CREATE) {

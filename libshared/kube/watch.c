@@ -183,7 +183,7 @@ static void succeeded(struct watch *watch)
 static void open_stream(struct watch *watch, enum watch_state state, struct kube_request *request)
 {
         request->resource = watch->options.resource;
-        request->name_space = watch->namespace;
+        request->namespace = watch->namespace;
         request->label_selector = watch->label_selector;
         request->metadata_only = watch->options.metadata_only;
         request->busy = watch->options.busy;

@@ -164,7 +164,7 @@ static inline const struct kube_resource *config_maps(void)
 
 static inline int call_of(struct fixture *f, struct kube_client *client, enum kube_verb verb)
 {
-        struct kube_request request = { .verb = verb, .resource = config_maps(), .name_space = "ns", .name = "n" };
+        struct kube_request request = { .verb = verb, .resource = config_maps(), .namespace = "ns", .name = "n" };
 
         if (kube_verb_writes(verb) && verb != KUBE_DELETE)
                 request.body = VIEW("{\"a\":1}");

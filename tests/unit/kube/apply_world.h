@@ -25,7 +25,7 @@ static struct {
 
 static char *path_of(const struct kube_request *request)
 {
-        return memory_printf("%s/%s/%s", request->resource->plural, request->name_space ? request->name_space : "", request->name);
+        return memory_printf("%s/%s/%s", request->resource->plural, request->namespace ? request->namespace : "", request->name);
 }
 
 static int not_found(const struct kube_request *request, struct error *error)

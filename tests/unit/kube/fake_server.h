@@ -76,7 +76,7 @@ static inline char *fake_line(const struct kube_request *request)
         };
 
         return memory_printf("%s %s%s%s%s%s%s%s%s", verbs[request->verb], request->resource->plural,
-                             request->name_space && *request->name_space ? "/" : "", request->name_space ? request->name_space : "",
+                             request->namespace && *request->namespace ? "/" : "", request->namespace ? request->namespace : "",
                              request->name ? "/" : "", request->name ? request->name : "", request->subresource ? "/" : "",
                              request->subresource ? request->subresource : "", request->dry_run ? " dry" : "");
 }
@@ -114,10 +114,10 @@ int kube_call(struct context *context, struct kube_client *client, const struct 
         return r;
 }
 
-int kube_get(struct context *context, struct kube_client *client, const struct kube_resource *resource, const char *name_space,
+int kube_get(struct context *context, struct kube_client *client, const struct kube_resource *resource, const char *namespace,
              const char *name, struct json **ret_json, struct error *error)
 {
-        struct kube_request request = { .verb = KUBE_GET, .resource = resource, .name_space = name_space, .name = name };
+        struct kube_request request = { .verb = KUBE_GET, .resource = resource, .namespace = namespace, .name = name };
 
         return kube_call_json(context, client, &request, ret_json, error);
 }

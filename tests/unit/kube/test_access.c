@@ -434,7 +434,7 @@ static void the_name_that_is_given_is_asked_for_and_verified(void **state)
                 cleanup(free_string) char *cluster = memory_printf("certificate-authority: ca.crt%s", cases[i].line);
                 cleanup(kube_client_release) struct kube_client *client = NULL;
                 cleanup(buffer_release) struct buffer body = BUFFER_NULL;
-                struct kube_request request = { .verb = KUBE_GET, .resource = config_maps(), .name_space = "ns", .name = "n" };
+                struct kube_request request = { .verb = KUBE_GET, .resource = config_maps(), .namespace = "ns", .name = "n" };
 
                 fixture_client(&f, cluster, "token: t", &client);
                 assert_int_equal(kube_call(&f.ctx, client, &request, &body, &f.err), cases[i].answer ? 0 : -1);
@@ -453,7 +453,7 @@ static void the_first_file_says_who_we_are(void **state)
         cleanup(free_string) char *first = path_of("first"), *second = path_of("kubeconfig");
         cleanup(fixture_close) struct fixture f;
         struct kube_client_options options = { .user_agent = "test-controller/1 (linux)" };
-        struct kube_request request = { .verb = KUBE_GET, .resource = config_maps(), .name_space = "ns", .name = "n" };
+        struct kube_request request = { .verb = KUBE_GET, .resource = config_maps(), .namespace = "ns", .name = "n" };
 
         (void)state;
         put_file("own.crt", own.certificate_pem);

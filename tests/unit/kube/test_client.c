@@ -15,18 +15,18 @@ static void requests_look_as_the_api_wants_them(void **state)
                 struct kube_request request;
                 const char *line; /* NULL: refused */
         } cases[] = {
-                { { .verb = KUBE_GET, .resource = pods, .name_space = "ns", .name = "a b" },
+                { { .verb = KUBE_GET, .resource = pods, .namespace = "ns", .name = "a b" },
                   "GET /api/v1/namespaces/ns/configmaps/a%20b \n" },
-                { { .verb = KUBE_GET, .resource = nodes, .name_space = "ignored", .name = "n" }, "GET /api/v1/nodes/n \n" },
-                { { .verb = KUBE_GET, .resource = deployments, .name_space = "ns", .name = "d", .subresource = "status" },
+                { { .verb = KUBE_GET, .resource = nodes, .namespace = "ignored", .name = "n" }, "GET /api/v1/nodes/n \n" },
+                { { .verb = KUBE_GET, .resource = deployments, .namespace = "ns", .name = "d", .subresource = "status" },
                   "GET /apis/apps/v1/namespaces/ns/deployments/d/status \n" },
                 { { .verb = KUBE_LIST, .resource = pods, .label_selector = "a=b,c in (d)", .limit = 500, .resource_version = "0" },
                   "GET /api/v1/configmaps?labelSelector=a%3Db%2Cc%20in%20%28d%29&resourceVersion=0&limit=500 \n" },
-                { { .verb = KUBE_CREATE, .resource = pods, .name_space = "ns", .body = VIEW("{}") },
+                { { .verb = KUBE_CREATE, .resource = pods, .namespace = "ns", .body = VIEW("{}") },
                   "POST /api/v1/namespaces/ns/configmaps?fieldManager=test-controller&fieldValidation=Ignore {}\n" },
                 { { .verb = KUBE_APPLY,
                     .resource = pods,
-                    .name_space = "ns",
+                    .namespace = "ns",
                     .name = "n",
                     .body = VIEW("{}"),
                     .force = true,
@@ -35,7 +35,7 @@ static void requests_look_as_the_api_wants_them(void **state)
                   "PATCH /api/v1/namespaces/ns/configmaps/n?fieldManager=m&dryRun=All&force=true&fieldValidation=Ignore {}\n" },
                 { { .verb = KUBE_DELETE,
                     .resource = pods,
-                    .name_space = "ns",
+                    .namespace = "ns",
                     .name = "n",
                     .propagation = "Background",
                     .uid = "u",
@@ -43,12 +43,12 @@ static void requests_look_as_the_api_wants_them(void **state)
                   "DELETE /api/v1/namespaces/ns/configmaps/n "
                   "{\"apiVersion\":\"v1\",\"kind\":\"DeleteOptions\",\"propagationPolicy\":"
                   "\"Background\",\"preconditions\":{\"uid\":\"u\",\"resourceVersion\":\"7\"}}\n" },
-                { { .verb = KUBE_GET, .resource = pods, .name_space = "ns", .name = ".." }, NULL },
-                { { .verb = KUBE_GET, .resource = pods, .name_space = "ns", .name = "a/b" }, NULL },
-                { { .verb = KUBE_GET, .resource = pods, .name_space = "n%73", .name = "a" }, NULL },
+                { { .verb = KUBE_GET, .resource = pods, .namespace = "ns", .name = ".." }, NULL },
+                { { .verb = KUBE_GET, .resource = pods, .namespace = "ns", .name = "a/b" }, NULL },
+                { { .verb = KUBE_GET, .resource = pods, .namespace = "n%73", .name = "a" }, NULL },
                 { { .verb = KUBE_GET, .resource = pods, .name = "a" }, NULL },
-                { { .verb = KUBE_GET, .resource = pods, .name_space = "ns" }, NULL },
-                { { .verb = KUBE_DELETE, .resource = pods, .name_space = "ns", .name = "" }, NULL },
+                { { .verb = KUBE_GET, .resource = pods, .namespace = "ns" }, NULL },
+                { { .verb = KUBE_DELETE, .resource = pods, .namespace = "ns", .name = "" }, NULL },
         };
         cleanup(fixture_close) struct fixture f;
 
@@ -90,7 +90,7 @@ static void limits_follow_the_verb(void **state)
         for (size_t i = 0; i < COUNT(cases); i++) {
                 const struct kube_request request = { .verb = cases[i].verb,
                                                       .resource = config_maps(),
-                                                      .name_space = "ns",
+                                                      .namespace = "ns",
                                                       .name = cases[i].verb == KUBE_LIST || cases[i].verb == KUBE_WATCH ? NULL
                                                                                                                         : "n",
                                                       .watch_seconds = cases[i].watch_seconds };
@@ -130,7 +130,7 @@ static enum fake_next tell_user(void *data, struct fake_connection *connection, 
 static void users_are_impersonated(void **state)
 {
         cleanup(fixture_close) struct fixture f;
-        struct kube_request request = { .verb = KUBE_GET, .resource = config_maps(), .name_space = "ns", .name = "n" };
+        struct kube_request request = { .verb = KUBE_GET, .resource = config_maps(), .namespace = "ns", .name = "n" };
         cleanup(buffer_release) struct buffer body = BUFFER_NULL;
         cleanup(kube_client_release) struct kube_client *other = NULL;
 
@@ -223,7 +223,7 @@ static void what_is_too_large_is_not_sent(void **state)
 {
         cleanup(fixture_close) struct fixture f;
         cleanup(free_string) char *body = memory_zero(1, KUBE_BODY_LIMIT + 1);
-        struct kube_request request = { .verb = KUBE_APPLY, .resource = config_maps(), .name_space = "ns", .name = "n" };
+        struct kube_request request = { .verb = KUBE_APPLY, .resource = config_maps(), .namespace = "ns", .name = "n" };
 
         (void)state;
         memset(body, ' ', KUBE_BODY_LIMIT + 1);
@@ -277,7 +277,7 @@ static void a_cancelled_retry_does_not_wait(void **state)
 {
         cleanup(fixture_close) struct fixture f;
         cleanup(context_close) struct context step;
-        struct kube_request request = { .verb = KUBE_GET, .resource = config_maps(), .name_space = "ns", .name = "n" };
+        struct kube_request request = { .verb = KUBE_GET, .resource = config_maps(), .namespace = "ns", .name = "n" };
         int64_t start = clock_now_ms();
 
         (void)state;
@@ -461,7 +461,7 @@ static void the_server_limits_or_we_do(void **state)
                 bool limited = !*headers[i];
                 cleanup(fixture_close) struct fixture f;
                 cleanup(context_close) struct context second;
-                struct kube_request request = { .verb = KUBE_GET, .resource = config_maps(), .name_space = "ns", .name = "n" };
+                struct kube_request request = { .verb = KUBE_GET, .resource = config_maps(), .namespace = "ns", .name = "n" };
                 struct kube_server *server;
                 int64_t begun;
 
@@ -513,10 +513,9 @@ static void metadata_is_asked_for_alone(void **state)
         (void)state;
         fixture_open(&f, tell_accept, "token: t");
         for (size_t i = 0; i < COUNT(cases); i++) {
-                struct kube_request request = { .verb = cases[i].verb,
-                                                .resource = config_maps(),
-                                                .name_space = "ns",
-                                                .metadata_only = cases[i].metadata_only };
+                struct kube_request request = {
+                        .verb = cases[i].verb, .resource = config_maps(), .namespace = "ns", .metadata_only = cases[i].metadata_only
+                };
                 cleanup(free_string) char *expected = memory_printf("%s|test-controller/1 (linux)", cases[i].accept);
                 cleanup(kube_wire_release) struct kube_wire wire = { .url = BUFFER_NULL };
                 cleanup(http_response_release) struct http_response response = HTTP_RESPONSE_NULL;
@@ -581,7 +580,7 @@ static void *work(void *argument)
 
         for (int i = 0; i < 50; i++) {
                 struct kube_request request = {
-                        .verb = i % 2 ? KUBE_GET : KUBE_PATCH_MERGE, .resource = config_maps(), .name_space = "ns", .name = "n"
+                        .verb = i % 2 ? KUBE_GET : KUBE_PATCH_MERGE, .resource = config_maps(), .namespace = "ns", .name = "n"
                 };
                 cleanup(error_release) struct error err = ERROR_NULL;
 

@@ -81,7 +81,7 @@ static void the_first_file_wins_for_each_entry(void **state)
         assert_string_equal(config->token.bytes, "secret");
         assert_int_equal(config->certificate.length, 0);
         assert_string_equal(config->server, "https://s:1/prefix");
-        assert_string_equal(config->name_space, "ns");
+        assert_string_equal(config->namespace, "ns");
         assert_true(view_is(config->ca, ca.certificate_pem));
 }
 
@@ -244,7 +244,7 @@ static void a_pod_is_recognised(void **state)
                 assert_int_equal(kube_config_load_in_cluster(root, &config, &err), 0);
                 assert_string_equal(config->server, cases[i].server);
                 assert_string_equal(config->token.bytes, "from-file");
-                assert_string_equal(config->name_space, "flux-system");
+                assert_string_equal(config->namespace, "flux-system");
                 assert_true(view_is(config->ca, ca.certificate_pem));
         }
         unsetenv("KUBERNETES_SERVICE_HOST");

@@ -183,7 +183,7 @@ static void find_renamed(const char *refusal)
 {
         cleanup(fixture_close) struct fixture f;
         const struct kube_resource *resource = NULL;
-        struct kube_request request = { .verb = KUBE_APPLY, .name_space = "ns", .name = "n", .body = VIEW("{}") };
+        struct kube_request request = { .verb = KUBE_APPLY, .namespace = "ns", .name = "n", .body = VIEW("{}") };
 
         api_open(&f, V2);
         api.refusal = refusal;

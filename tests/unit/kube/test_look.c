@@ -26,7 +26,7 @@ static const uint8_t wanted[DRIFT_HASH] = "what is wanted";
 
 static int serve(const struct kube_request *request, const char *body, struct json **ret_json, struct error *error)
 {
-        bool maps = !strcmp(request->resource->kind, "ConfigMap") && !strcmp(request->name_space, "ns");
+        bool maps = !strcmp(request->resource->kind, "ConfigMap") && !strcmp(request->namespace, "ns");
         cleanup(free_string) char *text = memory_printf("{\"items\":[%s]}", maps ? server.items : "");
 
         (void)body;

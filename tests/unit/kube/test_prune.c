@@ -30,7 +30,7 @@ static struct json *live(const char *path)
 static struct json *list_of(const struct kube_request *request)
 {
         cleanup(free_string) char *place =
-                memory_printf("%s/%s/%s/", request->resource->group, request->resource->plural, request->name_space);
+                memory_printf("%s/%s/%s/", request->resource->group, request->resource->plural, request->namespace);
         struct json *list = json_new_object(), *items = json_array_at(list, "items");
 
         assert_true(request->metadata_only);
@@ -50,7 +50,7 @@ static struct json *list_of(const struct kube_request *request)
 static int serve(const struct kube_request *request, const char *body, struct json **ret_json, struct error *error)
 {
         cleanup(free_string) char *path = memory_printf("%s/%s/%s/%s", request->resource->group, request->resource->plural,
-                                                        request->name_space ? request->name_space : "", request->name);
+                                                        request->namespace ? request->namespace : "", request->name);
         const struct json *object;
 
         (void)body;

@@ -144,7 +144,7 @@ static void a_request_that_cannot_be_is_told(void **state)
         (void)state;
         fixture_open(&f, serve, "token: t");
         l = listener_of(&f);
-        l.request.name_space = "..";
+        l.request.namespace = "..";
         listen_once(&l);
         assert_int_equal(l.error.kind, ERROR_INVALID);
 }
