@@ -100,6 +100,12 @@ static void source_failed(void *data, struct watch *watch, const struct error *e
                 log_line(LOG_ERROR, NULL, &fields, NULL, error,
                          "Failed to watch, for want of rights: changes are not noticed at once. Trying again every %s",
                          watch_synced(watch) ? "few seconds" : "minute");
+        else if (error->http_status == 403)
+                log_line(LOG_ERROR, NULL, &fields, NULL, error,
+                         "Failed to watch, for want of rights: allow this account to get, list and watch %s%s%s%s%s%s",
+                         source->resource->plural, *source->resource->group ? " of the group " : "", source->resource->group,
+                         source->unless_gate ? ", or do without by --feature-gates=" : "",
+                         source->unless_gate ? source->unless_gate : "", source->unless_gate ? "=true" : "");
         else
                 log_line(LOG_ERROR, NULL, &fields, NULL, error, "Failed to watch");
 }
@@ -206,16 +212,17 @@ static void open_controllers(struct program_state *state)
 
                 for (size_t w = 0; w < controller->watch_count; w++) {
                         const struct controller_watch *watch = &controller->watches[w];
+                        struct source *source;
 
                         if (!watch_wanted(state, watch))
                                 continue;
-                        listen_to(state,
-                                  source_of(state,
-                                            kube_resource_intern(watch->group, watch->version, watch->kind, watch->plural,
-                                                                 !watch->cluster_scoped),
-                                            watch->metadata_only, watch->configs ? state->flags.watch_configs_label_selector : NULL,
-                                            watch->optional),
-                                  controller, watch, watch->indexes, watch->index_count);
+                        source = source_of(state,
+                                           kube_resource_intern(watch->group, watch->version, watch->kind, watch->plural,
+                                                                !watch->cluster_scoped),
+                                           watch->metadata_only, watch->configs ? state->flags.watch_configs_label_selector : NULL,
+                                           watch->optional);
+                        source->unless_gate = watch->unless_gate;
+                        listen_to(state, source, controller, watch, watch->indexes, watch->index_count);
                 }
         }
         pthread_mutex_unlock(&state->lock);

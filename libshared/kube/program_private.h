@@ -22,7 +22,8 @@ struct source {
         const struct kube_resource *resource;
         const char *label_selector;
         bool metadata_only, optional;
-        bool own; /* of a controller, whose runs write to it */
+        bool own;                /* of a controller, whose runs write to it */
+        const char *unless_gate; /* that ends the watch; NULL: none does */
         struct cache *cache;
         struct watch *watch;
 };

@@ -32,7 +32,8 @@
         4000 /* one that starts, is too busy or has lost its store answers so until it is well, and does not say when */
 #define MISSING_RETRY_MS 10000 /* a CRD may be installed any moment */
 #define REPORT_MS        10000
-#define SILENT_STREAM_MS 30000 /* a server that ignores sendInitialEvents never marks their end */
+#define REPORT_LIMIT_MS  600000 /* of what stays forbidden, between two times that it is told */
+#define SILENT_STREAM_MS 30000  /* a server that ignores sendInitialEvents never marks their end */
 #define WATCH_SECONDS    300
 #define WATCH_GRACE_MS   30000
 #define SHORT_WATCH_MS   1000
@@ -87,7 +88,8 @@ struct watch {
         unsigned failures;
         enum cause cause; /* of the last of them */
         int64_t failed_ms, reported_ms;
-        bool resigned; /* reported, since it worked last */
+        bool resigned;           /* reported, since it worked last */
+        unsigned told_forbidden; /* how often in a row: only people can help, who have read it the first time */
         _Atomic bool synced, failing;
         _Atomic int64_t heard_ms;
         pthread_mutex_t lock; /* of what follows */
@@ -153,15 +155,27 @@ static bool is_resigned(const struct watch *watch, const struct error *error)
         return watch->options.optional && error && error->http_status == 403;
 }
 
+static bool told_lately(const struct watch *watch, bool forbidden, int64_t instant)
+{
+        int64_t pause = REPORT_MS;
+
+        if (!watch->reported_ms || (watch->told_forbidden && !forbidden))
+                return false;
+        for (unsigned i = 1; i < watch->told_forbidden && pause < REPORT_LIMIT_MS; i++)
+                pause *= 2;
+        return instant - watch->reported_ms < (pause < REPORT_LIMIT_MS ? pause : REPORT_LIMIT_MS);
+}
+
 static void report(struct watch *watch, const struct error *error)
 {
         int64_t instant = now(watch);
-        bool resigned = is_resigned(watch, error);
+        bool resigned = is_resigned(watch, error), forbidden = error->http_status == 403;
 
         note_error(watch, error);
-        if (resigned ? watch->resigned : watch->reported_ms && instant - watch->reported_ms < REPORT_MS)
+        if (resigned ? watch->resigned : told_lately(watch, forbidden, instant))
                 return;
         watch->resigned |= resigned;
+        watch->told_forbidden = forbidden ? watch->told_forbidden + 1 : 0;
         watch->reported_ms = instant;
         if (watch->options.failed)
                 watch->options.failed(watch->options.data, watch, error);
@@ -176,6 +190,7 @@ static void succeeded(struct watch *watch)
         atomic_store(&watch->failing, false);
         watch->reported_ms = 0;
         watch->resigned = false;
+        watch->told_forbidden = 0;
         if (failing && watch->options.recovered)
                 watch->options.recovered(watch->options.data, watch);
 }

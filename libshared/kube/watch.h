@@ -31,7 +31,7 @@ struct watch_options {
         struct cache *cache; /* stays the caller's; written by this watch alone while it runs */
         /*
          * On the io thread, may be NULL: the failure that keeps the watch from its list or stream (no such kind, forbidden), when
-         * it appears and every 10 s; but see optional.
+         * it appears and every 10 s, what is forbidden after pauses that double up to 10 minutes; but see optional.
          */
         void (*failed)(void *data, struct watch *watch, const struct error *error);
         /* On the io thread, may be NULL: it works again after a failure that was told. */

@@ -271,7 +271,7 @@ static void what_is_forbidden_is_told_once_if_it_is_optional(void **state)
                 if (optional)
                         expect(&world->failures, "status 403; ");
                 else
-                        assert_true(buffer_view(&world->failures).length > 5 * strlen("status 403; "));
+                        expect(&world->failures, "status 403; status 403; status 403; "); /* at once, 10 and 30 s later */
                 /* Another trouble is told, and after a success the next one. */
                 buffer_clear(&world->failures);
                 end(world, 500, "InternalError");
