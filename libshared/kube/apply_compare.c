@@ -9,6 +9,8 @@
 #include <string.h>
 
 #define UNKNOWN_FIELD ": field not declared in schema"
+#define UNKNOWN_LIMIT 256  /* fields that are left out at a time: each is looked for */
+#define METRICS_LIMIT 1000 /* longer lists stay as they are */
 
 /* ---- drift ---- */
 
@@ -65,7 +67,7 @@ static void clean_metrics(struct json *object)
         struct json *metrics = JSON_PATH(object, "spec", "metrics");
         size_t i, k;
 
-        for (i = 0; i < json_length(metrics);) {
+        for (i = 0; i < json_length(metrics) && json_length(metrics) <= METRICS_LIMIT;) {
                 bool drop = is_empty(json_at(metrics, i));
 
                 for (k = 0; k < i && !drop; k++)
@@ -275,7 +277,7 @@ bool apply_prune_unknown(const char *message, struct json *payload, struct buffe
         const char *at = message;
         bool removed = false;
 
-        while ((at = strstr(at, UNKNOWN_FIELD))) {
+        for (unsigned tries = 0; tries < UNKNOWN_LIMIT && (at = strstr(at, UNKNOWN_FIELD)); tries++) {
                 const char *start = at;
 
                 while (start > message && start[-1] != ' ' && start[-1] != '\n' && start[-1] != '\t')

@@ -22,6 +22,7 @@ struct build {
         bool schema_set;                /* an openapi field has been seen: the first one stays */
         bool metadata;                  /* buildMetadata of the top file: origins are kept */
         const struct node *merging;     /* the object that a strategic merge changes, for warnings */
+        uint64_t compared;              /* pairs of elements in all strategic merges */
         struct error *error;            /* where every function of this build reports */
 };
 

@@ -11,6 +11,9 @@
 #define KEYS SCHEMA_KEYS
 /* Lists of so many elements are searched; longer ones get an index, if one key tells their elements apart. */
 #define SEARCHED 16
+/* Pairs of elements that all merges of a build may compare: seconds. What is served in any cluster takes less than a thousandth of it. */
+#define PAIRS_LIMIT   UINT64_C(400000000)
+#define FIELDS_A_PAIR 16 /* a look at the name of a field costs so much less */
 
 /* The key fields of one element of an associative list; "" where it has none. */
 struct tuple {
@@ -38,6 +41,16 @@ struct merged {
 
 static int merge(struct build *build, struct node *dest, struct node *patch, const struct schema_type *type,
                  const struct schema_field *field, struct merged *ret);
+
+/* Lists whose elements several keys tell apart, and maps, are searched from one end: what somebody made long for that reason ends here. */
+static int spend(struct build *build, uint64_t pairs, size_t count, const char *what)
+{
+        build->compared += pairs;
+        if (build->compared <= PAIRS_LIMIT)
+                return 0;
+        return error_set(build->error, ERROR_TOO_LARGE, "merging %zu %s takes too long: make patches of fewer of them", count,
+                         what);
+}
 
 static bool is_mapping_or_null(const struct node *node)
 {
@@ -349,6 +362,7 @@ static struct node *look_up(const struct element_index *index, const struct node
 /* REMOVE from the destination. Without a value it takes others away as well. */
 static int remove_from_dest(struct build *build, struct merge_lists *lists, const struct key_set *keys, const struct tuple *tuple)
 {
+        TRY(spend(build, lists->dest->count, lists->dest->count, "elements of a list"));
         TRY(set_element(build, lists->dest, keys, tuple, NULL));
         if (lists->dest_index.slots && tuple->values[0].length == 0) {
                 lists->dest_index = element_index_of(build->arena, lists->dest, keys->names[0]);
@@ -428,6 +442,8 @@ static int merge_elements(struct build *build, struct node *dest, struct node *p
         struct key_set valid_keys = { .count = 0 };
         unsigned valid_bits;
 
+        if (most > SEARCHED && (keys->count != 1 || keys->names[0].length == 0))
+                TRY(spend(build, (uint64_t)most * most, most, "elements of a list"));
         index_lists(build, &lists, keys, most);
         add_tuples(&tuples, patch, keys);
         add_tuples(&tuples, dest, keys);
@@ -576,6 +592,8 @@ static int merge_maps(struct build *build, struct node *dest, struct node *patch
         *ret = result;
         if (!node_is_map(result.node))
                 return 0;
+        count = result.node->count + (node_is_map(patch) ? patch->count : 0);
+        TRY(spend(build, (uint64_t)count * count / FIELDS_A_PAIR, count, "fields of a map"));
         keys = union_of_keys(build, result.node, patch, &count);
         for (uint32_t i = 0; i < count; i++) {
                 const struct schema_field *field = schema_field(type, keys[i].text);

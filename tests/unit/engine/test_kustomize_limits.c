@@ -522,6 +522,57 @@ static void cost_grows_with_elements(void **state)
                 fail_msg("2 000 elements took %lld us, 8 000 %lld", (long long)small, (long long)large);
 }
 
+/* The line with the number in place of "%zu". */
+static void add_numbered(struct buffer *text, const char *line, size_t number)
+{
+        const char *place = strstr(line, "%zu");
+
+        buffer_printf(text, "%.*s%zu%s", (int)(place - line), line, number, place + 3);
+}
+
+/* What is searched from one end for each of its elements is not searched for hours. */
+static void merges_that_take_too_long(void **state)
+{
+        static const struct {
+                const char *head, *element, *patch, *message;
+                size_t count;
+        } cases[] = {
+                { "kind: Service\nspec:\n  ports:\n", "  - {port: %zu, name: a}\n", "  - {port: %zu, name: b}\n",
+                  "merging 30000 elements of a list takes too long", 15000 },
+                { "kind: Service\nspec:\n  ports:\n", "  - {port: %zu}\n", "  - {port: %zu, $patch: delete}\n",
+                  "merging 30000 elements of a list takes too long", 15000 },
+                { "kind: ConfigMap\ndata:\n", "  k%zu: a\n", "  k%zu: null\n", "merging 100000 fields of a map takes too long",
+                  50000 },
+        };
+
+        (void)state;
+        for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+                static const char kustomization[] = "resources: [all.yaml]\npatches: [{path: patch.yaml}]\n";
+                const struct kustomize_options options = { .order = KUSTOMIZE_ORDER_FIFO };
+                struct buffer texts[2] = { BUFFER_NULL, BUFFER_NULL };
+                cleanup(arena_free) struct arena *arena = arena_new();
+                cleanup(error_release) struct error error = ERROR_NULL;
+                struct kustomize_file files[] = { { "kustomization.yaml", view_of(kustomization) },
+                                                  { "all.yaml", VIEW_NULL },
+                                                  { "patch.yaml", VIEW_NULL } };
+                cleanup(close_descriptor) int root = open("/proc/self/fdinfo", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+                const struct kustomize_tree tree = { .root = root, .root_path = "/tree", .files = files, .file_count = 3 };
+                struct kustomize_output output;
+
+                for (int t = 0; t < 2; t++) {
+                        buffer_printf(&texts[t], "apiVersion: v1\nmetadata: {name: s}\n%s", cases[i].head);
+                        for (size_t k = 0; k < cases[i].count; k++)
+                                add_numbered(&texts[t], t ? cases[i].patch : cases[i].element, k);
+                        files[1 + t].text = buffer_view(&texts[t]);
+                }
+                assert_int_equal(kustomize_build(arena, &tree, ".", &options, &output, &error), -1);
+                if (!strstr(error_message(&error), cases[i].message) || error.kind != ERROR_TOO_LARGE)
+                        fail_msg("wanted '%s', got '%s' of kind %d", cases[i].message, error_message(&error), error.kind);
+                buffer_release(&texts[0]);
+                buffer_release(&texts[1]);
+        }
+}
+
 /* A recursion that a repository drives ends early. Not where sanitizers make each frame a multiple of what it is. */
 static int small_stack(void **state)
 {
@@ -553,6 +604,7 @@ int main(void)
                 cmocka_unit_test(refused_by_name),
                 cmocka_unit_test(cost_grows_with_resources),
                 cmocka_unit_test(cost_grows_with_elements),
+                cmocka_unit_test(merges_that_take_too_long),
         };
 
         return cmocka_run_group_tests(tests, small_stack, NULL);
