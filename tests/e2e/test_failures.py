@@ -60,6 +60,9 @@ def test_source_that_may_not_be_used(space):
     assert space.wait_event("Kustomization", "AccessDenied")["message"] == said
     until(lambda: metric(space.stack.kustomize.metrics(), terminal, controller="kustomization") > before, 10, "a terminal error")
     assert [r["msg"] for r in space.stack.kustomize.log() if r.get("error") == said or r["msg"] == said] == ["Reconciler error"]
+    # A change that helps, even if not for long: it is not stalled any more.
+    space.spec("Kustomization", sourceRef={"kind": "GitRepository", "name": "x"})
+    assert not find_condition(space.not_ready("Kustomization", reason="ArtifactFailed", current=False), "Stalled")
 
 
 def test_fields_that_nobody_knows(space):

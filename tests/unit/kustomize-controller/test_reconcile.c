@@ -249,9 +249,39 @@ static void who_does_not_know_is_asked_again(void **state)
         }
 }
 
+/* Nobody could read what a run shows that is over at once. */
+static void only_a_run_that_lasts_shows_its_progress(void **state)
+{
+        static const char *const owned[] = { CONDITION_READY, CONDITION_RECONCILING, CONDITION_STALLED, NULL };
+        cleanup(arena_free) struct arena *arena = arena_new();
+        cleanup(error_release) struct error error = ERROR_NULL;
+        cleanup(json_free) struct json *object = json_of(OBJECT("1h"));
+        struct reconcile reconcile = { .object = object };
+        struct run run = { .reconcile = &reconcile,
+                           .arena = arena,
+                           .object = object,
+                           .namespace = "flux",
+                           .name = "app",
+                           .patch = OBJECT_PATCH_NULL,
+                           .started_ns = clock_now_ns() + 60 * DURATION_SECOND };
+
+        (void)state;
+        object_patch_begin(&run.patch, NULL,
+                           kube_resource_intern("kustomize.toolkit.fluxcd.io", "v1", "Kustomization", "kustomizations", true),
+                           "kustomize-controller", owned, object);
+        assert_int_equal(run_progress(&process, &run, &error, "step %d", 1), 0);
+        assert_int_equal(fake.count, 0);
+        run.started_ns -= 62 * DURATION_SECOND;
+        assert_int_equal(run_progress(&process, &run, &error, "step %d", 2), 0);
+        assert_int_equal(fake.count, 1);
+        assert_non_null(strstr(written(), "step 2"));
+        object_patch_release(&run.patch);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
+                cmocka_unit_test_setup_teardown(only_a_run_that_lasts_shows_its_progress, setup, teardown),
                 cmocka_unit_test_setup_teardown(a_terminal_error_that_nobody_heard_of_is_none, setup, teardown),
                 cmocka_unit_test(a_shutdown_is_no_failure_of_the_source),
                 cmocka_unit_test_setup_teardown(a_deletion_that_others_hold_up_is_observed, setup, teardown),

@@ -354,6 +354,48 @@ static void a_restored_store_is_looked_at_anew(void **state)
         kustomization_controller.restored(&kustomization_controller); /* without drift detection there is nothing to forget */
 }
 
+#define WAITS  "{\"conditions\":[{\"type\":\"Ready\",\"status\":\"False\",\"reason\":\"DependencyNotReady\"}]}"
+#define WORKED "{\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\",\"reason\":\"ReconciliationSucceeded\"}]}"
+
+/* At once, not when it looks again: those that wait; and all of them if they may not know yet what there is to know. */
+static void who_has_become_ready_wakes_its_dependents(void **state)
+{
+        static const struct {
+                const char *name, *applied, *revision;
+                bool was_ready, all;
+        } cases[] = {
+                { "the first success", NULL, "r1", false, true },
+                { "a new revision", "r1", "r2", true, true },
+                { "the end of a failure", "r1", "r1", false, true },
+                { "the same again", "r1", "r1", true, false },
+        };
+        cleanup(arena_free) struct arena *arena = arena_new();
+
+        setup(state);
+        put("app", "", WORKED);
+        put("waiting", ON("app"), WAITS);
+        put("working", ON_OF("ns", "app"), WORKED);
+        put("of-another", ON_OF("elsewhere", "app"), WAITS);
+        put("of-none", "", WAITS);
+        for (size_t i = 0; i < COUNT(cases); i++) {
+                struct reconcile reconcile = { .controller = &kustomization_controller };
+                struct run run = { .reconcile = &reconcile,
+                                   .arena = arena,
+                                   .namespace = "ns",
+                                   .name = "app",
+                                   .was_ready = cases[i].was_ready,
+                                   .status = { .last_applied_revision = cases[i].applied },
+                                   .revision = cases[i].revision };
+
+                buffer_clear(&enqueued);
+                wake_dependents(&run);
+                if (!strstr(buffer_string(&enqueued), "ns/waiting") ||
+                    (strstr(buffer_string(&enqueued), "ns/working") != NULL) != cases[i].all ||
+                    strstr(buffer_string(&enqueued), "of-") || strstr(buffer_string(&enqueued), "app"))
+                        fail_msg("%s: %s", cases[i].name, buffer_string(&enqueued));
+        }
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -366,6 +408,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(what_a_run_found_wakes_nobody, setup, teardown),
                 cmocka_unit_test_setup_teardown(a_fight_is_left_some_peace, setup, teardown),
                 cmocka_unit_test_setup_teardown(a_restored_store_is_looked_at_anew, setup, teardown),
+                cmocka_unit_test_teardown(who_has_become_ready_wakes_its_dependents, teardown),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
