@@ -147,13 +147,14 @@ def test_ten_edits_in_a_row(space):
 def test_status_and_foreign_fields_are_no_drift(space):
     """The status of another controller and the fields that another manager applied for itself wake nobody."""
     deploy(space)
-    applied = space.get("Kustomization")["metadata"]["resourceVersion"]
     space.patch("Deployment", "web", {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"annotations": {"theirs": "1"}}}, manager="other", content_type=APPLY)
     space.patch("Deployment", "web", {"status": {"observedGeneration": 1}}, manager="other", subresource="status")
     # Something that is drift, done afterwards: when it was undone, what came before was seen too.
     space.patch("ConfigMap", "a", {"data": {"k": "changed"}}, manager="kubectl-edit")
     space.data("a", {"k": "one", "l": "two"}, 10)
-    assert applied and space.get("Deployment", "web")["metadata"]["annotations"]["theirs"] == "1"
+    assert space.get("Deployment", "web")["metadata"]["annotations"]["theirs"] == "1"
+    woken = [r["msg"] for r in space.stack.kustomize.log() if r["msg"].startswith("drift detected: ") and space.name in r["msg"]]
+    assert woken and all(f"ConfigMap/{space.name}/a " in text for text in woken), woken
     assert not [e for e in space.events("Kustomization") if "Deployment" in e["message"] and "configured" in e["message"]]
 
 
