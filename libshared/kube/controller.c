@@ -17,13 +17,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define STACK_BYTES    ((size_t)512 << 10)
-#define WEDGE_GRACE_MS 60000
-#define WEDGE_MS       (10 * 60 * 1000) /* of a run that did not say how long it takes */
-#define CRASH_LIMIT    2
-#define STANDIN_LIMIT  252
-#define STANDIN_IDLE_S 1
-#define AGAIN_MS       1000 /* until a run is made again that the API server came back under */
+#define STACK_BYTES     ((size_t)512 << 10)
+#define WEDGE_GRACE_MS  60000
+#define WEDGE_MS        (10 * 60 * 1000) /* of a run that did not say how long it takes */
+#define CRASH_LIMIT     2
+#define STANDIN_LIMIT   252
+#define STANDIN_IDLE_MS 1000
+#define AGAIN_MS        1000 /* until a run is made again that the API server came back under */
 
 bool controller_changed(const struct cache_object *old, const struct cache_object *new)
 {
@@ -365,34 +365,41 @@ static unsigned concurrency_of(const struct controller *controller)
         return controller->concurrency ? controller->concurrency : (unsigned)controller->runtime->flags->concurrent;
 }
 
-/* One place is kept for the worker that does fresh work only, while it has none. */
+/*
+ * One place is kept for the worker that does fresh work only, while it has none. A stand-in leaves what is free to a worker that is always there and has
+ * none at the moment.
+ */
 static bool place_free(const struct controller_state *state, const struct worker *worker)
 {
+        if (worker->standin && state->placeless)
+                return false;
         return state->places > (state->concurrency > 1 && !worker->fresh_only && !state->fresh_placed ? 1U : 0U);
 }
 
 /* False when the workers are to end, or a stand-in has idled for long. */
-static bool take_place(struct worker *worker, bool standin)
+static bool take_place(struct worker *worker)
 {
         struct controller_state *state = worker->controller->state;
-        struct timespec until;
-        bool taken;
+        const struct timespec until = clock_timespec(clock_now_ms() + STANDIN_IDLE_MS);
+        bool counts = !worker->standin && !worker->fresh_only, taken;
 
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec += STANDIN_IDLE_S;
         pthread_mutex_lock(&state->lock);
         state->lining_up++;
         while (!place_free(state, worker) && !state->stopping) {
-                if (!standin)
+                state->placeless += counts;
+                if (!worker->standin)
                         pthread_cond_wait(&state->place, &state->lock);
                 else if (pthread_cond_timedwait(&state->place, &state->lock, &until) != 0)
                         break;
+                state->placeless -= counts;
         }
         state->lining_up--;
         taken = place_free(state, worker) && !state->stopping;
         if (taken) {
                 state->places--;
                 state->fresh_placed |= worker->fresh_only;
+                if (counts)
+                        pthread_cond_broadcast(&state->place); /* what else is free may be a stand-in's now */
         }
         pthread_mutex_unlock(&state->lock);
         return taken;
@@ -412,15 +419,33 @@ static void give_place(struct worker *worker, bool returned)
         pthread_mutex_unlock(&state->lock);
 }
 
-static void work(struct worker *worker, bool standin)
+/* What there is to do. NULL: the workers are to end, or a stand-in has idled for long in a place that a worker wants. */
+static const struct queue_item *next_item(struct worker *worker)
+{
+        struct controller_state *state = worker->controller->state;
+        const struct queue_item *item;
+        bool stay;
+
+        if (!worker->standin)
+                return queue_take(state->queue, worker->fresh_only, CLOCK_NEVER);
+        do {
+                item = queue_take(state->queue, false, clock_now_ms() + STANDIN_IDLE_MS);
+                pthread_mutex_lock(&state->lock);
+                stay = !state->placeless && !state->stopping;
+                pthread_mutex_unlock(&state->lock);
+        } while (!item && stay);
+        return item;
+}
+
+static void work(struct worker *worker)
 {
         struct controller_state *state = worker->controller->state;
         const struct queue_item *item;
 
-        while (take_place(worker, standin)) {
+        while (take_place(worker)) {
                 bool returned = false;
 
-                item = queue_take(state->queue, worker->fresh_only);
+                item = next_item(worker);
                 if (item) {
                         returned = run_item(worker, item);
                         queue_done(state->queue, item);
@@ -440,7 +465,7 @@ static void *worker_main(void *argument)
         pthread_mutex_unlock(&worker->controller->state->lock);
         worker->arena = arena_new();
         crash_thread_begin();
-        work(worker, false);
+        work(worker);
         crash_thread_end();
         arena_free(&worker->arena);
         return NULL;
@@ -453,7 +478,7 @@ static void *standin_main(void *argument)
 
         worker->arena = arena_new();
         crash_thread_begin();
-        work(worker, true);
+        work(worker);
         crash_thread_end();
         arena_free(&worker->arena);
         pthread_mutex_lock(&state->lock);
@@ -491,7 +516,7 @@ static void start_standin(struct controller *controller)
 
                 if (worker->alive)
                         continue;
-                *worker = (struct worker){ .controller = controller, .alive = true };
+                *worker = (struct worker){ .controller = controller, .alive = true, .standin = true };
                 if (start_thread(worker, standin_main, true) != 0) {
                         worker->alive = false;
                         return;

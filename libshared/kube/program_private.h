@@ -106,7 +106,7 @@ struct worker {
         struct controller *controller;
         pthread_t thread;
         int tid;
-        bool fresh_only;
+        bool fresh_only, standin;
         bool alive; /* under the controller's lock: there is a thread */
         struct arena *arena;
         /* under the controller's lock; run NULL: idle */
@@ -124,11 +124,12 @@ struct controller_state {
          * The first `concurrency` workers are always there. A run that only waits (reconcile_wait_begin) gives its place to a stand-in, a
          * thread that is started when it is needed and ends when it was not for a while. `places` is how many more runs may begin. Those that go
          * on after a wait take turns, `concurrency` at a time, in the order in which they asked: so they neither hold up those that begin, nor
-         * build their trees all at once when what they waited for comes for all.
+         * build their trees all at once when what they waited for comes for all. `lining_up` counts who waits for a place, `placeless` those of
+         * them that are always there and not for fresh work alone: a stand-in makes room for them.
          */
         struct worker *workers;
         unsigned worker_count, concurrency;
-        unsigned places, lining_up, standins;
+        unsigned places, lining_up, placeless, standins;
         pthread_cond_t place;
         struct turns turns;
         bool stopping, fresh_placed;

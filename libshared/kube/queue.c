@@ -631,14 +631,16 @@ const struct queue_item *queue_try(struct queue *queue, bool fresh_only)
         return item ? &item->public : NULL;
 }
 
-static void sleep_on(struct queue *queue, bool fresh_only)
+static void sleep_on(struct queue *queue, bool fresh_only, int64_t until_ms)
 {
         pthread_cond_t *condition = fresh_only ? &queue->fresh : &queue->any;
         unsigned *sleeping = fresh_only ? &queue->fresh_sleeping : &queue->any_sleeping;
 
+        if (queue->heap_count && queue->heap[1]->public.ready_at_ms < until_ms)
+                until_ms = queue->heap[1]->public.ready_at_ms;
         ++*sleeping;
-        if (queue->heap_count) {
-                struct timespec until = clock_timespec(queue->heap[1]->public.ready_at_ms);
+        if (until_ms != CLOCK_NEVER) {
+                struct timespec until = clock_timespec(until_ms);
 
                 pthread_cond_timedwait(condition, &queue->lock, &until);
         } else {
@@ -647,7 +649,7 @@ static void sleep_on(struct queue *queue, bool fresh_only)
         --*sleeping;
 }
 
-const struct queue_item *queue_take(struct queue *queue, bool fresh_only)
+const struct queue_item *queue_take(struct queue *queue, bool fresh_only, int64_t until_ms)
 {
         struct item *item = NULL;
 
@@ -656,7 +658,9 @@ const struct queue_item *queue_take(struct queue *queue, bool fresh_only)
                 /* What came due here is not for this worker. */
                 if (fresh_only && queue->counts.ready && queue->any_sleeping)
                         pthread_cond_signal(&queue->any);
-                sleep_on(queue, fresh_only);
+                if (until_ms != CLOCK_NEVER && clock_now_ms() >= until_ms)
+                        break;
+                sleep_on(queue, fresh_only, until_ms);
         }
         /* What else is ready, or became so with this one, is another worker's. */
         if (item && (queue->counts.ready || queue->heap_count))

@@ -53,9 +53,10 @@ struct queue_item {
 
 /*
  * Waits for an item and marks it running. `fresh_only`: this worker takes nothing below priority 0 and no retries.
- * NULL after queue_shut_down (what is ready then stays where it is).
+ * NULL after queue_shut_down (what is ready then stays where it is), or when there was nothing to take until `until_ms`, an instant of clock_now_ms
+ * or CLOCK_NEVER.
  */
-const struct queue_item *queue_take(struct queue *queue, bool fresh_only);
+const struct queue_item *queue_take(struct queue *queue, bool fresh_only, int64_t until_ms);
 /* The same without waiting: NULL if nothing is ready. */
 const struct queue_item *queue_try(struct queue *queue, bool fresh_only);
 /* The run is over: if the item was added meanwhile it is ready (or waits) again. */

@@ -27,6 +27,7 @@
 #include <unistd.h>
 
 #define LIMIT_MS 30000
+#define WORKERS  2
 
 /* What the program and the test both see. */
 struct shared {
@@ -78,6 +79,10 @@ static int reconcile(struct context *ctx, struct reconcile *run, struct error *e
                 r = context_sleep(ctx, 20000, error);
         } else if (strcmp(mode, "moment") == 0) {
                 r = context_sleep(ctx, 10, error);
+        } else if (strcmp(mode, "replaced") == 0) {
+                reconcile_wait_begin(run);
+                r = context_sleep(ctx, 100, error);
+                reconcile_wait_end(run);
         } else if (strcmp(mode, "stubborn") == 0) {
                 struct context deaf;
 
@@ -187,7 +192,7 @@ static const struct program program = { .name = "test-controller",
                                         .controller_count = 1,
                                         .gates = gates,
                                         .gate_count = COUNT(gates),
-                                        .concurrent = 2,
+                                        .concurrent = WORKERS,
                                         .started = started,
                                         .stopped = stopped };
 

@@ -374,6 +374,33 @@ static void an_interruption_ends_only_a_run_that_says_so(void **state)
         assert_int_equal(end(&process), 0);
 }
 
+static unsigned workers_of(const struct process *process)
+{
+        const char *at = ask(process->metrics, "/debug/pprof/goroutine");
+        unsigned count = 0;
+
+        for (; (at = strstr(at, "thing worker tid=")); at++)
+                count++;
+        return count;
+}
+
+/* Also one that has a place and nothing to do: the worker it stands in for has none meanwhile. */
+static void a_stand_in_ends_when_its_worker_is_back(void **state)
+{
+        int64_t limit = clock_now_ms() + LIMIT_MS;
+        struct process process;
+
+        (void)state;
+        set_thing(1, "", "replaced");
+        begin(&process, NULL);
+        assert_true(reaches(&shared->ended, 1));
+        while (workers_of(&process) != WORKERS && clock_now_ms() < limit)
+                moment();
+        assert_int_equal(workers_of(&process), WORKERS);
+        kill(process.pid, SIGTERM);
+        assert_int_equal(end(&process), 0);
+}
+
 /* Two threads are in it: the one that brings the event, and the idle worker that the event wakes. */
 /* By its metadata alone, and only those with the label are asked for. */
 static void a_labelled_secret_wakes_those_that_name_it(void **state)
@@ -470,6 +497,7 @@ int main(void)
                 cmocka_unit_test(a_change_supersedes_the_run_if_the_gate_says_so),
                 cmocka_unit_test(the_run_of_an_object_that_is_gone_ends),
                 cmocka_unit_test(an_interruption_ends_only_a_run_that_says_so),
+                cmocka_unit_test(a_stand_in_ends_when_its_worker_is_back),
                 cmocka_unit_test(a_change_does_not_supersede_the_run_that_it_begins),
                 cmocka_unit_test(a_labelled_secret_wakes_those_that_name_it),
                 cmocka_unit_test(secrets_that_may_not_be_watched_are_done_without),

@@ -407,7 +407,7 @@ static void *race_worker(void *argument)
         struct race *race = racer->race;
         const struct queue_item *item;
 
-        while ((item = queue_take(race->queue, racer->fresh_only))) {
+        while ((item = queue_take(race->queue, racer->fresh_only, CLOCK_NEVER))) {
                 int object = atoi(item->name);
 
                 if (atomic_fetch_add(&race->running[object], 1) != 0)
