@@ -15,13 +15,14 @@
 #define SIMILAR_FOR_MS ((int64_t)600 * 1000)
 #define BURST          25
 #define REFILL_MS      ((int64_t)300 * 1000)
+#define KEPT_MS        (BURST * REFILL_MS) /* an object may have all its events again; servers keep an event for an hour */
 #define KEY            16
 
 /* What is known under one key; which part is used depends on the cache. */
 struct memory {
         struct memory *chained, *newer, *older;
         uint8_t key[KEY];
-        int64_t last_ms;
+        int64_t last_ms; /* all of a cache are in this order */
         /* the same event */
         int64_t first_us;
         uint64_t serial;
@@ -33,10 +34,11 @@ struct memory {
         uint64_t messages[SIMILAR]; /* there is room for these in `similar` alone */
 };
 
-/* A bounded map; the least recently used one goes. */
+/* A bounded map; the least recently used one goes, and what was not used for so long that it says nothing any more. */
 struct cache {
         struct memory *buckets[BUCKETS], *newest, *oldest;
         size_t count, size; /* of memories; of one, in bytes */
+        int64_t kept_ms;
 };
 
 struct event_correlator {
@@ -50,6 +52,8 @@ struct event_correlator *event_correlator_new(void)
 
         correlator->similar.size = sizeof(struct memory);
         correlator->same.size = correlator->spam.size = offsetof(struct memory, messages);
+        correlator->similar.kept_ms = SIMILAR_FOR_MS;
+        correlator->same.kept_ms = correlator->spam.kept_ms = KEPT_MS;
         return correlator;
 }
 
@@ -119,12 +123,14 @@ static void drop_oldest(struct cache *cache)
         cache->count--;
 }
 
-/* What is known under the key; zeroed if nothing was. */
-static struct memory *recall(struct cache *cache, const uint8_t key[KEY], bool *ret_new)
+/* What is known under the key; zeroed if nothing was. Its last_ms is the caller's to set, to now. */
+static struct memory *recall(struct cache *cache, const uint8_t key[KEY], int64_t now_ms, bool *ret_new)
 {
-        struct memory **bucket = bucket_of(cache, key);
-        struct memory *memory = *bucket;
+        struct memory **bucket = bucket_of(cache, key), *memory;
 
+        while (cache->oldest && now_ms - cache->oldest->last_ms > cache->kept_ms)
+                drop_oldest(cache);
+        memory = *bucket;
         while (memory && memcmp(memory->key, key, KEY) != 0)
                 memory = memory->chained;
         *ret_new = memory == NULL;
@@ -158,12 +164,10 @@ static void key_of(const struct view *parts, size_t count, uint8_t key[KEY])
 }
 
 /* True from the tenth different message on. */
-static bool is_similar(struct memory *memory, bool fresh, uint64_t message, int64_t now_ms)
+static bool is_similar(struct memory *memory, uint64_t message, int64_t now_ms)
 {
         unsigned i;
 
-        if (fresh || now_ms - memory->last_ms > SIMILAR_FOR_MS)
-                memory->message_count = 0;
         memory->last_ms = now_ms;
         for (i = 0; i < memory->message_count; i++)
                 if (memory->messages[i] == message)
@@ -204,11 +208,11 @@ struct event_decision event_correlate(struct event_correlator *correlator, struc
         key_of(&parts[3], 1, key);
         memcpy(&text, key, sizeof(text));
         key_of(parts, 3, key);
-        memory = recall(&correlator->similar, key, &fresh);
-        decision.combined = is_similar(memory, fresh, text, now_ms);
+        memory = recall(&correlator->similar, key, now_ms, &fresh);
+        decision.combined = is_similar(memory, text, now_ms);
 
         key_of(parts, decision.combined ? 3 : 4, key);
-        memory = recall(&correlator->same, key, &fresh);
+        memory = recall(&correlator->same, key, now_ms, &fresh);
         if (fresh) {
                 decision.action = EVENT_CREATE;
                 memory->first_us = wall_us;
@@ -217,12 +221,13 @@ struct event_decision event_correlate(struct event_correlator *correlator, struc
                         memory->serial = correlator->last_serial + 1;
                 correlator->last_serial = memory->serial;
         }
+        memory->last_ms = now_ms;
         decision.count = ++memory->count;
         decision.first_us = memory->first_us;
         decision.serial = memory->serial;
 
         key_of(parts, 2, key);
-        memory = recall(&correlator->spam, key, &fresh);
+        memory = recall(&correlator->spam, key, now_ms, &fresh);
         if (is_spam(memory, fresh, now_ms))
                 decision.action = EVENT_DROP;
         return decision;

@@ -3,7 +3,8 @@
  *
  * The rules of every Kubernetes client: the same event again counts up; from the tenth different message of one (object, type, reason) within ten minutes
  * on they are one combined event; an object has 25 events at once and one more every five minutes. What was seen is kept for the 4096 keys
- * of each rule that were used last. Belongs to one thread.
+ * of each rule that were used last, and as long as it matters: ten minutes for what is similar, two hours and five minutes for the rest. Belongs to
+ * one thread.
  */
 #pragma once
 

@@ -1,5 +1,6 @@
 #include "kube/event.h"
 
+#include "base/pool.h"
 #include "kube/event_correlate.h"
 
 #include "fake_server.h"
@@ -245,6 +246,37 @@ static void memory_of_events_is_bounded(void **state)
                          EVENT_CREATE);
 }
 
+static size_t memories(void)
+{
+        struct pool_usage usage;
+
+        pool_usage(&usage);
+        return usage.pieces;
+}
+
+/* Three are kept of each: by what is similar, by what is the same, and by object. */
+static void memory_of_events_ends_with_their_use(void **state)
+{
+        cleanup(event_correlator_free) struct event_correlator *correlator = event_correlator_new();
+        size_t before = memories();
+        int i;
+
+        (void)state;
+        for (i = 0; i < 100; i++) {
+                char object[16];
+
+                snprintf(object, sizeof(object), "o%d", i);
+                event_correlate(correlator, view_of(object), VIEW("Normal"), VIEW("R"), VIEW("m"), 0, 0);
+        }
+        assert_int_equal(memories() - before, 300);
+        event_correlate(correlator, VIEW("later"), VIEW("Normal"), VIEW("R"), VIEW("m"), 600001, 0);
+        assert_int_equal(memories() - before, 203);
+        assert_int_equal(event_correlate(correlator, VIEW("o7"), VIEW("Normal"), VIEW("R"), VIEW("m"), 7500000, 0).count, 2);
+        event_correlate(correlator, VIEW("later"), VIEW("Normal"), VIEW("R"), VIEW("m"), 7500001, 0);
+        assert_int_equal(memories() - before, 6);
+        assert_int_equal(event_correlate(correlator, VIEW("o8"), VIEW("Normal"), VIEW("R"), VIEW("m"), 7500001, 0).count, 1);
+}
+
 static void receiver_gets_the_keys_of_flux(void **state)
 {
         cleanup(json_free) struct json *object = some_object();
@@ -410,6 +442,7 @@ int main(void)
                 cmocka_unit_test_setup(similar_events_are_combined, setup),
                 cmocka_unit_test_setup(a_combined_event_says_that_it_is_one, setup),
                 cmocka_unit_test_setup(spam_is_dropped_and_refilled, setup),
+                cmocka_unit_test_setup(memory_of_events_ends_with_their_use, setup),
                 cmocka_unit_test_setup(memory_of_events_is_bounded, setup),
                 cmocka_unit_test_setup(receiver_gets_the_keys_of_flux, setup),
                 cmocka_unit_test_setup(answers_decide_about_another_try, setup),
