@@ -136,7 +136,7 @@ class Space:
                 for o in self.kube.list(kind, self.name):
                     print(f"{kind}/{o['metadata']['name']} generation {o['metadata']['generation']}:", o.get("status"))
             for e in self.kube.events(self.name):
-                print("event", e["involvedObject"]["kind"], e["involvedObject"]["name"], e["reason"], e["message"])
+                print("event", e["involvedObject"]["kind"], e["involvedObject"]["name"], e.get("reason"), e.get("message"))
         except OSError as e:
             print("the API server is away:", e)
         for controller in self.stack.controllers.values():
