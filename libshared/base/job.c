@@ -43,11 +43,14 @@ static struct {
 
 int job_server_start(void (*prepare)(void), struct error *err)
 {
+        cleanup(close_descriptor) int null = open("/dev/null", O_RDWR | O_CLOEXEC); /* the child could not say why it has none */
         int ends[2];
         pid_t pid;
 
         if (server.pid)
                 return error_set(err, ERROR_INTERNAL, "the job server runs already");
+        if (null < 0)
+                return error_set_errno(err, errno, "start the job server: open '/dev/null'");
         if (!job_filter_supported())
                 return error_set(err, ERROR_UNSUPPORTED, "start the job server: this kernel has no seccomp filters");
         if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)

@@ -1,6 +1,7 @@
 /* One job without a server: the caller forks the child and waits for it. */
 #include "base/job_private.h"
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 
 #include <errno.h>
@@ -10,11 +11,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static void child(const struct job_request *request, const int *descriptors, unsigned count, pid_t caller)
+static void child(const struct job_request *request, const int *descriptors, unsigned count, int null, pid_t caller)
         __attribute__((__noreturn__));
-static void child(const struct job_request *request, const int *descriptors, unsigned count, pid_t caller)
+static void child(const struct job_request *request, const int *descriptors, unsigned count, int null, pid_t caller)
 {
-        int own[JOB_OWN_DESCRIPTORS + JOB_DESCRIPTOR_LIMIT], null = open("/dev/null", O_RDWR | O_CLOEXEC);
+        int own[JOB_OWN_DESCRIPTORS + JOB_DESCRIPTOR_LIMIT];
         struct job_child job = { .request = request,
                                  .descriptors = own,
                                  .descriptor_count = count,
@@ -27,8 +28,6 @@ static void child(const struct job_request *request, const int *descriptors, uns
         for (unsigned i = 0; i < count; i++)
                 if ((own[i] = fcntl(descriptors[i], F_DUPFD_CLOEXEC, 3)) < 0)
                         _exit(1);
-        if (null < 0)
-                _exit(1);
         job_privileges_drop(null);
         if (job_filter_install_server(&err) < 0)
                 _exit(1);
@@ -62,6 +61,7 @@ static enum job_end await(pid_t pid, int64_t deadline_ms, const sigset_t *child_
 int job_once(const struct job_request *request, const int *descriptors, unsigned count, struct job_report *ret_report,
              struct error *err)
 {
+        cleanup(close_descriptor) int null = open("/dev/null", O_RDWR | O_CLOEXEC); /* the child could not say why it has none */
         struct job_report report = { .end = JOB_END_EXIT };
         int64_t started_ns = clock_now_ns();
         pid_t caller = getpid(), pid;
@@ -71,13 +71,15 @@ int job_once(const struct job_request *request, const int *descriptors, unsigned
 
         if (!job_filter_supported())
                 return error_set(err, ERROR_UNSUPPORTED, "run a job: this kernel has no seccomp filters");
+        if (null < 0)
+                return error_set_errno(err, errno, "run a job: open '/dev/null'");
         signal(SIGCHLD, SIG_DFL); /* whoever started us may have had it ignored */
         sigemptyset(&child_signal);
         sigaddset(&child_signal, SIGCHLD);
         sigprocmask(SIG_BLOCK, &child_signal, &before);
         pid = fork();
         if (pid == 0)
-                child(request, descriptors, count, caller);
+                child(request, descriptors, count, null, caller);
         number = errno;
         if (pid > 0) {
                 setpgid(pid, pid); /* the child does the same; whoever is first */

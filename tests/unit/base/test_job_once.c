@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -127,6 +128,29 @@ static void the_walls_are_those_of_every_job(void **state)
         assert_non_null(getenv("TEST_JOB_ONCE"));
 }
 
+/* A place without a /dev/null, or with no descriptor for it: the child could only end. */
+static void what_a_job_lacks_is_named(void **state)
+{
+        struct rlimit limit, fewer;
+        bool named = false;
+        int r = -1;
+
+        (void)state;
+        assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+        fewer = limit;
+        for (fewer.rlim_cur = 3; r != 0 && fewer.rlim_cur < 64; fewer.rlim_cur++) {
+                cleanup(job_result_release) struct job_result result = JOB_RESULT_NULL;
+                cleanup(error_release) struct error err = ERROR_NULL;
+
+                assert_int_equal(setrlimit(RLIMIT_NOFILE, &fewer), 0);
+                r = job_run_once(upper, VIEW("x"), NULL, NULL, &result, &err);
+                named = named || (r < 0 && strstr(error_message(&err), "run a job: open '/dev/null': Too many open files"));
+        }
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+        assert_int_equal(r, 0);
+        assert_true(named);
+}
+
 /* Somebody who ignores SIGCHLD passes that on to what it starts. */
 static void children_are_collected_whatever_was_inherited(void **state)
 {
@@ -146,6 +170,7 @@ int main(void)
                 cmocka_unit_test(bytes_in_bytes_out),
                 cmocka_unit_test(ends_are_told_apart),
                 cmocka_unit_test(the_walls_are_those_of_every_job),
+                cmocka_unit_test(what_a_job_lacks_is_named),
                 cmocka_unit_test(children_are_collected_whatever_was_inherited),
         };
 
