@@ -14,8 +14,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define STAGES        4
-#define STAGE_WAIT_MS 60000
+#define STAGES          4
+#define STAGE_WAIT_MS   60000
+#define LONG_LIST_BYTES ((size_t)1 << 20) /* a store takes objects of one and a half times that */
+#define LISTED_BYTES    24                /* of an object in a list, beside its words */
 
 const char *apply_action_name(enum apply_action action)
 {
@@ -233,26 +235,45 @@ static size_t rank_end(const struct staged *stage, size_t from, size_t count)
         return end;
 }
 
+static int record(struct apply_run *run, struct arena *arena, struct error *error)
+{
+        struct inventory wanted = { .items = arena_array(arena, run->staged_count, sizeof(*wanted.items)) };
+
+        run->recorded = true;
+        for (size_t i = 0; i < run->staged_count; i++)
+                wanted.items[wanted.count++] = run->staged[i].item->id;
+        return run->settings->record(run->settings->data, run->context, &wanted, error);
+}
+
+/* A list that may be longer than an object can be is written before anything is tried: that would be for nothing. */
+static int record_long(struct apply_run *run, struct arena *arena, struct error *error)
+{
+        bool unknown = false;
+        size_t length = 0;
+
+        for (size_t i = 0; i < run->staged_count; i++) {
+                const struct object_id *id = &run->staged[i].item->id;
+
+                length += strlen(id->namespace) + strlen(id->name) + strlen(id->group) + strlen(id->kind) + LISTED_BYTES;
+                unknown = unknown || !run->staged[i].item->object->known;
+        }
+        return unknown && run->settings->record && length > LONG_LIST_BYTES ? record(run, arena, error) : 0;
+}
+
 /* A program that is killed after the first write must find in its list what it has written. */
 static int record_wanted(struct apply_run *run, const struct staged *stage, size_t count, struct arena *arena, struct error *error)
 {
-        const struct apply_settings *settings = run->settings;
-        struct inventory wanted = INVENTORY_NULL;
         bool unknown = false;
         size_t i;
 
-        if (run->recorded || !settings->record)
+        if (run->recorded || !run->settings->record)
                 return 0;
         for (i = 0; i < count; i++)
                 unknown = unknown || (!stage[i].item->object->known &&
                                       (stage[i].item->plan == PLAN_WRITE || stage[i].item->plan == PLAN_RECREATE));
         if (!unknown)
                 return 0;
-        run->recorded = true;
-        wanted.items = arena_array(arena, run->staged_count, sizeof(*wanted.items));
-        for (i = 0; i < run->staged_count; i++)
-                wanted.items[wanted.count++] = run->staged[i].item->id;
-        return settings->record(settings->data, run->context, &wanted, error);
+        return record(run, arena, error);
 }
 
 static int write_stage(struct apply_run *run, struct staged *stage, size_t count, struct arena *arena,
@@ -370,7 +391,9 @@ int apply_objects(struct context *context, const struct apply_settings *settings
                 qsort(staged, count, sizeof(*staged), compare_staged);
         run.staged = staged;
         run.staged_count = count;
-        r = look(&run, items, count, arena, error);
+        r = record_long(&run, arena, error);
+        if (r == 0)
+                r = look(&run, items, count, arena, error);
         if (r == 0)
                 r = apply_staged(&run, arena, changes, error);
         for (i = 0; i < count; i++)

@@ -72,7 +72,7 @@ struct apply_settings {
         /*
          * Before the first write to an object that is not known (apply_object.known), once in a call: whoever keeps the list of what is ours adds `wanted`, all
          * objects of the call, to it. What is applied by a program that is killed in that moment is in the list then. -1: nothing of this stage is written, and
-         * the error is that of the call. NULL: nobody keeps one.
+         * the error is that of the call. Of more than a MiB of objects it is called before anything is tried. NULL: nobody keeps one.
          */
         int (*record)(void *data, struct context *context, const struct inventory *wanted, struct error *error);
         void *data;

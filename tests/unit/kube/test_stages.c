@@ -205,11 +205,37 @@ static void each_stage_after_the_other(void **state)
         setup(state);
 }
 
+/* Thousands of dry runs would be for nothing, if the list of what they are about does not fit into its object. */
+static void a_list_that_may_be_too_long_is_written_first(void **state)
+{
+        enum { NAME = 200000 };
+
+        for (int known = 0; known < 2; known++) {
+                cleanup(buffer_release) struct buffer words = BUFFER_NULL;
+
+                setup(state);
+                list.fails = true;
+                for (int i = 0; i < 6; i++)
+                        buffer_printf(&words, "%sConfigMap/%0*d%s", i ? " " : "", NAME, i, known ? "!" : "");
+                if (known) {
+                        apply(buffer_string(&words)); /* all of it is in the list already */
+                        assert_int_equal(list.calls, 0);
+                } else {
+                        assert_string_equal(apply(buffer_string(&words)), "failed to update status: the server is away");
+                        assert_int_equal(list.calls, 1);
+                }
+                assert_int_equal(fake_count() > 0, known);
+                teardown(state);
+        }
+        setup(state);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_teardown(each_stage_after_the_other, teardown),
                 cmocka_unit_test_teardown(what_is_made_is_in_the_list_before, teardown),
+                cmocka_unit_test_teardown(a_list_that_may_be_too_long_is_written_first, teardown),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
