@@ -87,6 +87,7 @@ static bool is_one_of(const char *text, const char *const *sorted, size_t count)
         return count && bsearch(&text, sorted, count, sizeof(*sorted), compare_texts);
 }
 
+/* No kind that is served no more has objects; so that has to be certain. */
 static int find_kind(const struct victim *victim, const struct object_id *id, const struct kube_resource **ret_resource,
                      struct error *error)
 {
@@ -94,9 +95,14 @@ static int find_kind(const struct victim *victim, const struct object_id *id, co
         int r = kube_resource_find(victim->context, client, id->group, id->version, id->kind, ret_resource, error);
 
         /* The version it was applied in may be served no more; the object is still there. */
-        if (r != KUBE_NO_MATCH || !*id->version)
+        if (r == KUBE_NO_MATCH && *id->version) {
+                error_release(error);
+                r = kube_resource_find(victim->context, client, id->group, NULL, id->kind, ret_resource, error);
+        }
+        if (r != KUBE_NO_MATCH)
                 return r;
         error_release(error);
+        TRY(kube_group_check(victim->context, client, id->group, error));
         return kube_resource_find(victim->context, client, id->group, NULL, id->kind, ret_resource, error);
 }
 

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "data/json.h"
+#include "data/scan.h"
 #include "kube/client_private.h"
 
 #include <stdio.h>
@@ -219,6 +220,45 @@ static int call_moved(struct context *ctx, struct kube_client *client, const str
         return call_once(ctx, client, &moved, ret_response, err);
 }
 
+/* With an escape it is one that nobody looks into: only roles have names with characters that need it. */
+static bool is_name(struct view text, const char *name)
+{
+        return view_find(text, '\\', 0) >= 0 || view_is(text, name);
+}
+
+/*
+ * Whether an answer of 2xx can be the API server's. A proxy's page, or nothing at all, must not pass for an object that was applied, for one without our
+ * labels, for a deletion, or for a list of none.
+ */
+static bool is_answer(const struct kube_request *request, struct view body)
+{
+        switch (request->verb) {
+        case KUBE_LIST:
+                return scan_get(body, "items").length > 0;
+        case KUBE_CREATE:
+        case KUBE_DELETE: /* a Status, or the object */
+                return scan_string(scan_get(body, "kind")).length > 0;
+        case KUBE_WATCH:
+                return true;
+        case KUBE_GET:
+        case KUBE_UPDATE:
+        case KUBE_PATCH_MERGE:
+        case KUBE_PATCH_JSON:
+        case KUBE_PATCH_STRATEGIC:
+        case KUBE_APPLY:
+                break;
+        }
+        return is_name(scan_string(SCAN_PATH(body, "metadata", "name")), request->name);
+}
+
+static int no_answer(const struct kube_request *request, const struct http_response *response, struct error *err)
+{
+        return error_set(err, ERROR_UNAVAILABLE,
+                         "the answer about %s%s%s (%d, %s) is not an API server's: look at what is between it and this program",
+                         request->resource->plural, request->name ? " " : "", request->name ? request->name : "", response->status,
+                         response->content_type ? response->content_type : "no type");
+}
+
 int kube_call(struct context *ctx, struct kube_client *client, const struct kube_request *request, struct buffer *ret_body,
               struct error *err)
 {
@@ -228,6 +268,8 @@ int kube_call(struct context *ctx, struct kube_client *client, const struct kube
             (!kube_failure_is_of_path(&response) || call_moved(ctx, client, request, &response, err) < 0))
                 return err->kind == ERROR_NOT_FOUND && kube_failure_is_of_path(&response) ? error_reason(err, KUBE_PATH_ABSENT)
                                                                                           : -1;
+        if (!is_answer(request, buffer_view(&response.body)))
+                return no_answer(request, &response, err);
         if (ret_body) {
                 buffer_release(ret_body);
                 *ret_body = response.body;

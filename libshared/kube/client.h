@@ -117,7 +117,7 @@ struct kube_request {
  * One request with its retries (429 and 5xx with Retry-After; a GET whose connection was lost), throttled. ret_body (may be NULL) is filled from
  * empty. Where the server does not know the path (404 without a name, 405), what discovery knew of the group version is read anew, and if
  * the kind is served under another path now, the request goes there, once. If it still does not know it, the reason of the 404 is KUBE_PATH_ABSENT: it says
- * nothing about an object.
+ * nothing about an object. An answer of 2xx that is not about what was asked for (a proxy's page) is ERROR_UNAVAILABLE.
  */
 #define KUBE_PATH_ABSENT "PathNotFound"
 /* The server says that what was asked about is not there. A proxy's 404, or that of a kind which is not served now, does not say so. */
@@ -173,5 +173,11 @@ const struct kube_resource *kube_resource_intern(const char *group, const char *
 #define KUBE_NO_MATCH 1
 int kube_resource_find(struct context *ctx, struct kube_client *client, const char *group, const char *version, const char *kind,
                        const struct kube_resource **ret_resource, struct error *err);
+/*
+ * After a KUBE_NO_MATCH, before it is taken for the word that a kind is served no more: reads what the server lists of the group and was not read. -1
+ * (ERROR_UNAVAILABLE) while a version is listed of which nothing is to be learned (who answers for it may be another server than who lists it), or while nothing is
+ * listed at all (a proxy's 404 is nobody's word). 0: ask again, that counts.
+ */
+int kube_group_check(struct context *ctx, struct kube_client *client, const char *group, struct error *err);
 /* Forgets a group (a CRD of it was applied or deleted). */
 void kube_resource_forget(struct kube_client *client, const char *group);

@@ -528,6 +528,63 @@ static int ask(struct context *ctx, struct kube_client *client, struct question 
         return consult_reading(ctx, client, q, &read, err);
 }
 
+static bool is_loaded(struct kube_server *server, const char *group_name, const char *version_name)
+{
+        const struct kube_group *group;
+        const struct version *version;
+        bool loaded;
+
+        pthread_mutex_lock(&server->discovery_lock);
+        group = group_at(server, view_of(group_name), false);
+        version = group ? group->versions : NULL;
+        while (version && strcmp(version->name, version_name) != 0)
+                version = version->next;
+        loaded = version && version->loaded;
+        pthread_mutex_unlock(&server->discovery_lock);
+        return loaded;
+}
+
+/* `list` is the array of a group's versions: objects with a `version`, or texts. */
+static int check_versions(struct context *ctx, struct kube_client *client, const char *group, struct view list, struct error *err)
+{
+        struct scan versions = scan_begin(list);
+
+        while (scan_next(&versions)) {
+                struct view name = scan_string(*group ? scan_get(versions.value, "version") : versions.value);
+                cleanup(free_string) char *version = memory_string_n(name.length ? name.data : "", name.length);
+
+                if (is_loaded(client->server, group, version))
+                        continue;
+                TRY(fetch_version(ctx, client, group, version, err));
+                if (!is_loaded(client->server, group, version))
+                        return error_set(err, ERROR_UNAVAILABLE, "the server lists %s%s%s, but does not say what is in it", group,
+                                         *group ? "/" : "", version);
+        }
+        return 0;
+}
+
+int kube_group_check(struct context *ctx, struct kube_client *client, const char *group, struct error *err)
+{
+        cleanup(http_response_release) struct http_response response = HTTP_RESPONSE_NULL;
+        const char *path = *group ? "/apis" : "/api";
+        struct scan items;
+        struct view list;
+
+        if (fetch(ctx, client, path, "application/json", &response, err) < 0)
+                return error_wrap(err, "discover the API of the server");
+        list = scan_get(buffer_view(&response.body), *group ? "groups" : "versions");
+        if (!*group)
+                return list.length ? check_versions(ctx, client, group, list, err)
+                                   : error_set(err, ERROR_UNAVAILABLE, "the answer to %s is no list of versions", path);
+        items = scan_begin(list);
+        while (scan_next(&items))
+                if (view_is(scan_string(scan_get(items.value, "name")), group))
+                        return check_versions(ctx, client, group, scan_get(items.value, "versions"), err);
+        if (!scan_complete(&items))
+                return error_set(err, ERROR_UNAVAILABLE, "the answer to %s is no list of groups, or a part of one", path);
+        return 0;
+}
+
 int kube_resource_find(struct context *ctx, struct kube_client *client, const char *group, const char *version, const char *kind,
                        const struct kube_resource **ret_resource, struct error *err)
 {

@@ -69,6 +69,7 @@ struct script {
         _Atomic int count, pings, failures;
         char *authorization; /* of the last request; under lock */
         _Atomic int mode;
+        const char *answer; /* for handlers that want one */
 };
 
 struct fixture {
@@ -176,10 +177,13 @@ static inline int call(struct fixture *f, enum kube_verb verb)
         return call_of(f, f->client, verb);
 }
 
+/* Good as an answer to every verb about "n". */
+#define ANSWER "{\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"n\"},\"items\":[]}"
+
 static inline enum fake_next ok(void *data, struct fake_connection *connection, const struct fake_request *request)
 {
         (void)data, (void)request;
-        return fake_json(connection, "200 OK", "{}");
+        return fake_json(connection, "200 OK", ANSWER);
 }
 
 /* Runs `work` on eight threads at once; it returns NULL if all is well. */

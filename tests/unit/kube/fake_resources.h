@@ -1,5 +1,6 @@
 /*
- * fake_resources: what the API server of a test serves, in place of kube/discovery.c at link time. The group "broken.example.org" cannot be discovered.
+ * fake_resources: what the API server of a test serves, in place of kube/discovery.c at link time. The group "broken.example.org" cannot be discovered, and
+ * "silent.example.org" is listed and not answered for.
  */
 #pragma once
 
@@ -43,6 +44,14 @@ int kube_resource_find(struct context *context, struct kube_client *client, cons
 }
 
 static char fake_forgotten[64]; /* the last group that was to be discovered anew */
+
+int kube_group_check(struct context *context, struct kube_client *client, const char *group, struct error *error)
+{
+        (void)context, (void)client;
+        if (!strcmp(group, "silent.example.org"))
+                return error_set(error, ERROR_UNAVAILABLE, "the server lists %s/v1, but does not say what is in it", group);
+        return 0;
+}
 
 void kube_resource_forget(struct kube_client *client, const char *group)
 {

@@ -36,7 +36,7 @@ static enum fake_next want_new(void *data, struct fake_connection *connection, c
         (void)data;
         if (strcmp(authorization, "Bearer new") != 0)
                 return fake_answer(connection, "401 Unauthorized", "", "");
-        return fake_json(connection, "200 OK", "{}");
+        return fake_json(connection, "200 OK", ANSWER);
 }
 
 static void a_refused_token_is_read_again(void **state)
@@ -96,7 +96,7 @@ static enum fake_next refuse_second(void *data, struct fake_connection *connecti
 
         if (script->mode == 1 && strcmp(authorization, "Bearer t2") == 0)
                 return fake_answer(connection, "401 Unauthorized", "", "");
-        return fake_json(connection, "200 OK", "{}");
+        return fake_json(connection, "200 OK", ANSWER);
 }
 
 static void plugins_run_when_they_must(void **state)
@@ -395,13 +395,17 @@ static void a_new_ca_is_taken_when_the_old_one_fails(void **state)
         assert_int_equal(call_of(&f, client, KUBE_GET), 0);
 }
 
+#define CALLER(authorization, certificate, name)                                                                                   \
+        "{\"metadata\":{\"name\":\"n\"},\"caller\":[\"" authorization "\",\"" certificate "\",\"" name "\",\"127.0.0.1\"]}"
+
 /* What a server sees of who calls it, and by which name. */
 static enum fake_next tell_caller(void *data, struct fake_connection *connection, const struct fake_request *request)
 {
         cleanup(free_string) char *authorization = fake_header(request, "Authorization"), *host = fake_header(request, "Host");
         X509 *certificate = SSL_get1_peer_certificate(connection->tls);
-        cleanup(free_string) char *text = memory_printf("[\"%s\",\"%s\",\"%s\",\"%.9s\"]", authorization ? authorization : "",
-                                                        certificate ? "certificate" : "", request->server_name, host);
+        cleanup(free_string) char *text =
+                memory_printf("{\"metadata\":{\"name\":\"n\"},\"caller\":[\"%s\",\"%s\",\"%s\",\"%.9s\"]}",
+                              authorization ? authorization : "", certificate ? "certificate" : "", request->server_name, host);
 
         (void)data;
         X509_free(certificate);
@@ -420,7 +424,7 @@ static void the_name_that_is_given_is_asked_for_and_verified(void **state)
         static const struct {
                 const char *line, *answer; /* NULL: it fails */
         } cases[] = { { "", NULL },
-                      { ", tls-server-name: foo", "[\"Bearer t\",\"\",\"foo\",\"127.0.0.1\"]" },
+                      { ", tls-server-name: foo", CALLER("Bearer t", "", "foo") },
                       { ", tls-server-name: bar", NULL } };
         cleanup(fake_identity_release) struct fake_identity foo = fake_identity("foo", "DNS:foo", &ca);
         cleanup(fixture_close) struct fixture f;
@@ -471,8 +475,7 @@ static void the_first_file_says_who_we_are(void **state)
                     kube_client_new(io, &config, &options, &client, &f.err) < 0 ||
                     kube_call(&f.ctx, client, &request, &body, &f.err) < 0)
                         fail_msg("%s", error_message(&f.err));
-                assert_string_equal(buffer_string(&body), both ? "[\"Bearer first\",\"\",\"\",\"127.0.0.1\"]"
-                                                               : "[\"\",\"certificate\",\"\",\"127.0.0.1\"]");
+                assert_string_equal(buffer_string(&body), both ? CALLER("Bearer first", "", "") : CALLER("", "certificate", ""));
         }
 }
 

@@ -6,6 +6,12 @@
 
 /* ---- the wire ---- */
 
+static enum fake_next tell_script(void *data, struct fake_connection *connection, const struct fake_request *request)
+{
+        (void)request;
+        return fake_answer(connection, "200 OK", "Content-Type: text/html\r\n", ((const struct script *)data)->answer);
+}
+
 static void requests_look_as_the_api_wants_them(void **state)
 {
         const struct kube_resource *pods = config_maps();
@@ -53,7 +59,8 @@ static void requests_look_as_the_api_wants_them(void **state)
         cleanup(fixture_close) struct fixture f;
 
         (void)state;
-        fixture_open(&f, ok, "token: t");
+        fixture_open(&f, tell_script, "token: t");
+        f.script.answer = "{\"kind\":\"Any\",\"metadata\":{\"name\":\"\\u006e\"},\"items\":[]}"; /* of whatever name */
         for (size_t i = 0; i < COUNT(cases); i++) {
                 int r;
 
@@ -118,6 +125,7 @@ static enum fake_next tell_user(void *data, struct fake_connection *connection, 
         cleanup(free_string) char *text = NULL;
 
         (void)data;
+        json_set_string(json_object_at(answer, "metadata"), "name", "n");
         for (size_t i = 0; i < COUNT(names); i++) {
                 cleanup(free_string) char *value = fake_header(request, names[i]);
 
@@ -137,11 +145,12 @@ static void users_are_impersonated(void **state)
         (void)state;
         fixture_open(&f, tell_user, "token: t, as: boss, as-uid: '7', as-groups: [g], as-user-extra: {a/b%: [v]}");
         assert_int_equal(kube_call(&f.ctx, f.client, &request, &body, &f.err), 0);
-        assert_string_equal(body.data, "{\"Impersonate-User\":\"boss\",\"Impersonate-Uid\":\"7\",\"Impersonate-Group\":\"g\","
+        assert_string_equal(body.data, "{\"metadata\":{\"name\":\"n\"},\"Impersonate-User\":\"boss\",\"Impersonate-Uid\":\"7\","
+                                       "\"Impersonate-Group\":\"g\","
                                        "\"Impersonate-Extra-a%2Fb%25\":\"v\"}");
         other = kube_client_impersonate(f.client, "system:serviceaccount:ns:sa");
         assert_int_equal(kube_call(&f.ctx, other, &request, &body, &f.err), 0);
-        assert_string_equal(body.data, "{\"Impersonate-User\":\"system:serviceaccount:ns:sa\"}");
+        assert_string_equal(body.data, "{\"metadata\":{\"name\":\"n\"},\"Impersonate-User\":\"system:serviceaccount:ns:sa\"}");
         assert_int_equal(f.server->accepted, 1);
 }
 
@@ -169,7 +178,7 @@ static enum fake_next fail_some(void *data, struct fake_connection *connection, 
                                            "");
                 }
         }
-        return fake_json(connection, "200 OK", "{}");
+        return fake_json(connection, "200 OK", ANSWER);
 }
 
 static void only_what_is_safe_is_sent_again(void **state)
@@ -215,7 +224,7 @@ static void only_what_is_safe_is_sent_again(void **state)
 static enum fake_next take_all(void *data, struct fake_connection *connection, const struct fake_request *request)
 {
         (void)data, (void)request;
-        return fake_json(connection, "200 OK", "{}");
+        return fake_json(connection, "200 OK", ANSWER);
 }
 
 /* What no server reads is not sent: the connection would end in the middle of it, and with it whatever else is on its way there. */
@@ -237,6 +246,47 @@ static void what_is_too_large_is_not_sent(void **state)
         request.body.length--;
         assert_int_equal(kube_call(&f.ctx, f.client, &request, NULL, &f.err), 0);
         assert_int_equal(f.script.count, 1);
+}
+
+/* A proxy's page is no object that was applied or deleted, and no list of nothing. */
+static void what_is_no_answer_is_an_error(void **state)
+{
+        static const struct {
+                const char *name, *answer;
+                enum kube_verb verb;
+                int result;
+        } cases[] = {
+                { "an object", ANSWER, KUBE_GET, 0 },
+                { "a name with an escape", "{\"metadata\":{\"name\":\"\\u006e\"}}", KUBE_APPLY, 0 },
+                { "another object", "{\"metadata\":{\"name\":\"m\"}}", KUBE_APPLY, -1 },
+                { "an empty object", "{}", KUBE_APPLY, -1 },
+                { "an empty object", "{}", KUBE_GET, -1 },
+                { "an empty object", "{}", KUBE_PATCH_MERGE, -1 },
+                { "nothing", "", KUBE_UPDATE, -1 },
+                { "a page", "<html>log in</html>", KUBE_PATCH_JSON, -1 },
+                { "a page", "<html>log in</html>", KUBE_DELETE, -1 },
+                { "a status", "{\"kind\":\"Status\",\"status\":\"Success\"}", KUBE_DELETE, 0 },
+                { "nothing", "", KUBE_CREATE, -1 },
+                { "a list", "{\"items\":[]}", KUBE_LIST, 0 },
+                { "a list of Go", "{\"items\":null}", KUBE_LIST, 0 },
+                { "an empty object", "{}", KUBE_LIST, -1 },
+                { "a status", "{\"kind\":\"Status\"}", KUBE_LIST, -1 },
+        };
+
+        (void)state;
+        for (size_t i = 0; i < COUNT(cases); i++) {
+                cleanup(fixture_close) struct fixture f;
+
+                fixture_open(&f, tell_script, "token: t");
+                f.script.answer = cases[i].answer;
+                if (call(&f, cases[i].verb) != cases[i].result)
+                        fail_msg("%s, verb %d: %s", cases[i].name, cases[i].verb, error_message(&f.err));
+                if (cases[i].result == 0)
+                        continue;
+                assert_int_equal(f.err.kind, ERROR_UNAVAILABLE);
+                assert_string_equal(error_message(&f.err), "the answer about configmaps n (200, text/html) is not an API server's: "
+                                                           "look at what is between it and this program");
+        }
 }
 
 static enum fake_next silent_at_first(void *data, struct fake_connection *connection, const struct fake_request *request)
@@ -558,7 +608,7 @@ static void nothing_is_written_without_the_lease(void **state)
 static enum fake_next warn(void *data, struct fake_connection *connection, const struct fake_request *request)
 {
         (void)data, (void)request;
-        return fake_answer(connection, "200 OK", "Warning: 299 - \"v1beta1 is old\"\r\nWarning: 199 - \"not this\"\r\n", "{}");
+        return fake_answer(connection, "200 OK", "Warning: 299 - \"v1beta1 is old\"\r\nWarning: 199 - \"not this\"\r\n", ANSWER);
 }
 
 static void warnings_are_passed_on_once(void **state)
@@ -611,6 +661,7 @@ int main(void)
                 cmocka_unit_test(users_are_impersonated),
                 cmocka_unit_test(only_what_is_safe_is_sent_again),
                 cmocka_unit_test(what_is_too_large_is_not_sent),
+                cmocka_unit_test(what_is_no_answer_is_an_error),
                 cmocka_unit_test(a_silent_connection_is_left_for_another_once),
                 cmocka_unit_test(a_cancelled_retry_does_not_wait),
                 cmocka_unit_test(failures_say_what_the_server_said),

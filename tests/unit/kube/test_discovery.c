@@ -15,6 +15,7 @@ static struct {
         const char *plural;   /* of it */
         const char *refusal;  /* of a plural that is not served */
         const char *cut;      /* in place of what /apis/x.io/v1 answers; NULL: nothing */
+        const char *absent;   /* 404 for every path that begins like this; NULL: none */
 } api;
 
 #define RESOURCE(kind, plural, scope)                                                                                              \
@@ -78,6 +79,8 @@ static enum fake_next serve(void *data, struct fake_connection *connection, cons
         bool root = strcmp(path, "/api") == 0 || strcmp(path, "/apis") == 0;
 
         (void)data;
+        if (api.absent && view_starts(view_of(path), view_of(api.absent)))
+                return fake_answer(connection, "404 Not Found", "", "404 page not found\n");
         if (strcmp(path, "/apis/x.io/v1") == 0)
                 return api.cut ? fake_json(connection, "200 OK", api.cut) : serve_new(connection);
         if (strcmp(path, "/apis/late.io/v1") == 0)
@@ -87,7 +90,7 @@ static enum fake_next serve(void *data, struct fake_connection *connection, cons
                 return fake_answer(connection, "503 Service Unavailable", "", "down");
         if (strncmp(path, "/apis/x.io/v1/namespaces/ns/", 28) == 0)
                 return strncmp(path + 28, api.plural, strlen(api.plural)) == 0
-                               ? fake_json(connection, "200 OK", "{}")
+                               ? fake_json(connection, "200 OK", ANSWER)
                                : fake_answer(connection, api.refusal, "", "404 page not found\n");
         if (root && api.way != LEGACY && strstr(accept, api.way == V2 ? "v=v2;" : "v=v2beta1;"))
                 return fake_answer(
@@ -108,7 +111,7 @@ static void api_open(struct fixture *f, enum way way)
         api.has_new = false;
         api.plural = "news";
         api.refusal = "404 Not Found";
-        api.cut = NULL;
+        api.cut = api.absent = NULL;
         fixture_open(f, serve, "token: t");
 }
 
@@ -257,6 +260,42 @@ static void what_is_not_served_is_so_by_its_own_path(void **state)
         }
 }
 
+/* Who answers for a group may be away while somebody else lists it, and a proxy says 404 to everything: neither says that a kind is gone. */
+static void what_is_listed_and_not_answered_for_is_not_gone(void **state)
+{
+        static const struct {
+                const char *name, *absent, *group;
+                int result;
+                const char *part;
+        } cases[] = {
+                { "all is there", "nothing", "x.io", 0, NULL },
+                { "all is there", "nothing", "", 0, NULL },
+                { "a group that is not listed", "nothing", "none.io", 0, NULL },
+                { "nobody answers for it", "/apis/x.io/v1", "x.io", -1,
+                  "the server lists x.io/v1, but does not say what is in it" },
+                { "a version that fails", "nothing", "metrics.k8s.io", -1, "discover metrics.k8s.io/v1" },
+                { "nobody answers at all", "/api", "x.io", -1, "discover the API of the server" },
+                { "nobody answers at all", "/api", "none.io", -1, "discover the API of the server" },
+                { "nobody answers at all", "/api", "", -1, "discover the API of the server" },
+        };
+        const struct kube_resource *resource = NULL;
+
+        (void)state;
+        for (int way = V2; way <= LEGACY; way++)
+                for (size_t i = 0; i < COUNT(cases); i++) {
+                        cleanup(fixture_close) struct fixture f;
+
+                        api_open(&f, (enum way)way);
+                        assert_int_equal(kube_resource_find(&f.ctx, f.client, "x.io", NULL, "Thing", &resource, &f.err), 0);
+                        api.absent = cases[i].absent;
+                        kube_discovery_forget_version(f.client->server, "x.io", "v1");
+                        if (kube_group_check(&f.ctx, f.client, cases[i].group, &f.err) != cases[i].result)
+                                fail_msg("%s: %s", cases[i].name, error_message(&f.err));
+                        if (cases[i].part)
+                                assert_non_null(strstr(error_message(&f.err), cases[i].part));
+                }
+}
+
 static void *find_all(void *argument)
 {
         struct fixture *f = argument;
@@ -289,6 +328,7 @@ int main(void)
                 cmocka_unit_test(a_renamed_plural_is_found_on_the_way),
                 cmocka_unit_test(a_forgotten_group_is_read_again),
                 cmocka_unit_test(what_is_not_served_is_so_by_its_own_path),
+                cmocka_unit_test(what_is_listed_and_not_answered_for_is_not_gone),
                 cmocka_unit_test(threads_find_at_once),
         };
 

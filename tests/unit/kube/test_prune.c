@@ -245,6 +245,8 @@ static void what_cannot_be_asked_stays_in_the_inventory(void **state)
                   "ConfigMap/ns/a query failed: the answer about it has no uid or no resourceVersion" },
                 { "discovery", "broken.example.org", "Thing", 0, NULL, NULL,
                   "Thing/ns/a query failed: the server is currently unable to handle the request" },
+                { "nobody answers for the group", "silent.example.org", "Thing", 0, NULL, NULL,
+                  "Thing/ns/a query failed: the server lists silent.example.org/v1, but does not say what is in it" },
         };
         size_t i;
 
