@@ -13,22 +13,30 @@
 
 #define SEGMENTS_LIMIT 8
 
-void memory_exhausted(void)
-{
-        static const char line[] = "{\"level\":\"error\",\"msg\":\"out of memory\"}\n";
+#define LINE(message) "{\"level\":\"error\",\"msg\":\"" message "\"}\n"
 
-        if (write(STDERR_FILENO, line, sizeof(line) - 1) < 0)
+/* Nothing but what needs no memory. */
+static void end(const char *line) __attribute__((__noreturn__));
+static void end(const char *line)
+{
+        if (write(STDERR_FILENO, line, strlen(line)) < 0)
                 _exit(71);
         _exit(70);
 }
 
+void memory_exhausted(void)
+{
+        end(LINE("out of memory"));
+}
+
 void descriptors_exhausted(void)
 {
-        static const char line[] = "{\"level\":\"error\",\"msg\":\"out of file descriptors: raise ulimit -n\"}\n";
+        end(LINE("out of file descriptors: raise ulimit -n"));
+}
 
-        if (write(STDERR_FILENO, line, sizeof(line) - 1) < 0)
-                _exit(71);
-        _exit(70);
+void threads_exhausted(void)
+{
+        end(LINE("no thread can be started: raise the limit of processes (the container's pids, ulimit -u)"));
 }
 
 void *memory_allocate(size_t size)

@@ -34,5 +34,6 @@ void memory_rest(void);
 
 /* Says `message` on standard error, in one line, and ends the process with status 70. */
 void memory_exhausted(void) __attribute__((__noreturn__));
-/* The same for what no thread can do without: it is no lack of memory. */
+/* The same for what no thread can do without, and for threads that the program cannot do without: it is no lack of memory. */
 void descriptors_exhausted(void) __attribute__((__noreturn__));
+void threads_exhausted(void) __attribute__((__noreturn__));

@@ -624,7 +624,7 @@ void controller_start_workers(struct controller *controller)
                 state->workers[i] =
                         (struct worker){ .controller = controller, .alive = true, .fresh_only = count > 1 && i == count - 1 };
                 if (start_thread(&state->workers[i], worker_main, false) != 0)
-                        memory_exhausted();
+                        threads_exhausted();
         }
         pthread_mutex_unlock(&state->lock);
 }

@@ -311,7 +311,7 @@ static void *lease_main(void *argument)
 void lease_run(struct lease *lease)
 {
         if (pthread_create(&lease->thread, NULL, lease_main, lease) != 0)
-                memory_exhausted();
+                threads_exhausted();
         lease->threaded = true;
 }
 

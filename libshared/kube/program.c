@@ -355,7 +355,7 @@ static void start_leading(struct program_state *state)
                 context_open(&state->leadership, &state->process, CLOCK_NEVER);
                 state->led = false;
                 if (pthread_create(&state->leader, NULL, leader_main, state) != 0)
-                        memory_exhausted();
+                        threads_exhausted();
                 state->leading = true;
         }
         pthread_mutex_unlock(&state->lock);

@@ -367,6 +367,7 @@ int server_start(const struct server_options *options, struct server **ret_serve
         pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
         pthread_cond_init(&server->idle, &monotonic);
         pthread_condattr_destroy(&monotonic);
+        errno = 0;
         server->daemon = MHD_start_daemon(
                 MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC, 0, NULL, NULL, on_request, server, MHD_OPTION_LISTEN_SOCKET, socket,
                 MHD_OPTION_CONNECTION_LIMIT, server->peer_limit + SPARE, MHD_OPTION_NOTIFY_CONNECTION, on_connection, server,
@@ -374,9 +375,11 @@ int server_start(const struct server_options *options, struct server **ret_serve
                 MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES, MHD_OPTION_THREAD_STACK_SIZE, (size_t)STACK_BYTES,
                 MHD_OPTION_NOTIFY_COMPLETED, on_completed, server, MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_END);
         if (!server->daemon) {
+                int cause = errno ? errno : EAGAIN;
+
                 close(socket);
                 server_free(&server);
-                return error_set(err, ERROR_INTERNAL, "listen on %s: the server does not start", options->address);
+                return error_set_errno(err, cause, "listen on %s: start the server's thread", options->address);
         }
         *ret_server = server;
         return 0;

@@ -27,6 +27,40 @@ static void texts(void **state)
         free(printed);
 }
 
+/* What a process says that cannot go on: whoever reads it must not look for the wrong thing. */
+static void the_end_says_why(void **state)
+{
+        static const struct {
+                void (*end)(void);
+                const char *line;
+        } cases[] = {
+                { memory_exhausted, "{\"level\":\"error\",\"msg\":\"out of memory\"}\n" },
+                { descriptors_exhausted, "{\"level\":\"error\",\"msg\":\"out of file descriptors: raise ulimit -n\"}\n" },
+                { threads_exhausted, "{\"level\":\"error\",\"msg\":\"no thread can be started: raise the limit of processes (the "
+                                     "container's pids, ulimit -u)\"}\n" },
+        };
+
+        (void)state;
+        for (size_t i = 0; i < COUNT(cases); i++) {
+                char text[256] = "";
+                int ends[2], status;
+                pid_t child;
+
+                assert_int_equal(pipe(ends), 0);
+                child = fork();
+                if (child == 0) {
+                        dup2(ends[1], STDERR_FILENO);
+                        cases[i].end();
+                }
+                close(ends[1]);
+                assert_true(read(ends[0], text, sizeof(text) - 1) > 0);
+                close(ends[0]);
+                assert_string_equal(text, cases[i].line);
+                assert_int_equal(waitpid(child, &status, 0), child);
+                assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 70);
+        }
+}
+
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) /* which have heaps of their own */
 
 static size_t resident_bytes(void)
@@ -108,6 +142,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(texts),
+                cmocka_unit_test(the_end_says_why),
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
                 cmocka_unit_test(freed_by_a_thread_goes_back),
                 cmocka_unit_test(at_rest_programs_go_back),
