@@ -268,6 +268,8 @@ static int pause_for(const struct artifact_patience *patience, int64_t pause, st
         int64_t left = context_deadline(patience->work) - clock_now_ms();
 
         error_move(&before, error);
+        if (patience->slow)
+                patience->slow(patience->data, &before);
         reconcile_wait_begin(patience->run);
         context_sleep(patience->ctx, pause < left ? pause : left, error);
         reconcile_wait_end(patience->run);

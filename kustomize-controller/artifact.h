@@ -46,6 +46,9 @@ void artifact_cache_free(struct artifact_cache **cache);
 struct artifact_patience {
         struct context *ctx, *work;
         struct reconcile *run;
+        /* It takes longer: somebody may want to know. `why` is what the last attempt came to. May be NULL. */
+        void (*slow)(void *data, const struct error *why);
+        void *data;
 };
 int artifact_acquire(const struct artifact_patience *patience, struct artifact_cache *cache, const char *url, const char *digest,
                      uint64_t size, struct artifact **ret_artifact, struct error *error);

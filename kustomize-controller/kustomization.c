@@ -82,9 +82,29 @@ static int refuse_unsupported(struct run *run)
         return RUN_ENDED;
 }
 
+struct fetching {
+        struct context *work;
+        struct run *run;
+};
+
+/* Attempts go on until the timeout; that they do, and why, is seen at once. */
+static void tell_slow(void *data, const struct error *why)
+{
+        const struct fetching *fetching = data;
+        struct run *run = fetching->run;
+        cleanup(error_release) struct error ignored = ERROR_NULL;
+        char timeout[DURATION_TEXT];
+
+        run_progress(fetching->work, run, &ignored, "Fetching manifests for revision %s with a timeout of %s: %s", run->revision,
+                     duration_print(run->timeout_ns, timeout), error_message(why));
+        error_release(&ignored);
+        run_write(fetching->work, run, &ignored);
+}
+
 static int build(struct context *ctx, struct context *work, struct run *run, struct error *error)
 {
-        const struct artifact_patience patience = { ctx, work, run->reconcile };
+        struct fetching fetching = { work, run };
+        const struct artifact_patience patience = { ctx, work, run->reconcile, tell_slow, &fetching };
         cleanup(artifact_release) struct artifact *artifact = NULL;
         struct build_request request = { .name = view_of(run->name),
                                          .namespace = view_of(run->namespace),

@@ -52,6 +52,8 @@ def test_server_that_is_down_holds_nobody_up(space, space_in, artifacts):
     for name in names:
         space.kustomization(name, targetNamespace=space.name, nameSuffix=f"-{name}", retryInterval="1h")
     until(lambda: artifacts.requests, 15, "a first attempt")
+    waiting = space.wait("Kustomization", names[0], lambda o: find_condition(o, "Reconciling"), what="says that it waits")
+    assert find_condition(waiting, "Reconciling")["message"].endswith("(status: 503 Service Unavailable)"), waiting["status"]
     other = space_in(space.stack)
     other.source(other.repository({"c.yaml": CONFIG.decode()}))
     other.kustomization(targetNamespace=other.name)

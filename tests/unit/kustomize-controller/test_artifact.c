@@ -197,6 +197,57 @@ static void what_is_in_use_is_shared(void **state)
         buffer_release(&packer.packed);
 }
 
+static enum fake_next be_down(void *data, struct fake_connection *connection, const struct fake_request *request)
+{
+        (void)data, (void)request;
+        return fake_answer(connection, "503 Service Unavailable", "", "");
+}
+
+struct telling {
+        struct context *ctx;
+        struct buffer told;
+};
+
+/* Told once: then there is something newer to do. */
+static void tell(void *data, const struct error *why)
+{
+        struct telling *telling = data;
+
+        buffer_printf(&telling->told, "%s\n", error_message(why));
+        context_cancel(telling->ctx, CONTEXT_SUPERSEDED);
+}
+
+/* Attempts may go on for minutes, in which nobody should see nothing. */
+static void who_waits_for_another_attempt_says_so(void **state)
+{
+        const struct artifact_options options = { .retries = 9 };
+        cleanup(io_stop) struct io *io = NULL;
+        cleanup(error_release) struct error err = ERROR_NULL;
+        cleanup(artifact_cache_free) struct artifact_cache *cache = NULL;
+        cleanup(context_close) struct context work, ctx;
+        cleanup(free_string) char *url = NULL, *expected = NULL;
+        struct telling telling = { .ctx = &ctx };
+        const struct artifact_patience patience = { .ctx = &ctx, .work = &work, .slow = tell, .data = &telling };
+        struct artifact *artifact = NULL;
+        struct fake_server *server;
+        char digest[DIGEST_TEXT];
+
+        (void)state;
+        assert_int_equal(io_start(&io, &err), 0);
+        cache = artifact_cache_new(io, &options);
+        context_open(&work, NULL, CLOCK_NEVER);
+        context_open(&ctx, &work, CLOCK_NEVER);
+        server = fake_start(NULL, NULL, be_down, NULL);
+        url = memory_printf("http://127.0.0.1:%d/a.tar.gz", server->port);
+        expected = memory_printf("failed to download archive from %s (status: 503 Service Unavailable)\n", url);
+        assert_int_equal(artifact_acquire(&patience, cache, url, digest_of(DIGEST_SHA256, VIEW("x"), digest), 1, &artifact, &err),
+                         -1);
+        assert_string_equal(buffer_string(&telling.told), expected);
+        assert_int_equal(server->requests, 1);
+        buffer_release(&telling.told);
+        fake_stop(&server);
+}
+
 /* A run unpacks before it builds: what it takes for that is no more than what a build has, however small the container is. */
 static void unpacking_fits_where_builds_do(void **state)
 {
@@ -210,6 +261,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(archives_that_want_memory),
                 cmocka_unit_test(what_is_in_use_is_shared),
+                cmocka_unit_test(who_waits_for_another_attempt_says_so),
                 cmocka_unit_test(unpacking_fits_where_builds_do),
         };
         struct error err = ERROR_NULL;
