@@ -276,6 +276,13 @@ void drift_unwatched(void *data, const struct kube_resource *resource, const str
                  "Failed to watch what is applied: drift is found at the intervals only");
 }
 
+/* A later watch of the same kind begins anew: what it does not show by its end is gone, and its first events do not speak for the rest. */
+void drift_unused(void *data, const struct kube_resource *resource)
+{
+        (void)data;
+        drift_watch_synced(kustomize.drift, resource, false);
+}
+
 void drift_restored(void *data, const struct kube_resource *resource)
 {
         (void)data;

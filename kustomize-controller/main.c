@@ -107,7 +107,8 @@ static int started(struct context *ctx, struct runtime *runtime, struct error *e
                                                          .label_selector = LABEL_OWNER_NAME,
                                                          .handle = drift_seen,
                                                          .failed = drift_unwatched,
-                                                         .restored = drift_restored };
+                                                         .restored = drift_restored,
+                                                         .ended = drift_unused };
 
                 kustomize.drift = drift_table_new(&drift);
                 kustomize.watches = watch_pool_new(&pool);

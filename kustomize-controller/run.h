@@ -207,3 +207,4 @@ void wake_owner(void *data, const char *owner_namespace, const char *owner_name,
 void drift_seen(void *data, const struct kube_resource *resource, const struct cache_event *event);
 void drift_unwatched(void *data, const struct kube_resource *resource, const struct error *error);
 void drift_restored(void *data, const struct kube_resource *resource);
+void drift_unused(void *data, const struct kube_resource *resource);

@@ -80,6 +80,8 @@ struct watch_pool_options {
         /* As those of watch_options; may be NULL. */
         void (*failed)(void *data, const struct kube_resource *resource, const struct error *error);
         void (*restored)(void *data, const struct kube_resource *resource);
+        /* On the io thread, may be NULL: nobody watches it any more. What the next watch does not show may have gone meanwhile. */
+        void (*ended)(void *data, const struct kube_resource *resource);
         void *data;
 };
 

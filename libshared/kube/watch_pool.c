@@ -93,6 +93,8 @@ static void expire(void *argument)
         if (unused)
                 *find(pool, pooled->resource) = pooled->next;
         pthread_mutex_unlock(&pool->lock);
+        if (unused && pool->options.ended)
+                pool->options.ended(pool->options.data, pooled->resource);
         if (unused)
                 pooled_free(pooled);
 }

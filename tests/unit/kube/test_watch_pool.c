@@ -8,6 +8,7 @@
 #include "kube/client.h"
 #include "kube/watch.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -56,9 +57,18 @@ static int teardown(void **state)
         return 0;
 }
 
+static const struct kube_resource *_Atomic ended; /* the last whose watch ended for want of users */
+
+static void note_end(void *data, const struct kube_resource *resource)
+{
+        (void)data;
+        atomic_store(&ended, resource);
+}
+
 static struct watch_pool *pool_of(struct fixture *fixture, int64_t linger_ms)
 {
-        return watch_pool_new(&(struct watch_pool_options){ .io = fixture->io, .client = fixture->client, .linger_ms = linger_ms });
+        return watch_pool_new(&(struct watch_pool_options){
+                .io = fixture->io, .client = fixture->client, .linger_ms = linger_ms, .ended = note_end });
 }
 
 static void users_of_one_resource_share_a_watch(void **state)
@@ -92,6 +102,10 @@ static void a_watch_ends_some_time_after_its_last_user(void **state)
         while (watch_pool_count(pool) > 1 && clock_now_ms() < limit)
                 nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
         assert_int_equal(watch_pool_count(pool), 1);
+        /* Who concludes something from a live watch is told that this one is none any more. */
+        while (!atomic_load(&ended) && clock_now_ms() < limit)
+                nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+        assert_ptr_equal(atomic_load(&ended), fixture->config_maps);
         assert_null(watch_pool_cache(pool, fixture->config_maps));
         assert_non_null(watch_pool_cache(pool, fixture->services));
         watch_pool_free(&pool);
