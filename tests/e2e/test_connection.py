@@ -2,17 +2,19 @@
 import json
 import os
 import random
+import subprocess
 import threading
 import time
 
 import pytest
 
-from cluster.controllers import Controller
+from cluster.controllers import ROOT, Controller
 from cluster.kube import metric
 from cluster.process import until
 from peers.proxy import HttpProxy, Socks5Proxy
 from peers.tap import Tap
 
+CONFLICT = "tests/unit/kube/test_conflict"
 # Waits of half a minute and more, made short by the variables that Kubernetes' own clients read.
 IMPATIENT = {"HTTP2_READ_IDLE_TIMEOUT_SECONDS": "2", "HTTP2_PING_TIMEOUT_SECONDS": "1"}
 RENEW_DEADLINE = 3
@@ -212,3 +214,13 @@ def test_soak(own_stack, space_in):
     print(f"after {time.monotonic() - begun:.0f} s: {state()}")
     until(lambda: all(now[0] < then[0] + (2 << 20) and now[1] <= then[1] + 4 and now[2] <= then[2] + 1 for now, then in zip(state().values(), warm.values())), 60,
           lambda: f"as it was: {state()}, not {warm}", 1)
+
+
+def test_conflict_names_manager_and_field(space):
+    """The client itself against this API server: a program of the unit tests, which is built here if it is not there yet."""
+    program = f"build/release/{CONFLICT}"
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    subprocess.run(["make", "--no-print-directory", program], cwd=ROOT, env=clean, check=True, stdout=subprocess.DEVNULL)
+    environment = {**clean, "KUBECONFIG": space.stack.plane.admin, "WEIR_TEST_NAMESPACE": space.name}
+    done = subprocess.run([f"{ROOT}/{program}"], env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "SKIPPED" not in done.stdout + done.stderr, done.stdout + done.stderr
