@@ -224,6 +224,36 @@ def test_commit_alone(space):
     assert fetched(space.ready("GitRepository", "bare")) == f"sha1:{old}"
 
 
+@pytest.mark.parametrize("way", ["branch", "semver", "commit", "name"])
+def test_one_commit_is_fetched_and_no_history(space, git_server, way):
+    """However it is chosen: itself, its tree and its file. (The other tags have objects of their own, and so has what came before and after.)"""
+    repository, packs = space.repository({"c.yaml": CONFIG % "1"}, tag="0.9.0"), []
+    chosen = repository.commit({"c.yaml": CONFIG % "2"}, tag="1.0.0")
+    repository.set_ref("refs/pull/7/merge", chosen)
+    if way != "branch":
+        repository.commit({"c.yaml": CONFIG % "3"}, tag="2.0.0")
+    git_server.rules[repository.name] = {"pack": lambda pack: (pack and packs.append(int.from_bytes(pack[8:12], "big"))) or pack}
+    ref = {"branch": {"branch": "main"}, "semver": {"semver": "1.x"}, "commit": {"commit": chosen, "branch": "main"}, "name": {"name": "refs/pull/7/merge"}}[way]
+    space.source(repository, ref=ref)
+    space.ready("GitRepository", revision=chosen)
+    assert packs == [3]
+
+
+def test_commit_of_a_server_that_hands_out_tips_only(space, git_server):
+    """Then it is looked for in the history of its branch."""
+    repository = space.repository({"c.yaml": CONFIG % "1"})
+    old = repository.head()
+    repository.commit({"c.yaml": CONFIG % "2"})
+    text = f"ERR upload-pack: not our ref {old}\n"
+    answer = (200, "application/x-git-upload-pack-result", f"{len(text) + 4:04x}{text}".encode())
+    refused = []
+    git_server.rules[repository.name] = {"reply": lambda path, body: (refused.append(path) or answer) if f"want {old}".encode() in body else None}
+    space.source(repository, ref={"commit": old, "branch": "main"})
+    o = space.ready("GitRepository")
+    assert refused and fetched(o) == f"main@sha1:{old}"
+    assert files(download(artifact_of(o)))["c.yaml"] == (CONFIG % "1").encode()
+
+
 def test_commit_that_is_not_there(space):
     repository = space.repository({"c.yaml": CONFIG % "1"})
     space.source(repository, ref={"commit": "1" * 40, "branch": "main"})
