@@ -1,5 +1,7 @@
 """The shipped manifests on a real API server: accepted without a warning, and the API that they make keeps, defaults and refuses what it should."""
 import json
+import os
+import subprocess
 
 import pytest
 import yaml
@@ -8,6 +10,7 @@ from cluster.cluster import ControlPlane
 from cluster.controllers import ROOT, install
 from cluster.kube import ApiError, Kube
 
+BINARIES = os.environ.get("WEIR_BINARIES", f"{ROOT}/build/bin")
 GIT = {
     "url": "https://example.com/app.git", "interval": "1m30s", "timeout": "20s", "secretRef": {"name": "credentials"}, "proxySecretRef": {"name": "proxy"},
     "provider": "azure", "serviceAccountName": "identity", "ref": {"branch": "main", "tag": "v1", "semver": ">=1", "name": "refs/heads/main", "commit": "abc"},
@@ -107,3 +110,91 @@ def test_columns(kube, kind):
     make(kube, kind, SPECS[kind][1], "columns")
     _, table = raw(kube, "GET", kube.path(kind, "apps"), accept="application/json;as=Table;v=v1;g=meta.k8s.io")
     assert [column["name"] for column in table["columnDefinitions"]] == COLUMNS[kind]
+
+
+# -- what users write over the manifests, as they did over Flux's: by position, by name and by label
+
+BOTH, POD = "(source-controller|kustomize-controller)", "/spec/template/spec"
+TENANTS = [("Deployment", "kustomize-controller", [
+    {"op": "add", "path": f"{POD}/containers/0/args/-", "value": flag}
+    for flag in ("--no-cross-namespace-refs=true", "--no-remote-bases=true", "--default-service-account=default")])]
+SHARD = [
+    ("(Namespace|CustomResourceDefinition|ClusterRole|ClusterRoleBinding|ServiceAccount|NetworkPolicy|ResourceQuota)", None, {"$patch": "delete"}),
+    ("Service", "source-controller", [{"op": "replace", "path": "/spec/selector/app", "value": "source-controller-one"}]),
+    ("Deployment", "source-controller", [
+        {"op": "replace", "path": f"{POD}/containers/0/args/6", "value": "--storage-adv-addr=source-controller-one.$(RUNTIME_NAMESPACE).svc.cluster.local."}]),
+    *[("Deployment", name, [{"op": "replace", "path": path, "value": f"{name}-one"} for path in ("/spec/selector/matchLabels/app", "/spec/template/metadata/labels/app")])
+      for name in ("source-controller", "kustomize-controller")],
+    ("Deployment", BOTH, [{"op": "add", "path": f"{POD}/containers/0/args/0", "value": "--watch-label-selector=sharding.fluxcd.io/key=one"}]),
+]
+PATCHES = {
+    "tenants": TENANTS,
+    "shard": SHARD,
+    "more at a time": [
+        ("Deployment", BOTH, [{"op": "add", "path": f"{POD}/containers/0/args/-", "value": f"--{flag}"} for flag in ("concurrent=10", "requeue-dependency=5s")]),
+        ("Deployment", BOTH, {"spec": {"template": {"spec": {"containers": [{"name": "manager", "resources": {"limits": {"cpu": "2", "memory": "2Gi"}}}]}}}})],
+    "temporary files in memory": [("Deployment", "kustomize-controller", [
+        {"op": "replace", "path": f"{POD}/volumes/0", "value": {"name": "temp", "emptyDir": {"medium": "Memory"}}}])],
+    "artifacts on a disk": [("Deployment", "source-controller", [
+        {"op": "add", "path": f"{POD}/volumes/-", "value": {"name": "disk", "persistentVolumeClaim": {"claimName": "artifacts"}}},
+        {"op": "replace", "path": f"{POD}/containers/0/volumeMounts/0", "value": {"name": "disk", "mountPath": "/data"}}])],
+    "authorities": [("Deployment", "source-controller", [
+        {"op": "add", "path": f"{POD}/volumes/-", "value": {"name": "ca", "configMap": {"name": "ca"}}},
+        {"op": "add", "path": f"{POD}/containers/0/volumeMounts/-", "value": {"name": "ca", "mountPath": "/etc/ssl/own", "readOnly": True}},
+        {"op": "add", "path": f"{POD}/containers/0/env/-", "value": {"name": "SSL_CERT_DIR", "value": "/etc/ssl/own"}}])],
+    "nodes of its own": [("Deployment", None, {"spec": {"template": {
+        "metadata": {"annotations": {"cluster-autoscaler.kubernetes.io/safe-to-evict": "true"}},
+        "spec": {"tolerations": [{"key": "role", "operator": "Equal", "value": "flux", "effect": "NoSchedule"}], "priorityClassName": "system-node-critical"}}}})],
+    "a proxy": [("Deployment", None, {"spec": {"template": {"spec": {"containers": [
+        {"name": "manager", "env": [{"name": "HTTPS_PROXY", "value": "http://proxy.example.com"}, {"name": "NO_PROXY", "value": ".cluster.local.,.svc"}]}]}}}})],
+    "openshift": [
+        ("Deployment", None, {"spec": {"template": {"spec": {"securityContext": {"$patch": "delete"}, "containers": [
+            {"name": "manager", "securityContext": {"runAsUser": 65534, "seccompProfile": {"$patch": "delete"}}}]}}}}),
+        ("Namespace", None, [{"op": "remove", "path": f"/metadata/labels/pod-security.kubernetes.io~1{label}"} for label in ("warn", "warn-version")])],
+    "no tokens": [("ClusterRole", "crd-controller-flux-system", [
+        {"op": "test", "path": "/rules/11/resources/0", "value": "serviceaccounts/token"}, {"op": "remove", "path": "/rules/11"}])],
+}
+
+
+def patched(folder, patches, suffix=None):
+    """What install.yaml is under those patches: (kind, name or none for what is labelled as Flux's, patch)."""
+    with open(f"{ROOT}/manifests/install.yaml") as f:
+        (folder / "install.yaml").write_text(f.read())
+    entries = []
+    for kind, name, patch in patches:
+        target = {"kind": kind, **({"name": name} if name else {"labelSelector": "app.kubernetes.io/part-of=flux"})}
+        if isinstance(patch, dict):
+            patch = {"apiVersion": "v1", "kind": "all", "metadata": {"name": "all"}, **patch}
+        entries.append({"target": target, "patch": yaml.safe_dump(patch)})
+    suffix = {"nameSuffix": suffix} if suffix else {}
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump({"namespace": "flux-system", "resources": ["install.yaml"], "patches": entries, **suffix}))
+    done = subprocess.run([f"{BINARIES}/kustomize-controller", "build", str(folder)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return [o for o in yaml.safe_load_all(done.stdout) if o]
+
+
+def says(deployment, folder):
+    """What a controller says that is given a Deployment's arguments, and no API server: it ends there, or at an argument that it does not know."""
+    container = deployment["spec"]["template"]["spec"]["containers"][0]
+    name = container["image"].split("/")[-1].split(":")[0]
+    flags = [arg.replace("$(RUNTIME_NAMESPACE)", "flux-system").replace("=/data", f"={folder}") for arg in container["args"]]
+    done = subprocess.run([f"{BINARIES}/{name}", *flags], env={"RUNTIME_NAMESPACE": "flux-system"}, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", PATCHES)
+def test_patches_of_users(kube, tmp_path, name):
+    """They can be built and applied, and the controllers take the arguments. What they say at which place, the unit tests hold."""
+    objects = patched(tmp_path, PATCHES[name], "-one" if name == "shard" else None)
+    deployments = [o for o in objects if o["kind"] == "Deployment"]
+    assert len(deployments) == 2
+    for o in [o for o in objects if o["kind"] in {kind for kind, _, _ in PATCHES[name]}]:
+        path = kube.path(o["kind"], o["metadata"].get("namespace"), o["metadata"]["name"], o["apiVersion"])
+        response, body = raw(kube, "PATCH", f"{path}?fieldManager=install&force=true&dryRun=All&fieldValidation=Strict", json.dumps(o), "application/apply-patch+yaml")
+        assert response.status in (200, 201), (o["kind"], o["metadata"]["name"], body)
+    for deployment in deployments:
+        assert "no configuration has been provided" in says(deployment, tmp_path)
+    if name == "shard":
+        assert [o["kind"] for o in objects] == ["Service", "Deployment", "Deployment"]
+        assert all("flux-system" == o["metadata"]["namespace"] and o["metadata"]["name"].endswith("-one") for o in objects)

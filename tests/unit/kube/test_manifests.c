@@ -208,6 +208,35 @@ static void only_the_kustomize_controller_is_admin(void **state)
                "{\"kind\":\"ServiceAccount\",\"name\":\"kustomize-controller\",\"namespace\":\"flux-system\"}]");
 }
 
+/* Where the permissions of Flux 2.9 are: who takes one away does it by its number. */
+static void permissions_keep_their_places(void **state)
+{
+        static const struct {
+                const char *pointer, *value;
+        } cases[] = {
+                { "/rules/0/apiGroups", "[\"source.toolkit.fluxcd.io\"]" },
+                { "/rules/1/apiGroups", "[\"kustomize.toolkit.fluxcd.io\"]" },
+                { "/rules/2/apiGroups", "[\"helm.toolkit.fluxcd.io\"]" },
+                { "/rules/3/apiGroups", "[\"notification.toolkit.fluxcd.io\"]" },
+                { "/rules/4/apiGroups", "[\"image.toolkit.fluxcd.io\"]" },
+                { "/rules/5/apiGroups", "[\"source.extensions.fluxcd.io\"]" },
+                { "/rules/6/resources", "[\"namespaces\",\"secrets\",\"configmaps\",\"serviceaccounts\"]" },
+                { "/rules/7/resources", "[\"events\"]" },
+                { "/rules/8/resources", "[\"configmaps\"]" },
+                { "/rules/9/resources", "[\"configmaps/status\"]" },
+                { "/rules/10/resources", "[\"leases\"]" },
+                { "/rules/11/resources", "[\"serviceaccounts/token\"]" },
+                { "/rules/12/nonResourceURLs", "[\"/livez/ping\"]" },
+                { "/rules/13", "" },
+        };
+        cleanup(json_free) struct json *role = load("ClusterRole", "crd-controller-flux-system");
+        size_t i;
+
+        (void)state;
+        for (i = 0; i < COUNT(cases); i++)
+                expect(role, cases[i].pointer, cases[i].value);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -217,6 +246,7 @@ int main(void)
                 cmocka_unit_test(service_leads_to_the_artifacts),
                 cmocka_unit_test(everything_is_labelled_and_in_its_namespace),
                 cmocka_unit_test(only_the_kustomize_controller_is_admin),
+                cmocka_unit_test(permissions_keep_their_places),
         };
 
         return cmocka_run_group_tests_name("manifests", tests, NULL, NULL);
