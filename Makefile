@@ -24,8 +24,8 @@ VERSION ?= 0.1.0
 # A line for each file; each command in full with V=1.
 Q   := $(if $(V),,@)
 SAY := $(if $(V),@:,@echo)
-# Also for root in the checkout of somebody else: make install.
-COMMIT  ?= $(shell git -c safe.directory='*' rev-parse --short=7 HEAD 2>/dev/null || echo 0000000)
+# Of this folder, not of one around it, and also for root in the checkout of somebody else: make install.
+COMMIT  ?= $(shell git --git-dir=.git rev-parse --short=7 HEAD 2>/dev/null || echo 0000000)
 
 # The folder of a controller is the list of its files. One with a command.c is two programs: a small one that holds its commands and
 # becomes the other, NAME-manager, for anything else (see README.md).
@@ -43,7 +43,7 @@ OBJECTS  := $(BUILD)/$(MODE)
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wundef -Wvla -Wformat=2 -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition \
             -Wwrite-strings -Wpointer-arith -Wimplicit-fallthrough -Wno-missing-field-initializers
 # The commit is part of the file that prints it, not of every object; paths are mapped, so the same tree gives the same bytes anywhere.
-FLAGS    := -std=gnu17 -g -fno-omit-frame-pointer -fvisibility=hidden -ffile-prefix-map=$(CURDIR)=. -D_GNU_SOURCE -DWEIR_VERSION='"$(VERSION)"' \
+FLAGS    := -std=gnu17 -g -fno-omit-frame-pointer -fvisibility=hidden '-ffile-prefix-map=$(CURDIR)=.' -D_GNU_SOURCE -DWEIR_VERSION='"$(VERSION)"' \
             -Ilibshared $(WARNINGS)
 ifeq ($(MODE),release)
 # Until its version 16 clang wants to be told twice that autos start as zero.
@@ -76,8 +76,9 @@ COMMAND_LINK  ?= $(LINK)
 COMMAND_LIBS  := $(shell pkg-config --libs --static yaml-0.1 libpcre2-8 2>/dev/null) -lm
 
 ifneq ($(filter-out help format manifests clean,$(or $(MAKECMDGOALS),all)),)
-ifneq ($(shell pkg-config --atleast-version=1.8 libgit2 2>/dev/null && pkg-config --exists $(PACKAGES) 2>/dev/null && echo yes),yes)
-$(error weir's libraries are not all there: as root, run '$(CURDIR)/tests/packages.sh build', and then this again)
+UNIT_PACKAGES := $(if $(filter unit unit-programs,$(MAKECMDGOALS)),cmocka)
+ifneq ($(shell pkg-config --atleast-version=1.8 libgit2 2>/dev/null && pkg-config --exists $(PACKAGES) $(UNIT_PACKAGES) 2>/dev/null && echo yes),yes)
+$(error weir's libraries are not all there: as root, run '$(CURDIR)/tests/packages.sh $(if $(UNIT_PACKAGES),test,build)', and then this again)
 endif
 
 # What is built depends on these files too, written when what they hold changes: a compiler, a flag, a library, the commit.
@@ -158,8 +159,8 @@ manifests:
 	manifests/assemble crds v$(VERSION) >manifests/crds.yaml
 
 install: all
-	install -d $(DESTDIR)$(PREFIX)/bin
-	install -m 0755 $(BINARIES) $(DESTDIR)$(PREFIX)/bin
+	install -d "$(DESTDIR)$(PREFIX)/bin"
+	install -m 0755 $(BINARIES) "$(DESTDIR)$(PREFIX)/bin"
 
 format:
 	$(Q)clang-format -i $(FORMATTED)

@@ -39,8 +39,8 @@ def threaded():
 
 
 def reproducible():
-    """Builds the same files in another folder: the binaries must be the same, byte for byte."""
-    copy = f"{ROOT}/build/elsewhere"
+    """Builds the same files in another folder, one with a blank in its name and no history: the binaries must be the same, byte for byte."""
+    copy = f"{ROOT}/build/some place else"
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(ROOT, copy, symlinks=True, ignore=lambda folder, names: {"build", ".git"} if folder == ROOT else set())
     commit = subprocess.run(["git", "rev-parse", "--short=7", "HEAD"], capture_output=True, text=True).stdout.strip() or "0000000"
