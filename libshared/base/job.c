@@ -425,13 +425,27 @@ int job_run_once(job_fn *fn, struct view input, const struct job_limits *limits,
         return judge(&report, &request, output_fd, ret_result, err);
 }
 
+/* Why there is no Landlock, and who could change that. */
+static const char *landlock_lack(int code)
+{
+        switch (code) {
+        case EPERM:
+                return "for this process: a seccomp profile forbids it, as those of old container runtimes do";
+        case EOPNOTSUPP:
+                return "in this kernel: it was started without (lsm=)";
+        default:
+                return "in this kernel";
+        }
+}
+
 bool job_sandbox_describe(struct buffer *text)
 {
         int version = job_landlock_version();
 
         if (version == 0) {
-                buffer_add_string(text, "no Landlock in this kernel: jobs are confined by seccomp and resource limits, and can "
-                                        "read what this user can");
+                buffer_printf(text,
+                              "no Landlock %s; jobs are confined by seccomp and resource limits, and can read what this user can",
+                              landlock_lack(errno));
                 return false;
         }
         buffer_printf(text, "Landlock ABI %d (files%s%s), seccomp", version, version >= 4 ? ", TCP" : "",

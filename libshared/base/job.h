@@ -123,7 +123,7 @@ uint64_t job_memory_budget(void);
 
 /*
  * What the sandbox consists of on this kernel, in one line for the log: "Landlock ABI 4 (files, TCP), seccomp". False if a part is missing
- * ("no Landlock in this kernel: ..."): the jobs run, confined by what is left; log the line once, as an error.
+ * ("no Landlock in this kernel; ..."): the jobs run, confined by what is left; log the line once, as an error.
  */
 bool job_sandbox_describe(struct buffer *text);
 

@@ -96,7 +96,7 @@ struct job_rule {
         int fd; /* O_PATH will do */
         enum job_access access;
 };
-/* 0: not in this kernel (or switched off, or kept from us by an outer filter). */
+/* 0: not in this kernel (or switched off, or kept from us by an outer filter); errno says which. */
 int job_landlock_version(void);
 /* Confines this process to the rules. 0 as well when there is no Landlock. */
 int job_landlock_restrict(const struct job_rule *rules, unsigned count, bool network, bool processes, struct error *err);

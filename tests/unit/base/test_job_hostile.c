@@ -568,13 +568,13 @@ static int unprivileged(void)
         return failures ? 10 + failures : 0;
 }
 
-/* As on a kernel that has none: the call is not there. */
-static int without_landlock(void)
+/* As on a kernel, or below a seccomp profile, that answers Landlock's first call like that. */
+static int landlock_answers(unsigned code, const char *lack)
 {
         struct sock_filter list[] = {
                 BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
                 BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 444, 0, 1),
-                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+                BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | code),
                 BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
         };
         struct sock_fprog program = { .len = COUNT(list), .filter = list };
@@ -586,13 +586,28 @@ static int without_landlock(void)
         prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
         if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0 || job_server_start(NULL, &err) < 0)
                 return 1;
-        failures += job_sandbox_describe(&text) || strncmp(buffer_string(&text), "no Landlock", 11) != 0;
+        failures += job_sandbox_describe(&text) || strncmp(buffer_string(&text), lack, strlen(lack)) != 0;
         failures += run(upper, "x", NULL, NULL, &result, &err) != 0;
         /* A job that was granted no files cannot open any, Landlock or not. */
         failures += run(reads_world, NULL, NULL, NULL, &result, &err) != -1 || err.kind != ERROR_FORBIDDEN;
         failures += run(connects, NULL, NULL, NULL, &result, &err) != -1 || err.kind != ERROR_FORBIDDEN;
         job_server_stop();
         return failures ? 10 + failures : 0;
+}
+
+static int without_landlock(void)
+{
+        return landlock_answers(ENOSYS, "no Landlock in this kernel;");
+}
+
+static int landlock_is_off(void)
+{
+        return landlock_answers(EOPNOTSUPP, "no Landlock in this kernel: it was started without");
+}
+
+static int landlock_is_forbidden(void)
+{
+        return landlock_answers(EPERM, "no Landlock for this process: a seccomp profile forbids it");
 }
 
 static void server_ends(void **state)
@@ -605,7 +620,7 @@ static void server_ends(void **state)
 
 static void runs_in_every_confinement(void **state)
 {
-        static int (*const bodies[])(void) = { unprivileged, without_landlock };
+        static int (*const bodies[])(void) = { unprivileged, without_landlock, landlock_is_off, landlock_is_forbidden };
 
         (void)state;
         for (size_t i = 0; i < COUNT(bodies); i++) {
