@@ -2,6 +2,7 @@
 #
 #   make                release binaries into build/bin
 #   make test           everything: unit tests (plain and sanitized), end to end on a real control plane
+#   make unit           the unit tests alone; MODE=asan or MODE=tsan for the sanitized ones
 #   make soak           the long run, two hours: make swap, a thousand Kustomizations, SOAK_SECONDS of faults (45 minutes; 86400 is a day), ten minutes each of nothing and of kills
 #   make swap           Flux's own controllers replaced by ours and back, on one control plane
 #   make demo           a throw-away cluster kept equal to a Git repository
@@ -11,8 +12,10 @@
 #   make check-headers  every header alone, under the strictest flags
 #   make manifests      manifests/install.yaml and crds.yaml from their sources
 #   make fuzz           looks for inputs that break a parser, FUZZ_SECONDS for each
+#   make fuzz-replay    every input of the checked-in corpora, once
 #   make format         the layout of clang-format 14 (Debian 12); later ones differ in details
 #   make lint           that layout, and what clang-tidy finds: minutes at first, then what changed
+#   make clean          removes build/
 #
 # MODE=release (default), MODE=asan (address and undefined behaviour), MODE=tsan (threads). Each mode has its own object folder.
 # For another machine: PKG_CONFIG_LIBDIR=/usr/lib/aarch64-linux-gnu/pkgconfig make CC=aarch64-linux-gnu-gcc AR=aarch64-linux-gnu-ar BUILD=build/arm64
