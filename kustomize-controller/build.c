@@ -3,6 +3,8 @@
 #include "base/cleanup.h"
 #include "base/memory.h"
 #include "base/pack.h"
+#include "data/digest.h"
+#include "data/sha256.h"
 #include "engine/kustomize/kustomize.h"
 #include "generate.h"
 #include "normalize.h"
@@ -269,6 +271,7 @@ static int build_job(struct job *job, struct error *error)
         struct kustomize_output built;
         const char *directory = NULL;
         char digest[DIGEST_TEXT];
+        uint8_t hash[SHA256_SIZE];
         uint64_t count = 0;
 
         TRY(unpack_request(&work, error));
@@ -287,7 +290,8 @@ static int build_job(struct job *job, struct error *error)
         if (objects.full)
                 return error_set(error, ERROR_TOO_LARGE, "the built manifests are larger than %llu bytes",
                                  (unsigned long long)OUTPUT_LIMIT);
-        pack_string(&output, digest_of(DIGEST_SHA256, buffer_view(&text), digest));
+        sha256_of(buffer_view(&text), hash); /* OpenSSL would have to begin anew in each child */
+        pack_string(&output, digest_print(DIGEST_SHA256, hash, digest));
         pack_string(&output, work.refused ? work.refused : "");
         pack_number(&output, count);
         TRY(job_write(job, buffer_view(&output), error));

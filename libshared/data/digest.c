@@ -99,15 +99,15 @@ size_t digest_end_bytes(struct digest *digest, uint8_t bytes[DIGEST_SIZE_LIMIT])
         return digest_size(digest->algorithm);
 }
 
-static char *digest_print(enum digest_algorithm algorithm, const uint8_t *bytes, char text[DIGEST_TEXT])
+char *digest_print(enum digest_algorithm algorithm, const uint8_t *hash, char text[DIGEST_TEXT])
 {
         static const char digits[] = "0123456789abcdef";
         char *end = stpcpy(text, algorithms[algorithm].name);
 
         *end++ = ':';
         for (size_t i = 0; i < algorithms[algorithm].size; i++) {
-                *end++ = digits[bytes[i] >> 4];
-                *end++ = digits[bytes[i] & 15];
+                *end++ = digits[hash[i] >> 4];
+                *end++ = digits[hash[i] & 15];
         }
         *end = '\0';
         return text;

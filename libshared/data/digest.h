@@ -41,6 +41,8 @@ void digest_free(struct digest **digest); /* for cleanup(digest_free); NULL is f
 /* Of bytes in memory, in one call. */
 char *digest_of(enum digest_algorithm algorithm, struct view bytes, char text[DIGEST_TEXT]);
 size_t digest_bytes_of(enum digest_algorithm algorithm, struct view bytes, uint8_t hash[DIGEST_SIZE_LIMIT]);
+/* The text of a hash that is there. */
+char *digest_print(enum digest_algorithm algorithm, const uint8_t *hash, char text[DIGEST_TEXT]);
 /* Of a file from its current offset to its end. `ctx` may be NULL. -1: read errors, cancellation. */
 struct context;
 int digest_of_file(struct context *ctx, enum digest_algorithm algorithm, int fd, char text[DIGEST_TEXT], uint64_t *ret_size,

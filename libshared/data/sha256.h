@@ -1,8 +1,8 @@
 /*
  * sha256: one hash of a few bytes, without a library.
  *
- * For programs that must be up in a millisecond, which loading OpenSSL alone takes longer than. Everything else uses data/digest.h, which is faster
- * on what is large.
+ * For programs and jobs that must be done in a millisecond or two: loading OpenSSL, or its beginnings in a new child, would take half of that. Everything else
+ * uses data/digest.h, which is faster on what is large.
  */
 #pragma once
 
