@@ -1,16 +1,46 @@
 #include "base/turns.h"
 
+#include <stddef.h>
+
+/* On the stack of a thread that waits; in the list while its turn has not come. Each is woken by itself: many may wait. */
+struct turns_waiter {
+        struct turns_waiter *next;
+        pthread_cond_t come;
+        bool turn;
+};
+
 void turns_init(struct turns *turns, unsigned limit)
 {
         *turns = (struct turns){ .limit = limit };
+        turns->last = &turns->first;
         pthread_mutex_init(&turns->lock, NULL);
-        pthread_cond_init(&turns->changed, NULL);
 }
 
 void turns_destroy(struct turns *turns)
 {
-        pthread_cond_destroy(&turns->changed);
         pthread_mutex_destroy(&turns->lock);
+}
+
+static void wait_in_line(struct turns *turns)
+{
+        struct turns_waiter waiter = { .come = PTHREAD_COND_INITIALIZER };
+
+        *turns->last = &waiter;
+        turns->last = &waiter.next;
+        while (!waiter.turn)
+                pthread_cond_wait(&waiter.come, &turns->lock);
+        pthread_cond_destroy(&waiter.come);
+}
+
+static void call_first(struct turns *turns)
+{
+        struct turns_waiter *waiter = turns->first;
+
+        turns->first = waiter->next;
+        if (!turns->first)
+                turns->last = &turns->first;
+        waiter->turn = true;
+        pthread_cond_signal(&waiter->come);
 }
 
 void turns_take(struct turns *turns)
@@ -19,8 +49,8 @@ void turns_take(struct turns *turns)
 
         pthread_mutex_lock(&turns->lock);
         ticket = turns->asked++;
-        while (!turns->open && ticket >= turns->over + turns->limit)
-                pthread_cond_wait(&turns->changed, &turns->lock);
+        if (!turns->open && ticket >= turns->over + turns->limit)
+                wait_in_line(turns);
         pthread_mutex_unlock(&turns->lock);
 }
 
@@ -28,7 +58,8 @@ void turns_leave(struct turns *turns)
 {
         pthread_mutex_lock(&turns->lock);
         turns->over++;
-        pthread_cond_broadcast(&turns->changed); /* the one whose turn it is may be any of them */
+        if (turns->first)
+                call_first(turns);
         pthread_mutex_unlock(&turns->lock);
 }
 
@@ -36,6 +67,7 @@ void turns_open(struct turns *turns)
 {
         pthread_mutex_lock(&turns->lock);
         turns->open = true;
-        pthread_cond_broadcast(&turns->changed);
+        while (turns->first)
+                call_first(turns);
         pthread_mutex_unlock(&turns->lock);
 }

@@ -12,7 +12,7 @@
 
 struct turns {
         pthread_mutex_t lock;
-        pthread_cond_t changed;
+        struct turns_waiter *first, **last;
         uint64_t asked, over;
         unsigned limit;
         bool open; /* everybody goes on at once */

@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include <cmocka.h>
@@ -18,6 +19,7 @@
 
 static struct turns turns;
 static _Atomic int inside, most, entered, came[THREADS], left;
+static _Atomic long slept;
 static _Atomic bool hold;
 
 static void moment(void)
@@ -37,11 +39,22 @@ static bool becomes(_Atomic int *value, int wanted)
         return atomic_load(value) == wanted;
 }
 
+/* How often this thread went to sleep until now. */
+static long sleeps(void)
+{
+        struct rusage usage;
+
+        assert_int_equal(getrusage(RUSAGE_THREAD, &usage), 0);
+        return usage.ru_nvcsw;
+}
+
 static void *take_and_leave(void *argument)
 {
         int now, before = atomic_load(&most);
+        long asleep = sleeps();
 
         turns_take(&turns);
+        atomic_fetch_add(&slept, sleeps() - asleep);
         now = atomic_fetch_add(&inside, 1) + 1;
         while (now > before && !atomic_compare_exchange_weak(&most, &before, now))
                 ;
@@ -68,6 +81,7 @@ static uint64_t asked(void)
 static void start(pthread_t threads[THREADS], int numbers[THREADS])
 {
         atomic_store(&inside, 0), atomic_store(&most, 0), atomic_store(&entered, 0), atomic_store(&left, 0);
+        atomic_store(&slept, 0);
         atomic_store(&hold, true);
         turns_init(&turns, LIMIT);
         for (int i = 0; i < THREADS; i++) {
@@ -106,6 +120,30 @@ static void no_more_than_the_limit_are_inside(void **state)
                         fail_msg("number %d was the %d. to come", atomic_load(&came[i]), i);
 }
 
+/* Hundreds may wait. Once when it begins to wait, once for the lock on the way out, and as often again for a machine that is busy. */
+static void one_turn_wakes_one(void **state)
+{
+        pthread_t threads[THREADS];
+        int numbers[THREADS];
+
+        (void)state;
+        start(threads, numbers);
+        for (int i = LIMIT; i < THREADS; i++) {
+                assert_true(becomes(&entered, i));
+                turns_leave(&turns);
+        }
+        assert_true(becomes(&entered, THREADS));
+        for (int i = LIMIT; i < THREADS; i++) { /* those were given back already */
+                pthread_mutex_lock(&turns.lock);
+                turns.over--;
+                pthread_mutex_unlock(&turns.lock);
+        }
+        atomic_store(&hold, false);
+        finish(threads);
+        if (atomic_load(&slept) > 4 * THREADS)
+                fail_msg("%d threads slept %ld times until it was their turn", THREADS, atomic_load(&slept));
+}
+
 static void at_the_end_nobody_waits(void **state)
 {
         pthread_t threads[THREADS];
@@ -124,6 +162,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(no_more_than_the_limit_are_inside),
+                cmocka_unit_test(one_turn_wakes_one),
                 cmocka_unit_test(at_the_end_nobody_waits),
         };
 
