@@ -366,6 +366,23 @@ static unsigned concurrency_of(const struct controller *controller)
 }
 
 /*
+ * On the stack of a worker that waits for a place. Each is woken by itself, and the one that came last first: of many stand-ins those that are not needed
+ * any more idle, and end.
+ */
+struct applicant {
+        struct applicant *next;
+        struct worker *worker;
+        pthread_cond_t come;
+        bool placed;
+};
+
+/* One that is always there, and takes whatever comes. */
+static bool is_regular(const struct worker *worker)
+{
+        return !worker->standin && !worker->fresh_only;
+}
+
+/*
  * One place is kept for the worker that does fresh work only, while it has none. A stand-in leaves what is free to a worker that is always there and has
  * none at the moment.
  */
@@ -376,31 +393,80 @@ static bool place_free(const struct controller_state *state, const struct worker
         return state->places > (state->concurrency > 1 && !worker->fresh_only && !state->fresh_placed ? 1U : 0U);
 }
 
+static void place(struct controller_state *state, const struct worker *worker)
+{
+        state->places--;
+        state->fresh_placed |= worker->fresh_only;
+}
+
+static void leave_line(struct controller_state *state, struct applicant **link)
+{
+        state->placeless -= is_regular((*link)->worker);
+        *link = (*link)->next;
+}
+
+static struct applicant **next_to_place(struct controller_state *state)
+{
+        struct applicant **link = &state->applicants;
+
+        while (*link && !place_free(state, (*link)->worker))
+                link = &(*link)->next;
+        return link;
+}
+
+/* With the lock held, after a place became free. */
+static void fill_places(struct controller_state *state)
+{
+        struct applicant **link;
+
+        while (state->places && *(link = next_to_place(state))) {
+                struct applicant *applicant = *link;
+
+                leave_line(state, link);
+                place(state, applicant->worker);
+                applicant->placed = true;
+                pthread_cond_signal(&applicant->come);
+        }
+}
+
+/* With the lock held. */
+static bool wait_for_place(struct controller_state *state, struct worker *worker)
+{
+        struct applicant applicant = { .next = state->applicants, .worker = worker }, **link;
+        const struct timespec until = clock_timespec(clock_now_ms() + STANDIN_IDLE_MS);
+        pthread_condattr_t monotonic;
+        int r = 0;
+
+        pthread_condattr_init(&monotonic);
+        pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+        pthread_cond_init(&applicant.come, &monotonic);
+        pthread_condattr_destroy(&monotonic);
+        state->placeless += is_regular(worker);
+        state->applicants = &applicant;
+        while (!applicant.placed && !state->stopping && r == 0)
+                r = worker->standin ? pthread_cond_timedwait(&applicant.come, &state->lock, &until)
+                                    : pthread_cond_wait(&applicant.come, &state->lock);
+        if (!applicant.placed) {
+                for (link = &state->applicants; *link != &applicant; link = &(*link)->next)
+                        ;
+                leave_line(state, link);
+        }
+        pthread_cond_destroy(&applicant.come);
+        return applicant.placed;
+}
+
 /* False when the workers are to end, or a stand-in has idled for long. */
 static bool take_place(struct worker *worker)
 {
         struct controller_state *state = worker->controller->state;
-        const struct timespec until = clock_timespec(clock_now_ms() + STANDIN_IDLE_MS);
-        bool counts = !worker->standin && !worker->fresh_only, taken;
+        bool taken;
 
         pthread_mutex_lock(&state->lock);
-        state->lining_up++;
-        while (!place_free(state, worker) && !state->stopping) {
-                state->placeless += counts;
-                if (!worker->standin)
-                        pthread_cond_wait(&state->place, &state->lock);
-                else if (pthread_cond_timedwait(&state->place, &state->lock, &until) != 0)
-                        break;
-                state->placeless -= counts;
-        }
-        state->lining_up--;
-        taken = place_free(state, worker) && !state->stopping;
-        if (taken) {
-                state->places--;
-                state->fresh_placed |= worker->fresh_only;
-                if (counts)
-                        pthread_cond_broadcast(&state->place); /* what else is free may be a stand-in's now */
-        }
+        taken = !state->stopping && place_free(state, worker);
+        if (taken)
+                place(state, worker);
+        else if (!state->stopping)
+                taken = wait_for_place(state, worker);
         pthread_mutex_unlock(&state->lock);
         return taken;
 }
@@ -415,7 +481,7 @@ static void give_place(struct worker *worker, bool returned)
         state->places += !returned;
         if (worker->fresh_only)
                 state->fresh_placed = false;
-        pthread_cond_broadcast(&state->place);
+        fill_places(state);
         pthread_mutex_unlock(&state->lock);
 }
 
@@ -484,7 +550,7 @@ static void *standin_main(void *argument)
         pthread_mutex_lock(&state->lock);
         worker->alive = false;
         state->standins--;
-        pthread_cond_broadcast(&state->place);
+        pthread_cond_signal(&state->standins_gone);
         pthread_mutex_unlock(&state->lock);
         return NULL;
 }
@@ -553,9 +619,9 @@ void reconcile_wait_begin(struct reconcile *run)
         }
         pthread_mutex_lock(&state->lock);
         state->places++;
-        if (!state->lining_up && !state->stopping)
+        if (!state->applicants && !state->stopping)
                 start_standin(run->controller);
-        pthread_cond_broadcast(&state->place);
+        fill_places(state);
         pthread_mutex_unlock(&state->lock);
 }
 
@@ -571,13 +637,8 @@ void controller_open(struct controller *controller, const struct runtime *runtim
 {
         struct controller_state *state = memory_zero(1, sizeof(*state));
 
-        pthread_condattr_t monotonic;
-
         pthread_mutex_init(&state->lock, NULL);
-        pthread_condattr_init(&monotonic);
-        pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-        pthread_cond_init(&state->place, &monotonic);
-        pthread_condattr_destroy(&monotonic);
+        pthread_cond_init(&state->standins_gone, NULL);
         state->queue = queue_new(&(struct queue_options){
                 .base_delay_ms = runtime->flags->min_retry_delay / DURATION_MILLISECOND,
                 .maximum_delay_ms = runtime->flags->max_retry_delay / DURATION_MILLISECOND,
@@ -595,7 +656,7 @@ void controller_close(struct controller *controller)
         controller->state = NULL;
         queue_free(&state->queue);
         turns_destroy(&state->turns);
-        pthread_cond_destroy(&state->place);
+        pthread_cond_destroy(&state->standins_gone);
         pthread_mutex_destroy(&state->lock);
         free(state->workers);
         free(state);
@@ -635,7 +696,8 @@ void controller_stop_workers(struct controller *controller)
 
         pthread_mutex_lock(&state->lock);
         state->stopping = true;
-        pthread_cond_broadcast(&state->place);
+        for (struct applicant *applicant = state->applicants; applicant; applicant = applicant->next)
+                pthread_cond_signal(&applicant->come);
         pthread_mutex_unlock(&state->lock);
         turns_open(&state->turns);
         queue_shut_down(state->queue);
@@ -643,7 +705,7 @@ void controller_stop_workers(struct controller *controller)
                 pthread_join(state->workers[i].thread, NULL);
         pthread_mutex_lock(&state->lock);
         while (state->standins)
-                pthread_cond_wait(&state->place, &state->lock);
+                pthread_cond_wait(&state->standins_gone, &state->lock);
         state->worker_count = state->concurrency = 0;
         pthread_mutex_unlock(&state->lock);
 }

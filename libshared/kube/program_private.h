@@ -124,13 +124,14 @@ struct controller_state {
          * The first `concurrency` workers are always there. A run that only waits (reconcile_wait_begin) gives its place to a stand-in, a
          * thread that is started when it is needed and ends when it was not for a while. `places` is how many more runs may begin. Those that go
          * on after a wait take turns, `concurrency` at a time, in the order in which they asked: so they neither hold up those that begin, nor
-         * build their trees all at once when what they waited for comes for all. `lining_up` counts who waits for a place, `placeless` those of
-         * them that are always there and not for fresh work alone: a stand-in makes room for them.
+         * build their trees all at once when what they waited for comes for all. `placeless` counts those of the
+         * applicants that are always there and not for fresh work alone: a stand-in makes room for them.
          */
         struct worker *workers;
         unsigned worker_count, concurrency;
-        unsigned places, lining_up, placeless, standins;
-        pthread_cond_t place;
+        unsigned places, placeless, standins;
+        struct applicant *applicants; /* those that wait for a place, the last one first */
+        pthread_cond_t standins_gone;
         struct turns turns;
         bool stopping, fresh_placed;
         bool supersede;
