@@ -27,7 +27,7 @@
 #define POST_PAUSE_LAST 30000
 #define POST_TIMEOUT_MS 5000
 #define STACK_BYTES     ((size_t)256 << 10)
-#define YIELD_STEP_MS   20
+#define YIELD_STEP_MS   100 /* each look costs as much as a tenth of what writing the event does */
 #define HOST_LIMIT      256
 #define NAME_LIMIT      253
 #define MESSAGE_CUT     "..."
