@@ -148,9 +148,45 @@ static void write_one(void *argument, size_t index)
                 apply_write(stage[index].item);
 }
 
+static void try_undecided(void *argument, size_t index)
+{
+        const struct staged *stage = argument;
+
+        if (!stage[index].item->undecided)
+                return;
+        stage[index].item->decide = true;
+        apply_try(stage[index].item);
+}
+
 static bool failed(const struct apply_item *item)
 {
         return item->error.kind != ERROR_NONE;
+}
+
+/*
+ * A dry run is for the sake of the others, that none of a stage is written while one of them would be refused: where only one is to be written at all, it is
+ * written at once.
+ */
+static void try_stage(const struct apply_settings *settings, struct staged *stage, size_t count)
+{
+        struct apply_item *alone = NULL;
+        bool others = false;
+
+        parallel_each(settings->parallel, concurrency_of(settings), count, try_one, stage);
+        for (size_t i = 0; i < count; i++) {
+                struct apply_item *item = stage[i].item;
+
+                if (item->undecided && !alone)
+                        alone = item;
+                else
+                        others = others || failed(item) || item->plan == PLAN_WRITE || item->plan == PLAN_RECREATE;
+        }
+        if (!alone)
+                return;
+        if (others)
+                parallel_each(settings->parallel, concurrency_of(settings), count, try_undecided, stage);
+        else
+                alone->untried = alone->alone = true;
 }
 
 static void add_change(struct apply_changes *changes, const struct apply_item *item, struct arena *arena)
@@ -331,7 +367,7 @@ static int apply_stage(struct apply_run *run, struct staged *stage, size_t count
         const struct apply_settings *settings = run->settings;
         size_t i, before = changes->count;
 
-        parallel_each(settings->parallel, concurrency_of(settings), count, try_one, stage);
+        try_stage(settings, stage, count);
         TRY(report(stage, count, changes, error));
         TRY(write_stage(run, stage, count, arena, changes, error));
         for (i = 0; i < count; i++)

@@ -1,7 +1,8 @@
 /*
  * apply: make a set of objects exist as they were declared, by server-side apply, and remove those that are not declared any more.
  *
- * Objects go in stages, and a stage is refused as a whole: everything in it is tried (dry run) before anything is written.
+ * Objects go in stages, and a stage is refused as a whole: everything in it is tried (dry run) before anything is written. A change that is all that is to be
+ * written of a stage is written at once.
  *
  *   1  CustomResourceDefinition, Namespace, ClusterRole; then wait until they are Current
  *   2  kinds that end in Class; then wait

@@ -148,7 +148,7 @@ static int apply_once(const struct apply_item *item, bool dry_run, struct buffer
 
         request.dry_run = dry_run;
         /* What a custom resource has too much vanishes with a warning; of a built-in kind it is an error anyway. */
-        request.field_validation = dry_run && !built_in(item->id.group) ? "Warn" : NULL;
+        request.field_validation = (dry_run || item->alone) && !built_in(item->id.group) ? "Warn" : NULL;
         request.force = true;
         request.body = payload_of(item);
         return call(item, &request, ret_answer, error);
@@ -508,6 +508,7 @@ static int try_by_asking(struct apply_item *item, bool probably_there, struct er
 /* A live watch says what is there: nothing has to be read. */
 static int try_as_watched(struct apply_item *item, const struct drift_live *live, struct error *error)
 {
+        bool autoscaler = is_kind(item, "autoscaling", "HorizontalPodAutoscaler");
         cleanup(trial_release) struct trial trial = { .live = NULL };
 
         if (live->digest.skip || item->desired.if_not_present)
@@ -520,8 +521,9 @@ static int try_as_watched(struct apply_item *item, const struct drift_live *live
          */
         if (!live->verified && (live->same || (live->digest.foreign && !live->digest.merge)))
                 return try_by_asking(item, true, error);
+        item->undecided = !live->verified && !item->decide && !autoscaler;
         /* What was accepted before need not be tried again; a HorizontalPodAutoscaler's own defaults change with every apply. */
-        if (!live->verified || is_kind(item, "autoscaling", "HorizontalPodAutoscaler")) {
+        if ((!live->verified && !item->undecided) || autoscaler) {
                 if (dry_run(item, &trial, error) != 0) {
                         error_release(error);
                         return try_by_asking(item, true, error);
@@ -550,6 +552,8 @@ static int try_item(struct apply_item *item, struct error *error)
         if (item->desired.skip)
                 return skip(item);
         digest_wanted(item);
+        if (item->asks)
+                return try_by_asking(item, true, error);
         if (settings->drift && !settings->verify_all) {
                 int64_t now_ms = clock_now_ms();
 
@@ -733,6 +737,25 @@ static int write_as_planned(struct apply_item *item, struct buffer *ret_answer, 
         return write_payload(item, ret_answer, error);
 }
 
+/* It was accepted before, and somebody's edit stands in its way; or it is refused as a dry run would have been, which is what people are told of. */
+static bool ask_after_all(const struct apply_item *item, const struct error *error)
+{
+        int status = error->http_status;
+
+        if (!item->untried)
+                return false;
+        return item->alone ? status >= 400 && status <= 500 && status != 429 : status == 422;
+}
+
+static int write_after_asking(struct apply_item *item, struct buffer *answer, struct error *error)
+{
+        error_release(error);
+        item->untried = item->alone = false;
+        item->asks = true;
+        apply_try(item);
+        return item->error.kind != ERROR_NONE ? -1 : write_as_planned(item, answer, error);
+}
+
 static int write_item(struct apply_item *item, struct error *error)
 {
         const struct apply_settings *settings = item->run->settings;
@@ -740,13 +763,8 @@ static int write_item(struct apply_item *item, struct error *error)
         cleanup(json_free) struct json *object = NULL;
         int r = write_as_planned(item, &answer, error);
 
-        /* It was accepted before, and somebody's edit stands in its way. */
-        if (r != 0 && item->untried && error->http_status == 422) {
-                error_release(error);
-                item->untried = false;
-                TRY(try_by_asking(item, true, error));
-                r = write_as_planned(item, &answer, error);
-        }
+        if (r != 0 && ask_after_all(item, error))
+                r = write_after_asking(item, &answer, error);
         if (r != 0 || item->plan == PLAN_SKIP || item->plan == PLAN_UNCHANGED)
                 return r;
         if (settings->drift) {

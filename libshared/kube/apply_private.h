@@ -50,14 +50,18 @@ struct apply_item {
         char uid[40];                /* of the object that is there; "": not known */
         char version[32];            /* of the one that is to be deleted */
         enum apply_plan plan;
+        bool undecided;           /* what is wanted is new, and was not tried yet: the stage says when */
+        bool decide;              /* now */
         bool untried;             /* a dry run was not thought necessary */
+        bool alone;               /* for that reason; then the write is the trial */
+        bool asks;                /* what is remembered of it does not count any more */
         bool written, unanswered; /* unanswered: it may have been written */
         enum apply_action action;
         enum kstatus status;
         struct error error;
 };
 
-/* What is to be done about the object; fills plan, or error. */
+/* What is to be done about the object; fills plan, or error. The first time it may put off a request and say so (undecided). */
 void apply_try(struct apply_item *item);
 /* Does it; fills action, or error. */
 void apply_write(struct apply_item *item);

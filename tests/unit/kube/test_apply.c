@@ -49,9 +49,9 @@ static void watched_object_costs_what_changed(void **state)
         drift_watch_synced(table, &fake_resources[0], true);
         assert_string_equal(run_one(&settings, MAP("a", "", "{\"a\":\"b\"}"), true), "-> ConfigMap/ns/a unchanged");
 
-        /* A new payload: tried and applied, not read. */
+        /* A new payload: applied, not read. */
         assert_string_equal(run_one(&settings, MAP("a", "", "{\"a\":\"c\"}"), true),
-                            "APPLY configmaps/ns/a dry\nAPPLY configmaps/ns/a\n-> ConfigMap/ns/a configured");
+                            "APPLY configmaps/ns/a\n-> ConfigMap/ns/a configured");
         watch_shows("a");
         assert_string_equal(woken, "");
 
@@ -87,6 +87,56 @@ static void invalid_object_stops_its_stage_with_every_error(void **state)
                                       "Namespace/first created"));
         assert_null(stored("good"));
         assert_non_null(json_get(cluster.objects, "namespaces//first"));
+}
+
+static const char *refused_data; /* an apply with this in it is refused */
+
+static int serve_strictly(const struct kube_request *request, const char *body, struct json **ret_json, struct error *error)
+{
+        if (request->verb == KUBE_APPLY && strstr(body, refused_data))
+                return fake_error(error, 422, "Invalid", "it is refused");
+        return serve(request, body, ret_json, error);
+}
+
+/* A dry run keeps a stage from being written in part. What is all that a stage writes needs none, and is refused in the same words. */
+static void one_change_of_a_stage_is_not_tried_before(void **state)
+{
+        struct apply_settings settings = settings_with_table();
+        const char *const before[] = { MAP("a", "", "{\"a\":\"1\"}"), MAP("b", "", "{\"a\":\"1\"}") };
+        const char *const one[] = { MAP("a", "", "{\"a\":\"2\"}"), MAP("b", "", "{\"a\":\"1\"}") };
+        const char *const two[] = { MAP("a", "", "{\"a\":\"3\"}"), MAP("b", "", "{\"a\":\"3\"}") };
+        const char *const bad[] = { MAP("a", "", "{\"a\":\"no\"}"), MAP("b", "", "{\"a\":\"4\"}") };
+        const char *const made[] = { MAP("a", "", "{\"a\":\"5\"}"), MAP("b", "", "{\"a\":\"3\"}"), MAP("c", "", "{}") };
+
+        (void)state;
+        refused_data = "\"no\"";
+        fake.answer = serve_strictly;
+        run(&settings, before, 2, false);
+        watch_shows("a");
+        watch_shows("b");
+        drift_watch_synced(table, &fake_resources[0], true);
+        assert_string_equal(run(&settings, one, 2, true), "APPLY configmaps/ns/a\n-> ConfigMap/ns/a configured\n"
+                                                          "ConfigMap/ns/b unchanged");
+        watch_shows("a");
+        assert_string_equal(run(&settings, two, 2, true),
+                            "APPLY configmaps/ns/a dry\nAPPLY configmaps/ns/b dry\nAPPLY configmaps/ns/a\n"
+                            "APPLY configmaps/ns/b\n-> ConfigMap/ns/a configured\nConfigMap/ns/b configured");
+        watch_shows("a");
+        watch_shows("b");
+        assert_string_equal(run(&settings, bad, 2, true), "APPLY configmaps/ns/a dry\nGET configmaps/ns/a\n"
+                                                          "APPLY configmaps/ns/a dry\nAPPLY configmaps/ns/b dry\n"
+                                                          "-> ConfigMap/ns/a dry-run failed (Invalid): it is refused\n");
+        assert_string_equal(run_one(&settings, bad[0], true),
+                            "APPLY configmaps/ns/a\nGET configmaps/ns/a\nAPPLY configmaps/ns/a dry\n"
+                            "-> ConfigMap/ns/a dry-run failed (Invalid): it is refused\n");
+        /* Nor does it keep from being recreated what has to be. */
+        run_one(&settings, MAP("fixed", "", "{\"a\":\"1\"}"), false);
+        watch_shows("fixed");
+        settings.force = true;
+        assert_non_null(strstr(run_one(&settings, MAP("fixed", "", "{\"a\":\"2\"}"), true), "-> ConfigMap/ns/fixed created"));
+        settings.force = false;
+        /* Beside one that is made it is not alone. */
+        assert_non_null(strstr(run(&settings, made, 3, true), "APPLY configmaps/ns/a dry\n"));
 }
 
 static void unknown_kind_and_missing_namespace(void **state)
@@ -555,8 +605,7 @@ static void another_account_has_to_show_what_it_may(void **state)
         drift_watch_synced(table, &fake_resources[0], true);
         assert_string_equal(run_one(&settings, MAP("a", "", "{}"), true), "-> ConfigMap/ns/a unchanged");
         settings.account = "two";
-        assert_string_equal(run_one(&settings, MAP("a", "", "{}"), true),
-                            "APPLY configmaps/ns/a dry\nAPPLY configmaps/ns/a\n-> ConfigMap/ns/a unchanged");
+        assert_string_equal(run_one(&settings, MAP("a", "", "{}"), true), "APPLY configmaps/ns/a\n-> ConfigMap/ns/a unchanged");
         assert_string_equal(run_one(&settings, MAP("a", "", "{}"), true), "-> ConfigMap/ns/a unchanged");
 }
 
@@ -726,6 +775,10 @@ static void rights_are_given_a_moment_to_arrive(void **state)
         (void)state;
         fake.answer = rights_come_later;
         assert_non_null(strstr(run_one(&settings, MAP("a", "", "{\"a\":\"b\"}"), false), "-> ConfigMap/ns/a created"));
+        /* Those of a change that is written without a trial, too. */
+        watch_shows("a");
+        drift_watch_synced(table, &fake_resources[0], true);
+        assert_non_null(strstr(run_one(&settings, MAP("a", "", "{\"a\":\"c\"}"), true), "-> ConfigMap/ns/a configured"));
         fake.answer = rights_never_come;
         assert_non_null(strstr(run_one(&settings, MAP("b", "", "{\"a\":\"b\"}"), false),
                                "-> ConfigMap/ns/b dry-run failed (Forbidden): configmaps \"a\" is forbidden"));
@@ -762,6 +815,7 @@ int main(void)
                 cmocka_unit_test_setup_teardown(watched_object_costs_what_changed, setup, teardown),
                 cmocka_unit_test_setup_teardown(what_the_server_may_see_otherwise_is_tried, setup, teardown),
                 cmocka_unit_test_setup_teardown(invalid_object_stops_its_stage_with_every_error, setup, teardown),
+                cmocka_unit_test_setup_teardown(one_change_of_a_stage_is_not_tried_before, setup, teardown),
                 cmocka_unit_test_setup_teardown(unknown_kind_and_missing_namespace, setup, teardown),
                 cmocka_unit_test_teardown(people_steer_by_annotations, teardown),
                 cmocka_unit_test_teardown(immutable_objects, teardown),
