@@ -179,6 +179,16 @@ static bool forget_unknown_fields(struct apply_item *item, const struct error *e
         return true;
 }
 
+/* What the server would make of it. Of what would be new no tree is built: there is nothing to compare it with. */
+static int read_trial(struct trial *trial, struct error *error)
+{
+        struct view answer = buffer_view(&trial->answer), metadata = scan_get(answer, "metadata");
+
+        if (metadata.length && !scan_get(metadata, "resourceVersion").length)
+                return 0;
+        return json_parse(answer, &trial->tried, error);
+}
+
 static int dry_run(struct apply_item *item, struct trial *trial, struct error *error)
 {
         int tries;
@@ -186,7 +196,7 @@ static int dry_run(struct apply_item *item, struct trial *trial, struct error *e
         json_free(&trial->tried);
         for (tries = 0;; tries++) {
                 if (apply_once(item, true, &trial->answer, error) == 0)
-                        return json_parse(buffer_view(&trial->answer), &trial->tried, error);
+                        return read_trial(trial, error);
                 if (tries == UNKNOWN_TRIES || !forget_unknown_fields(item, error))
                         return -1;
                 error_release(error);
