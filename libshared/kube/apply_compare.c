@@ -272,6 +272,45 @@ static bool remove_path(struct json *object, struct view path)
         return false;
 }
 
+bool apply_built_in(const char *group)
+{
+        static const char *const groups[] = {
+                "",
+                "admissionregistration.k8s.io",
+                "apiextensions.k8s.io",
+                "apiregistration.k8s.io",
+                "apps",
+                "autoscaling",
+                "batch",
+                "certificates.k8s.io",
+                "coordination.k8s.io",
+                "discovery.k8s.io",
+                "events.k8s.io",
+                "flowcontrol.apiserver.k8s.io",
+                "networking.k8s.io",
+                "node.k8s.io",
+                "policy",
+                "rbac.authorization.k8s.io",
+                "resource.k8s.io",
+                "scheduling.k8s.io",
+                "storage.k8s.io",
+        };
+        size_t i;
+
+        for (i = 0; i < sizeof(groups) / sizeof(*groups); i++)
+                if (!strcmp(group, groups[i]))
+                        return true;
+        return false;
+}
+
+bool apply_has_struct(const struct object_id *id)
+{
+        if (!strcmp(id->group, "rbac.authorization.k8s.io"))
+                return strcmp(id->kind, "Role") != 0 && strcmp(id->kind, "ClusterRole") != 0;
+        return apply_built_in(id->group) && strcmp(id->group, "apiextensions.k8s.io") != 0 &&
+               strcmp(id->group, "apiregistration.k8s.io") != 0;
+}
+
 bool apply_prune_unknown(const char *message, struct json *payload, struct buffer *removed_paths)
 {
         const char *at = message;

@@ -111,56 +111,16 @@ static int read_live(const struct apply_item *item, struct trial *trial, struct 
         return 0;
 }
 
-static bool built_in(const char *group)
-{
-        static const char *const groups[] = {
-                "",
-                "admissionregistration.k8s.io",
-                "apiextensions.k8s.io",
-                "apiregistration.k8s.io",
-                "apps",
-                "autoscaling",
-                "batch",
-                "certificates.k8s.io",
-                "coordination.k8s.io",
-                "discovery.k8s.io",
-                "events.k8s.io",
-                "flowcontrol.apiserver.k8s.io",
-                "networking.k8s.io",
-                "node.k8s.io",
-                "policy",
-                "rbac.authorization.k8s.io",
-                "resource.k8s.io",
-                "scheduling.k8s.io",
-                "storage.k8s.io",
-        };
-        size_t i;
-
-        for (i = 0; i < sizeof(groups) / sizeof(*groups); i++)
-                if (!strcmp(group, groups[i]))
-                        return true;
-        return false;
-}
-
 static int apply_once(const struct apply_item *item, bool dry_run, struct buffer *ret_answer, struct error *error)
 {
         struct kube_request request = request_of(item, KUBE_APPLY);
 
         request.dry_run = dry_run;
         /* What a custom resource has too much vanishes with a warning; of a built-in kind it is an error anyway. */
-        request.field_validation = (dry_run || item->alone) && !built_in(item->id.group) ? "Warn" : NULL;
+        request.field_validation = (dry_run || item->alone) && !apply_built_in(item->id.group) ? "Warn" : NULL;
         request.force = true;
         request.body = payload_of(item);
         return call(item, &request, ret_answer, error);
-}
-
-/* Kinds that the Go controllers read into a struct, which loses what it does not know. They leave Roles as they are. */
-static bool has_struct(const struct object_id *id)
-{
-        if (!strcmp(id->group, "rbac.authorization.k8s.io"))
-                return strcmp(id->kind, "Role") != 0 && strcmp(id->kind, "ClusterRole") != 0;
-        return built_in(id->group) && strcmp(id->group, "apiextensions.k8s.io") != 0 &&
-               strcmp(id->group, "apiregistration.k8s.io") != 0;
 }
 
 /* Leaves out of the payload what the error says that the schema does not know. */
@@ -170,7 +130,7 @@ static bool forget_unknown_fields(struct apply_item *item, const struct error *e
         cleanup(error_release) struct error ignored = ERROR_NULL;
         cleanup(buffer_release) struct buffer text = BUFFER_NULL;
 
-        if (!has_struct(&item->id) || json_parse(payload_of(item), &payload, &ignored) != 0 ||
+        if (!apply_has_struct(&item->id) || json_parse(payload_of(item), &payload, &ignored) != 0 ||
             !apply_prune_unknown(error_message(error), payload, &item->unknown))
                 return false;
         json_print(payload, &text);

@@ -79,6 +79,10 @@ bool apply_differs(struct json *live, struct json *tried, struct buffer *paths);
  */
 int apply_metadata_patch(const struct apply_run *run, const struct json *live, bool merge, const char *api_version,
                          struct json **ret_patch, struct error *error);
+/* Groups of the API server's own kinds. */
+bool apply_built_in(const char *group);
+/* Kinds that the Go controllers read into a struct, which loses what it does not know. They leave Roles as they are. */
+bool apply_has_struct(const struct object_id *id);
 /*
  * Removes what the API server's schema does not know from the payload, by the words of its error; their paths are added to *removed, separated by ", ". False
  * if the error is about something else.
