@@ -168,6 +168,15 @@ static const char *version_of(const struct json *object)
         return json_string(JSON_PATH(object, "metadata", "resourceVersion"), "");
 }
 
+/* Flux takes what a dry run answers with a version for something that is there. */
+static bool names_version(const struct apply_item *item)
+{
+        cleanup(json_free) struct json *payload = NULL;
+        cleanup(error_release) struct error ignored = ERROR_NULL;
+
+        return json_parse(payload_of(item), &payload, &ignored) == 0 && *version_of(payload);
+}
+
 /* ---- what kind it is ---- */
 
 static int find_resource(struct apply_item *item, struct error *error)
@@ -447,9 +456,9 @@ static int try_by_asking(struct apply_item *item, bool probably_there, struct er
                 }
                 if (read_live(item, &trial, error) != 0)
                         return apply_error(item, "dry-run", error);
-                if (!trial.live) { /* deleted meanwhile */
+                if (!trial.live) { /* deleted meanwhile; or the version is the manifest's own */
                         item->plan = PLAN_WRITE;
-                        item->action = APPLY_CREATED;
+                        item->action = names_version(item) ? APPLY_CONFIGURED : APPLY_CREATED;
                         return 0;
                 }
         } else if (!trial.live) {

@@ -61,6 +61,8 @@ static struct json *applied(const struct json *old, const struct json *body)
                 json_set(metadata, "namespace", json_copy(JSON_PATH(body, "metadata", "namespace")));
                 json_set(metadata, "name", json_copy(JSON_PATH(body, "metadata", "name")));
                 json_set_string(metadata, "uid", "00000000-0000-0000-0000-000000000001");
+                if (JSON_PATH(body, "metadata", "resourceVersion"))
+                        json_set(metadata, "resourceVersion", json_copy(JSON_PATH(body, "metadata", "resourceVersion")));
         }
         if (!JSON_PATH(object, "metadata", "managedFields"))
                 json_set(metadata, "managedFields", json_of(OWN_ENTRY));
