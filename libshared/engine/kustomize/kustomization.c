@@ -190,8 +190,8 @@ static const struct {
 
 struct check {
         struct build *build;
-        bool strict;      /* unknown fields are errors */
-        bool coerce;      /* numbers and bools are taken as strings */
+        bool strict; /* unknown fields are errors */
+        bool coerce; /* numbers and bools are taken as strings, but in what an embedded struct holds: the reference looks at the struct */
         const char *type; /* of the struct that is being read */
         const char *what;
 };
@@ -359,6 +359,7 @@ static int check_object(struct check *c, const struct shape *shape, struct node 
 {
         struct node *canonical = node_map(c->build->arena);
         const char *outer = c->type;
+        bool coerce = c->coerce;
 
         if (object->kind != NODE_MAP)
                 return wrong_type(c, object, path, arena_printf(c->build->arena, "types.%s", shape->type));
@@ -372,10 +373,12 @@ static int check_object(struct check *c, const struct shape *shape, struct node 
                         return unknown_field(c, node_text(key));
                 if (!field || node_is_null(value))
                         continue;
+                c->coerce = coerce && !field->inside;
                 TRY(check_value(c, field, value, field_path(c, path, field)));
                 node_set_of(c->build->arena, canonical, field->name, value);
         }
         c->type = outer;
+        c->coerce = coerce;
         object->entries = canonical->entries;
         object->count = canonical->count;
         object->capacity = canonical->capacity;

@@ -287,6 +287,20 @@ static const struct {
           "{}",
           "BuildFailed: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal string into Go struct field "
           "Kustomization.resources of type []string" },
+        { "a bool where the file that is built wants a text",
+          { { "kustomization.yaml", "namespace: y\nresources: []\nimages: [{name: n}]\n" } },
+          "{}",
+          "" },
+        { "a bool where a struct inside a struct wants a text",
+          { { "kustomization.yaml", "configMapGenerator:\n- {name: n, literals: [a=b]}\n" } },
+          "{}",
+          "BuildFailed: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal bool into Go struct field "
+          "ConfigMapArgs.configMapGenerator.GeneratorArgs.name of type string" },
+        { "a number in a list of a struct inside a struct",
+          { { "kustomization.yaml", "configMapGenerator:\n- {name: a, literals: [1]}\n" } },
+          "{}",
+          "BuildFailed: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal number into Go struct field "
+          "ConfigMapArgs.configMapGenerator.GeneratorArgs.KvPairSources.literals of type string" },
         { "what the structs of built-in kinds always write, and what they cannot",
           { { "a.yaml",
               "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec:\n  containers:\n  - {name: c, ports: "
