@@ -102,6 +102,7 @@ static int check_names(const struct variables *variables, struct error *error)
 static int substitute_text(struct work *work, struct view text, struct node **object, struct error *error)
 {
         cleanup(buffer_release) struct buffer result = BUFFER_NULL;
+        cleanup(buffer_release) struct buffer json = BUFFER_NULL;
         struct reader reader = { .arena = work->arena };
 
         TRY(check_names(&work->variables, error));
@@ -113,6 +114,9 @@ static int substitute_text(struct work *work, struct view text, struct node **ob
                 return error_wrap(error, "YAMLToJSON");
         if (!node_is_map(*object))
                 return error_set(error, ERROR_INVALID, "YAMLToJSON: the result is not an object");
+        /* What JSON cannot say, an infinite number, is no fault of the object that it came from. */
+        if (emit_json(&json, work->arena, *object, 0, error) < 0)
+                return error_wrap(error, "YAMLToJSON");
         return 0;
 }
 

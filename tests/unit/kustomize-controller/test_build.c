@@ -474,6 +474,21 @@ static void missing_variables_are_named(void **state)
                 "invalid, must match '^[_[:alpha:]][_[:alpha:][:digit:]]*$'");
 }
 
+static void what_json_cannot_say_is_an_error_of_the_substitution(void **state)
+{
+        static const struct file files[] = {
+                { "a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {n: '${id}'}\n" },
+                { NULL, NULL },
+        };
+        static const struct variable items[] = { { { "id", 2 }, { ".inf", 4 } } };
+        cleanup(buffer_release) struct buffer text = BUFFER_NULL;
+
+        (void)state;
+        build_text(files, "{}", &(struct variables){ items, COUNT(items), true }, &text);
+        assert_string_equal(buffer_string(&text), "BuildFailed: post build failed for 'ConfigMap.v1.[noGrp]/a': envsubst error: "
+                                                  "YAMLToJSON: json: unsupported value: +Inf");
+}
+
 /* What substituteFrom could not read fails the first object that needs it, and only that; names are looked at where nothing is to be substituted too. */
 static void unreadable_variables(void **state)
 {
@@ -579,6 +594,7 @@ int main(void)
                 cmocka_unit_test(trees),
                 cmocka_unit_test(variables_are_substituted),
                 cmocka_unit_test(missing_variables_are_named),
+                cmocka_unit_test(what_json_cannot_say_is_an_error_of_the_substitution),
                 cmocka_unit_test(unreadable_variables),
                 cmocka_unit_test(who_needs_more_is_built_alone),
         };
