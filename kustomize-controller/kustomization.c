@@ -371,8 +371,14 @@ static int reconcile_refreshed(struct context *ctx, struct reconcile *reconcile,
                 error_move(&failure, error);
                 return end_with(&run, &failure, error);
         }
-        if (deleting)
-                return run_finalize(reconcile->runtime->context, &run, error);
+        if (deleting) {
+                if (run_finalize(reconcile->runtime->context, &run, error) == 0)
+                        return 0;
+                if (error->kind == ERROR_CANCELLED || !finalizer_has(run.object, KUSTOMIZATION_FINALIZER))
+                        return -1;
+                error_move(&failure, error);
+                return end_with(&run, &failure, error); /* what it shows is of what it is now */
+        }
 
         r = run_steps(ctx, &work, &run, &failure);
         if (r < 0 && failure.kind == ERROR_CANCELLED && context_cause(&work) == CONTEXT_RUNNING &&

@@ -278,6 +278,29 @@ static void only_a_run_that_lasts_shows_its_progress(void **state)
         object_patch_release(&run.patch);
 }
 
+/* Ready is of the last run, Reconciling of what is going on. */
+static void a_deletion_that_fails_is_shown(void **state)
+{
+        struct reconcile run;
+
+        (void)state;
+        stored = "{\"apiVersion\":\"kustomize.toolkit.fluxcd.io/v1\",\"kind\":\"Kustomization\",\"metadata\":{\"name\":\"app\","
+                 "\"namespace\":\"flux\",\"uid\":\"u\",\"resourceVersion\":\"1\",\"generation\":2,\"deletionTimestamp\":"
+                 "\"2020-01-01T00:00:00Z\",\"finalizers\":[\"finalizers.fluxcd.io\"]},\"spec\":{\"interval\":\"1h\",\"prune\":true,"
+                 "\"kubeConfig\":{\"secretRef\":{\"name\":\"k\"}},\"sourceRef\":{\"kind\":\"GitRepository\",\"name\":\"git\"}},"
+                 "\"status\":{\"observedGeneration\":1,\"inventory\":{\"entries\":[{\"id\":\"ns_a__ConfigMap\",\"v\":\"v1\"}]},"
+                 "\"conditions\":[{\"type\":\"Reconciling\",\"status\":\"True\",\"reason\":\"ProgressingWithRetry\",\"message\":"
+                 "\"x\","
+                 "\"observedGeneration\":1,\"lastTransitionTime\":\"2020-01-01T00:00:00Z\"},{\"type\":\"Ready\",\"status\":"
+                 "\"False\","
+                 "\"reason\":\"PruneFailed\",\"message\":\"y\",\"observedGeneration\":1,\"lastTransitionTime\":"
+                 "\"2020-01-01T00:00:00Z\"}]}}";
+        assert_int_equal(reconcile(stored, &run), -1);
+        assert_non_null(strstr(written(), "\"observedGeneration\":2"));
+        assert_non_null(strstr(written(), "\"observedGeneration\":1"));
+        assert_null(strstr(written(), "\"finalizers\""));
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -286,6 +309,7 @@ int main(void)
                 cmocka_unit_test(a_shutdown_is_no_failure_of_the_source),
                 cmocka_unit_test_setup_teardown(a_deletion_that_others_hold_up_is_observed, setup, teardown),
                 cmocka_unit_test(who_does_not_know_is_asked_again),
+                cmocka_unit_test_setup_teardown(a_deletion_that_fails_is_shown, setup, teardown),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
