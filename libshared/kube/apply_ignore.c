@@ -175,16 +175,23 @@ static bool applied_by_another(const struct apply_run *run, const struct json *l
 }
 
 /* What comes of patching it: the whole object has parts that are the server's. */
-static int not_kept(const struct apply_item *item, struct view pointer, struct error *error)
+static int not_kept(const struct apply_item *item, const struct json *tried, struct view pointer, struct error *error)
 {
+        ptrdiff_t begin = view_find(pointer, '/', 0), end = begin;
+        bool inside;
+
         if (!pointer.length) {
                 cleanup(buffer_release) struct buffer id = BUFFER_NULL;
 
                 object_id_describe(&item->id, &id);
                 return error_set(error, ERROR_INVALID, "%s apply failed: metadata.managedFields must be nil", buffer_string(&id));
         }
-        return error_set(error, ERROR_INVALID, "replace operation does not apply: doc is missing path: %.*s: missing value",
-                         (int)pointer.length, pointer.data);
+        /* What precedes the first slash does not count there. */
+        for (ptrdiff_t at = begin; at >= 0; at = view_find(pointer, '/', (size_t)at + 1))
+                end = at;
+        inside = begin >= 0 && path_get(tried, view_slice(pointer, (size_t)begin, (size_t)(end - begin)));
+        return error_set(error, ERROR_INVALID, "replace operation does not apply: doc is missing %s: %.*s: missing value",
+                         inside ? "key" : "path", (int)pointer.length, pointer.data);
 }
 
 static int keep_path(const struct apply_item *item, const struct json *live, const struct json *tried, struct json *payload,
@@ -195,7 +202,7 @@ static int keep_path(const struct apply_item *item, const struct json *live, con
         struct json *document = payload;
 
         if (!pointer.length || pointer.data[0] != '/')
-                return not_kept(item, pointer, error);
+                return not_kept(item, tried, pointer, error);
         if ((!is && !would_be) || (is && would_be && json_equal(is, would_be)))
                 return 0;
         if (!is || applied_by_another(item->run, live, pointer, arena))

@@ -532,6 +532,8 @@ static void ignored_paths_keep_what_is_there(void **state)
         static const struct object_selector unclosed = { .kind = "Con(" };
         const struct apply_ignore whole[] = { { document, NULL } }, wrong[] = { { paths, &unclosed } };
         const struct apply_ignore plain[] = { { no_pointer, NULL } };
+        static const char *const half_pointer[] = { "data/nope", NULL };
+        const struct apply_ignore half[] = { { half_pointer, NULL } };
         struct apply_settings settings = settings_with_table();
 
         (void)state;
@@ -560,6 +562,10 @@ static void ignored_paths_keep_what_is_there(void **state)
         assert_non_null(strstr(run_one(&settings, MAP("a", "", "{\"a\":\"theirs\",\"b\":\"new\"}"), true), "unchanged"));
         assert_non_null(strstr(run_one(&settings, MAP("a", "", "{\"a\":\"ours\",\"b\":\"ours\"}"), true),
                                "replace operation does not apply: doc is missing path: data.a: missing value\n"));
+        settings.ignore = half;
+        settings.ignore_count = COUNT(half);
+        assert_non_null(strstr(run_one(&settings, MAP("a", "", "{\"a\":\"ours\",\"b\":\"ours\"}"), true),
+                               "replace operation does not apply: doc is missing key: data/nope: missing value\n"));
         assert_string_equal(json_string(JSON_PATH(stored("a"), "data", "a"), ""), "theirs");
         settings.ignore = wrong;
         settings.ignore_count = COUNT(wrong);
