@@ -162,6 +162,10 @@ static void unknown_kind_and_missing_namespace(void **state)
         assert_string_equal(
                 run_one(&settings, "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"x\"}}", false),
                 "-> ConfigMap/x namespace not specified: the server could not find the requested resource\n");
+        assert_string_equal(
+                run_one(&settings, "{\"apiVersion\":\"example.org/v2\",\"kind\":\"Tenant\",\"metadata\":{\"name\":\"x\"}}", false),
+                "-> Tenant/x namespace not specified: the server could not find the requested resource "
+                "(patch tenants.example.org x)\n");
 }
 
 static void people_steer_by_annotations(void **state)
