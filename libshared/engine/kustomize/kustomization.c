@@ -483,7 +483,8 @@ static bool is_zero(const struct node *value)
 static int enforce(struct build *build, const char *directory, struct kustomization *k)
 {
         const char *kind = node_get_string(k->fields, "kind"), *api_version = node_get_string(k->fields, "apiVersion"), *wanted;
-        bool empty = true, known;
+        const char *about = "";
+        bool empty = true, known, fits;
 
         for (uint32_t i = 0; i < k->fields->count; i++)
                 if (!node_text_is(k->fields->entries[i].key, "kind") && !node_text_is(k->fields->entries[i].key, "apiVersion"))
@@ -495,15 +496,13 @@ static int enforce(struct build *build, const char *directory, struct kustomizat
         k->component = strcmp(kind, "Component") == 0;
         known = k->component || strcmp(kind, "Kustomization") == 0;
         wanted = k->component ? "kustomize.config.k8s.io/v1alpha1" : "kustomize.config.k8s.io/v1beta1";
-        if (known && (!*api_version || strcmp(api_version, wanted) == 0))
+        fits = !*api_version || strcmp(api_version, wanted) == 0;
+        if (known && fits)
                 return 0;
-        if (known)
-                return error_set(build->error, ERROR_INVALID,
-                                 "Failed to read kustomization file under %s:\napiVersion for %s should be %s",
-                                 tree_display(build, directory), kind, wanted);
-        return error_set(build->error, ERROR_INVALID,
-                         "Failed to read kustomization file under %s:\nkind should be Kustomization or Component",
-                         tree_display(build, directory));
+        if (!fits)
+                about = arena_printf(build->arena, "%sapiVersion for %s should be %s", known ? "" : "\n", kind, wanted);
+        return error_set(build->error, ERROR_INVALID, "Failed to read kustomization file under %s:\n%s%s",
+                         tree_display(build, directory), known ? "" : "kind should be Kustomization or Component", about);
 }
 
 static int find_file(struct build *build, const char *directory, struct view *ret_text, const char **ret_name)

@@ -43,6 +43,10 @@ static void kustomization_files(void **state)
                 { .name = "kind",
                   .files = { { "kustomization.yaml", "kind: Foo\nnamePrefix: a\n" } },
                   .error = "kind should be Kustomization or Component" },
+                { .name = "kind and version",
+                  .files = { { "kustomization.yaml", "kind: Foo\napiVersion: v1\nnamePrefix: a\n" } },
+                  .error = "Failed to read kustomization file under /tree:\nkind should be Kustomization or Component\n"
+                           "apiVersion for Foo should be kustomize.config.k8s.io/v1beta1" },
                 { .name = "lenient",
                   .files = { { "kustomization.yaml", "foo: bar\nresources: [d.yaml]\nimages: [{name: nginx, newTag: 1.10}]\n" },
                              { "d.yaml", DEPLOYMENT } },
