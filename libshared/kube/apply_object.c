@@ -205,7 +205,7 @@ static int find_resource(struct apply_item *item, struct error *error)
                 object_id_describe(&item->id, &text);
                 buffer_add_string(&text, " namespace not specified: the server could not find the requested resource");
                 /* The server of custom resources answers without an object, and a client says then what it asked for. */
-                if (!built_in(item->id.group))
+                if (!apply_built_in(item->id.group))
                         buffer_printf(&text, " (patch %s.%s %s)", item->resource->plural, item->id.group, item->id.name);
                 return error_set(error, ERROR_INVALID, "%s", buffer_string(&text));
         }
