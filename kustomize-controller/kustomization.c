@@ -126,7 +126,7 @@ static int build(struct context *ctx, struct context *work, struct run *run, str
                               arena_printf(run->arena, "Source is not ready, artifact not found, retrying in %s",
                                            duration_print(run->reconcile->runtime->flags->requeue_dependency, text)));
                 log_info(&run->reconcile->log, "%s", condition_message(run->object, CONDITION_READY));
-                run->reconcile->requeue_after_ms = run->reconcile->runtime->flags->requeue_dependency / DURATION_MILLISECOND;
+                run->reconcile->requeue_after_ms = duration_wait_ms(run->reconcile->runtime->flags->requeue_dependency);
                 return RUN_ENDED;
         }
         if (r < 0)
@@ -195,7 +195,7 @@ static void succeed(struct run *run)
         json_set_string(status, "lastAppliedOriginRevision", run->origin_revision);
         condition_set(run->object, CONDITION_READY, CONDITION_TRUE, REASON_RECONCILIATION_SUCCEEDED, "Applied revision: %s",
                       run->revision);
-        run->reconcile->requeue_after_ms = runtime_jitter(run->reconcile->runtime, run->spec.interval) / DURATION_MILLISECOND;
+        run->reconcile->requeue_after_ms = duration_wait_ms(runtime_jitter(run->reconcile->runtime, run->spec.interval));
 }
 
 /* Nothing to do: the same is said again, with a new time. */
@@ -229,7 +229,7 @@ static void fail(struct run *run, struct error *error)
                  run_duration(run), duration_print(pause, retry));
         run_event(run, EVENT_WARNING, run->revision, run->origin_revision, false, "%s", error_message(error));
         run->reconcile->failed = true;
-        run->reconcile->requeue_after_ms = pause / DURATION_MILLISECOND;
+        run->reconcile->requeue_after_ms = duration_wait_ms(pause);
 }
 
 /* A newer trigger while it waited for health: begin again at once. Without one something drifted, and who saw it has enqueued the object. */

@@ -209,7 +209,8 @@ int run_health(struct context *ctx, struct run *run, struct error *error)
                 condition_remove(run->object, CONDITION_HEALTHY);
                 return 0;
         }
-        reconcile_expect(run->reconcile, (clock_now_ns() - run->started_ns + run->timeout_ns) / DURATION_MILLISECOND);
+        reconcile_expect(run->reconcile,
+                         (clock_now_ns() - run->started_ns) / DURATION_MILLISECOND + run->timeout_ns / DURATION_MILLISECOND);
         condition_mark_reconciling(run->object, REASON_PROGRESSING, "Running health checks for revision %s with a timeout of %s",
                                    run->revision, duration_print(run->timeout_ns, timeout));
         if (wait_for(ctx, run, list, count, error) < 0) {

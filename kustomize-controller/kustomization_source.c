@@ -43,7 +43,7 @@ static int source_missing(struct run *run, const char *kind, const char *namespa
 
         run_not_ready(run, REASON_ARTIFACT_FAILED, arena_printf(run->arena, "%s.%s \"%s\" not found", kind, SOURCE_GROUP, name));
         log_info(&run->reconcile->log, "Source '%s/%s%s' not found", kind, prefix, name);
-        run->reconcile->requeue_after_ms = run->retry_ns / DURATION_MILLISECOND;
+        run->reconcile->requeue_after_ms = duration_wait_ms(run->retry_ns);
         return RUN_ENDED;
 }
 
@@ -55,7 +55,7 @@ static int source_waiting(struct run *run)
 
         run_not_ready(run, REASON_ARTIFACT_FAILED, message);
         log_info(&run->reconcile->log, "%s", message);
-        run->reconcile->requeue_after_ms = run->reconcile->runtime->flags->requeue_dependency / DURATION_MILLISECOND;
+        run->reconcile->requeue_after_ms = duration_wait_ms(run->reconcile->runtime->flags->requeue_dependency);
         return RUN_ENDED;
 }
 
@@ -194,7 +194,7 @@ int run_dependencies(struct context *ctx, struct run *run, struct error *error)
                          duration_print(pause, text));
                 run_event(run, EVENT_NORMAL, run->revision, run->origin_revision, false,
                           "Dependencies do not meet ready condition, retrying in %s", text);
-                run->reconcile->requeue_after_ms = pause / DURATION_MILLISECOND;
+                run->reconcile->requeue_after_ms = duration_wait_ms(pause);
                 return RUN_ENDED;
         }
         if (run->spec.depends_on.count)

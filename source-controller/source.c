@@ -272,6 +272,6 @@ int source_end(struct context *ctx, struct source_run *source, int result, struc
         if (result < 0)
                 return source->stalled ? 0 : error_move(err, cause);
         if (interval_ns > 0)
-                run->requeue_after_ms = runtime_jitter(run->runtime, interval_ns) / DURATION_MILLISECOND;
+                run->requeue_after_ms = duration_wait_ms(runtime_jitter(run->runtime, interval_ns));
         return 0;
 }

@@ -31,6 +31,11 @@ struct timespec clock_timespec(int64_t ms)
         return (struct timespec){ .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * DURATION_MILLISECOND };
 }
 
+int64_t duration_wait_ms(int64_t ns)
+{
+        return ns / DURATION_MILLISECOND + (ns % DURATION_MILLISECOND > 0 ? 1 : 0);
+}
+
 static int unit_of(struct view text, size_t *at, int64_t *ret_ns)
 {
         static const struct {

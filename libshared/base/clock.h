@@ -22,6 +22,8 @@ struct timespec clock_timespec(int64_t ms);
 /* Durations are nanoseconds, waits milliseconds: what lies between. */
 #define DURATION_MILLISECOND INT64_C(1000000)
 #define DURATION_SECOND      INT64_C(1000000000)
+/* As a wait: rounded up, so that what is not nothing stays so. */
+int64_t duration_wait_ms(int64_t ns);
 
 /* Go duration text to nanoseconds: "[-+]?(number unit)+" with ns us µs ms s m h, or "0". -1 if it is none or overflows. */
 int duration_parse(struct view text, int64_t *ret_ns);

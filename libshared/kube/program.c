@@ -54,8 +54,9 @@ struct cache *runtime_cache(const struct runtime *runtime, const char *group, co
 int64_t runtime_jitter(const struct runtime *runtime, int64_t interval_ns)
 {
         double share = (double)runtime->flags->interval_jitter_percentage / 100;
+        double after = (double)interval_ns * (1 + share * (2 * clock_random() - 1));
 
-        return (int64_t)((double)interval_ns * (1 + share * (2 * clock_random() - 1)));
+        return after < (double)INT64_MAX ? (int64_t)after : INT64_MAX;
 }
 
 const char *object_requested_at(const struct json *object)

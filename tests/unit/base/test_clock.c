@@ -87,6 +87,18 @@ static void times(void **state)
         assert_string_equal(time_print_ms(1500, text), "1970-01-01T00:00:00.001Z");
 }
 
+/* A wait of nothing is none; one that is shorter than what can be waited is not. */
+static void waits_round_up(void **state)
+{
+        (void)state;
+        assert_int_equal(duration_wait_ms(0), 0);
+        assert_int_equal(duration_wait_ms(1), 1);
+        assert_int_equal(duration_wait_ms(DURATION_MILLISECOND), 1);
+        assert_int_equal(duration_wait_ms(DURATION_MILLISECOND + 1), 2);
+        assert_int_equal(duration_wait_ms(INT64_MAX), INT64_MAX / DURATION_MILLISECOND + 1);
+        assert_int_equal(duration_wait_ms(-1), 0);
+}
+
 static void randoms(void **state)
 {
         (void)state;
@@ -100,10 +112,8 @@ static void randoms(void **state)
 int main(void)
 {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(durations_parse),
-                cmocka_unit_test(durations_print),
-                cmocka_unit_test(times),
-                cmocka_unit_test(randoms),
+                cmocka_unit_test(durations_parse), cmocka_unit_test(durations_print), cmocka_unit_test(times),
+                cmocka_unit_test(waits_round_up),  cmocka_unit_test(randoms),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
