@@ -143,26 +143,27 @@ static bool to_number(struct view text, int64_t *ret_value)
         return view_to_int64(text, ret_value) == 0;
 }
 
-static void add_part(struct buffer *output, struct view value, const struct view *arguments, size_t count)
+static int add_part(struct reader *r, struct buffer *output, struct view value, const struct view *arguments, size_t count)
 {
         int64_t size = (int64_t)value.length, position, length = 0, end;
 
         if (!to_number(arguments[0], &position)) {
                 buffer_add_view(output, value);
-                return;
+                return 0;
         }
         if (position < 0)
                 position = position + size < 0 ? 0 : position + size;
         if (count > 1 && !to_number(arguments[1], &length)) {
                 buffer_add_view(output, value);
-                return;
+                return 0;
         }
-        if (count > 1 && length < 0)
-                end = size + length; /* counted from the end */
-        else if (count == 1 || __builtin_add_overflow(position, length, &end) || end >= size)
+        if (count == 1 || __builtin_add_overflow(position, length, &end) || end >= size)
                 end = size;
+        else if (length < 0)
+                return error_set(r->error, ERROR_INVALID, "the length of a substring is negative: %lld", (long long)length);
         if (position < end)
                 buffer_add_view(output, view_slice(value, (size_t)position, (size_t)(end - position)));
+        return 0;
 }
 
 static void add_replaced(struct buffer *output, struct view value, struct view pattern, struct view replacement, bool all)
@@ -281,8 +282,7 @@ static int apply(struct reader *r, enum operation operation, struct view value, 
                           operation == UPPER || operation == LOWER);
                 return 0;
         case PART:
-                add_part(output, value, arguments, count);
-                return 0;
+                return add_part(r, output, value, arguments, count);
         case DEFAULT:
                 buffer_add_view(output, value.length ? value : count ? arguments[0] : value);
                 return 0;

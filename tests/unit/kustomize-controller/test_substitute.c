@@ -41,8 +41,6 @@ static const struct {
         { "${v:6:99}", "World", NULL },
         { "${v:99}", "", NULL },
         { "${v:99:1}", "", NULL },
-        { "${v:1:-1}", "ello Worl", NULL },
-        { "${v:6:-5}|${v:7:-5}|${v:99:-1}|${e:0:-1}", "|||", NULL },
         { "${v:x}", "Hello World", NULL },
         { "${v:0:x}", "Hello World", NULL },
         { "${v::5}", NULL, NULL },
@@ -99,6 +97,7 @@ static const struct {
         { "${v:-x", "unable to parse substitution within function" },
         { "${v::5}", "unable to parse substitution within function" },
         { "${v/a/", "unable to parse substitution within function" },
+        { "${v:1:-1}", "the length of a substring is negative: -1" },
         /* a mistake is reported before a variable that is missing in front of it */
         { "${unset} ${", "unable to parse variable name" },
 };
