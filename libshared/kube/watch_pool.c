@@ -16,6 +16,7 @@ struct pooled {
         struct cache *cache;
         struct watch *watch;
         unsigned users;
+        int64_t unused_since_ms;
         struct io_timer timer;
 };
 
@@ -81,17 +82,21 @@ static struct pooled **find(struct watch_pool *pool, const struct kube_resource 
         return at;
 }
 
-/* On the io thread, when nobody has used it for long; or too early, because somebody did meanwhile. */
+/* On the io thread, when nobody has used it for long; or too early, because somebody does, or did meanwhile. */
 static void expire(void *argument)
 {
         struct pooled *pooled = argument;
         struct watch_pool *pool = pooled->pool;
+        int64_t end_ms;
         bool unused;
 
         pthread_mutex_lock(&pool->lock);
-        unused = pooled->users == 0;
+        end_ms = pooled->unused_since_ms + pool->options.linger_ms;
+        unused = pooled->users == 0 && clock_now_ms() >= end_ms;
         if (unused)
                 *find(pool, pooled->resource) = pooled->next;
+        else if (pooled->users == 0)
+                io_timer_set(pool->options.io, &pooled->timer, end_ms);
         pthread_mutex_unlock(&pool->lock);
         if (unused && pool->options.ended)
                 pool->options.ended(pool->options.data, pooled->resource);
@@ -114,7 +119,7 @@ static void linger(void *argument)
         pthread_mutex_lock(&pool->lock);
         pooled = *find(pool, request->resource);
         if (pooled && pooled->users == 0)
-                io_timer_set(pool->options.io, &pooled->timer, clock_now_ms() + pool->options.linger_ms);
+                io_timer_set(pool->options.io, &pooled->timer, pooled->unused_since_ms + pool->options.linger_ms);
         pthread_mutex_unlock(&pool->lock);
         free(request);
 }
@@ -160,6 +165,8 @@ void watch_pool_release(struct watch_pool *pool, const struct kube_resource *res
         pooled = *find(pool, resource);
         if (pooled && pooled->users)
                 last = --pooled->users == 0;
+        if (last)
+                pooled->unused_since_ms = clock_now_ms();
         pthread_mutex_unlock(&pool->lock);
         if (last) {
                 struct linger *request = memory_allocate(sizeof(*request));
