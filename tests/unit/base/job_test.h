@@ -67,7 +67,7 @@ static inline int loops(struct job *job, struct error *err)
 {
         (void)job;
         (void)err;
-        for (volatile int i = 0;; i++)
+        for (volatile unsigned i = 0;; i++)
                 ;
         return 0;
 }
