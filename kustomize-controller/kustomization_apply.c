@@ -137,8 +137,7 @@ static void report_drift(struct run *run, struct owner_drift *drift)
         while (rest.length && view_split(&rest, '\n', &id))
                 buffer_printf(&drift->lines, "%s%.*s %s", drift->lines.length ? "\n" : "", VIEW_ARGS(id), what_became_of(run, id));
         if (drift->lines.length && run->changed)
-                run_event(run, EVENT_NORMAL, run->revision, run->origin_revision, false, "Drift corrected:\n%s",
-                          buffer_string(&drift->lines));
+                run_drift_event(run, buffer_string(&drift->lines));
         if (!drift->fights.length)
                 return;
         log_info(&run->reconcile->log, "%s%s", fighting, buffer_string(&drift->fights));

@@ -113,12 +113,10 @@ void run_stalled(struct run *run, const char *reason, bool observed, const char 
         run_event(run, EVENT_WARNING, NULL, NULL, false, "%s", message);
 }
 
-void run_event(struct run *run, enum event_type type, const char *revision, const char *origin_revision, bool commit_status,
-               const char *format, ...)
+static void record(struct run *run, enum event_type type, const char *reason, const char *revision, const char *origin_revision,
+                   bool commit_status, const char *message)
 {
         cleanup(json_free) struct json *metadata = json_new_object();
-        const char *reason = condition_reason(run->object, CONDITION_READY);
-        va_list arguments;
 
         if (commit_status)
                 json_set_string(metadata, KUSTOMIZATION_GROUP "/commit_status", "update");
@@ -126,11 +124,26 @@ void run_event(struct run *run, enum event_type type, const char *revision, cons
                 json_set_string(metadata, KUSTOMIZATION_GROUP "/revision", revision);
         if (origin_revision && *origin_revision)
                 json_set_string(metadata, KUSTOMIZATION_GROUP "/originRevision", origin_revision);
+        event_record(run->reconcile->runtime->recorder, run->object, type, reason, metadata, "%s", message);
+}
+
+void run_event(struct run *run, enum event_type type, const char *revision, const char *origin_revision, bool commit_status,
+               const char *format, ...)
+{
+        const char *reason = condition_reason(run->object, CONDITION_READY);
+        va_list arguments;
+
         if (!*reason)
                 reason = type == EVENT_WARNING ? "error" : "info";
         va_start(arguments, format);
-        event_record(run->reconcile->runtime->recorder, run->object, type, reason, metadata, "%s", print(run, format, arguments));
+        record(run, type, reason, revision, origin_revision, commit_status, print(run, format, arguments));
         va_end(arguments);
+}
+
+void run_drift_event(struct run *run, const char *lines)
+{
+        record(run, EVENT_NORMAL, REASON_DRIFT_CORRECTED, run->revision, run->origin_revision, false,
+               arena_printf(run->arena, "Drift corrected:\n%s", lines));
 }
 
 /* Takes the entry of this digest and status out of the list, or makes one. The caller owns it. */

@@ -39,6 +39,7 @@
 #define REASON_PRUNE_FAILED             "PruneFailed"
 #define REASON_HEALTH_CHECK_FAILED      "HealthCheckFailed"
 #define REASON_HEALTH_CHECK_CANCELED    "HealthCheckCanceled"
+#define REASON_DRIFT_CORRECTED          "DriftCorrected"
 #define REASON_UNSUPPORTED              "UnsupportedField"
 #define REASON_INVALID_SPEC             "InvalidSpec"
 
@@ -137,6 +138,11 @@ void run_stalled(struct run *run, const char *reason, bool observed, const char 
 /* An event with the revisions as metadata; the reason is that of Ready. */
 void run_event(struct run *run, enum event_type type, const char *revision, const char *origin_revision, bool commit_status,
                const char *format, ...) __attribute__((__format__(__printf__, 6, 7)));
+/*
+ * What was undone, a line each. The reason is its own: events of one object and reason are combined from the tenth different one on, and many edits must not
+ * make one of what was applied.
+ */
+void run_drift_event(struct run *run, const char *lines);
 /* status.history: the newest first, five at most, one for each digest and status. */
 void run_history(struct run *run, const char *digest, const char *status);
 /* "1.5s" since the beginning. */

@@ -276,7 +276,7 @@ def test_kinds_that_may_not_be_watched(own_stack, space_in):
     space.kube.delete("Service", "s2", space.name)
     reconcile()
     assert space.get("Service", "s1")["spec"]["selector"] == {"app": "x"} and space.get("Service", "s2") is not None
-    said = space.wait_event("Kustomization", "Progressing", "Drift corrected")["message"]
+    said = space.wait_event("Kustomization", "DriftCorrected", "Drift corrected")["message"]
     assert f"Service/{space.name}/s1 was changed by kubectl-edit: .spec.selector" in said and f"Service/{space.name}/s2 was deleted" in said
     assert reconcile() == {("services", "LIST"): 1}
     failures = [(r["kind"], r["level"]) for r in stack.kustomize.log() if r["msg"].startswith("Failed to watch")]

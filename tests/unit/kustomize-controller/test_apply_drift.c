@@ -83,6 +83,12 @@ void run_event(struct run *run, enum event_type type, const char *revision, cons
         buffer_add_char(&events, '\n');
 }
 
+void run_drift_event(struct run *run, const char *lines)
+{
+        (void)run;
+        buffer_printf(&events, "[normal] Drift corrected:\n%s\n", lines);
+}
+
 int run_write(struct context *ctx, struct run *run, struct error *error)
 {
         struct json *inventory = json_path(run->object, "status", "inventory", NULL);
