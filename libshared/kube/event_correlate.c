@@ -137,7 +137,7 @@ static struct memory *recall(struct cache *cache, const uint8_t key[KEY], int64_
         if (memory) {
                 unlink_memory(cache, memory);
         } else {
-                if (cache->count == ENTRIES)
+                if (cache->oldest && cache->count == ENTRIES)
                         drop_oldest(cache);
                 memory = pool_allocate(cache->size);
                 memcpy(memory->key, key, KEY);
