@@ -391,15 +391,26 @@ static int answer(struct http *http, const char *method, const char *url, struct
         return 0;
 }
 
+/* What a service is asked by, and where. */
+static const char *method_of(git_smart_service_t service)
+{
+        return service == GIT_SERVICE_UPLOADPACK_LS ? "Get" : "Post";
+}
+
+static const char *url_of(struct http *http, git_smart_service_t service)
+{
+        return request_url(http, service == GIT_SERVICE_UPLOADPACK_LS ? "/info/refs?service=git-upload-pack" : "/git-upload-pack");
+}
+
 static int list(struct http *http, struct error *err)
 {
         struct git_session *session = http->session;
 
         for (int redirects = 0; redirects <= REDIRECT_LIMIT; redirects++) {
-                const char *url = request_url(http, "/info/refs?service=git-upload-pack");
+                const char *url = url_of(http, GIT_SERVICE_UPLOADPACK_LS);
                 struct view location = VIEW_NULL;
                 bool other = false;
-                int result = answer(http, "Get", url, VIEW_NULL, &location, err);
+                int result = answer(http, method_of(GIT_SERVICE_UPLOADPACK_LS), url, VIEW_NULL, &location, err);
 
                 if (result <= 0)
                         return result;
@@ -408,7 +419,7 @@ static int list(struct http *http, struct error *err)
                 session->without_credentials = session->without_credentials || other;
         }
         return error_set(err, ERROR_INVALID, "Get \"%s\": http redirect: too many redirects",
-                         request_url(http, "/info/refs?service=git-upload-pack"));
+                         url_of(http, GIT_SERVICE_UPLOADPACK_LS));
 }
 
 static int start(struct http_stream *stream, struct error *err)
@@ -419,7 +430,7 @@ static int start(struct http_stream *stream, struct error *err)
         git_packets_restart(&http->session->packets);
         if (stream->service == GIT_SERVICE_UPLOADPACK_LS)
                 return list(http, err);
-        return answer(http, "Post", request_url(http, "/git-upload-pack"), buffer_view(&stream->request), NULL, err);
+        return answer(http, method_of(stream->service), url_of(http, stream->service), buffer_view(&stream->request), NULL, err);
 }
 
 static int on_read(git_smart_subtransport_stream *parent, char *data, size_t size, size_t *ret_length)
@@ -436,7 +447,7 @@ static int on_read(git_smart_subtransport_stream *parent, char *data, size_t siz
         have = view_slice(buffer_view(&http->received), http->consumed, size);
         git_packets_hear(&http->session->packets, http->session->arena, have);
         if (have.length == 0 && http->result != CURLE_OK) {
-                transfer_failed(http, stream->service == GIT_SERVICE_UPLOADPACK_LS ? "Get" : "Post", request_url(http, ""), err);
+                transfer_failed(http, method_of(stream->service), url_of(http, stream->service), err);
                 return -1;
         }
         if (have.length > 0)

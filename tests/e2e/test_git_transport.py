@@ -478,12 +478,18 @@ def promise_more(connection):
     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/x-git-upload-pack-advertisement\r\nContent-Length: 100\r\n\r\n001e# service=git-upload-pack\n")
 
 
+def begin_and_leave(connection):
+    """What came is being read by the time that the rest is missing."""
+    promise_more(connection)
+    time.sleep(0.3)
+
+
 def speak_ssh(connection):
     connection.recv(65536)
     connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
 
 
-@pytest.mark.parametrize("talk, text", [(hang_up, "EOF"), (promise_more, "unexpected EOF"), (speak_ssh, "net/http: HTTP/1.x transport connection broken: malformed HTTP response")],
+@pytest.mark.parametrize("talk, text", [(hang_up, "EOF"), (promise_more, "unexpected EOF"), (begin_and_leave, "unexpected EOF"), (speak_ssh, "net/http: HTTP/1.x transport connection broken: malformed HTTP response")],
                          ids=lambda value: getattr(value, "__name__", ""))
 def test_server_that_is_none(space, talk, text):
     """How a connection ended, in the words that users of Flux know."""
