@@ -136,6 +136,7 @@ class Bench:
     def __init__(self, count, binaries):
         self.count, self.binaries, self.results, self.phases = count, binaries, {}, []
         self.names = [f"app-{i:04}" for i in range(count)]
+        self.floors = []
         self.pool = concurrent.futures.ThreadPoolExecutor(8)
 
     def all(self, call, items=None):
@@ -159,18 +160,19 @@ class Bench:
             self.idle()
             self.latency()
             self.meter.stopped.set()
+            self.floor()
             self.results["peak"] = self.meter.peak / MIB
             self.server.close()
 
     # -- the phases
 
     def floor(self):
-        """The writes alone: every object once, by as many connections as there are here."""
+        """The writes alone: every object once, by as many connections as there are here. Before all and after it, because the machine is not always as fast."""
         import yaml
         objects = [[o for o in yaml.safe_load_all(application(IMAGE).replace("${name}", f"floor-{name}").replace("${team}", "x"))] for name in self.names]
         start = time.monotonic()
         self.all(lambda some: self.kube.apply(some, NAMESPACE, manager="floor"), objects)
-        self.floor_seconds = time.monotonic() - start
+        self.floors.append(time.monotonic() - start)
         self.all(lambda some: [self.kube.delete(o["kind"], o["metadata"]["name"], NAMESPACE) for o in some], objects)
 
     def cold_start(self):
@@ -298,7 +300,9 @@ class Bench:
 
     def report(self):
         bounds = AT_1000 if self.count == 1000 else {}
-        print(f"\n{self.count} Kustomizations of one GitRepository, {os.cpu_count()} processors; the writes alone take {self.floor_seconds:.1f} s here\n")
+        floor = statistics.mean(self.floors)
+        both = " and ".join(f"{seconds:.1f}" for seconds in self.floors)
+        print(f"\n{self.count} Kustomizations of one GitRepository, {os.cpu_count()} processors; the writes alone take {both} s here\n")
         print(f"{'':58}{'measured':>10} {'floors':>7}  {'must':>6} {'aim':>6} {'Flux 2.9':>9}")
         for key, what, unit, must, aim, flux in FIGURES:
             if key in bounds:
@@ -311,8 +315,8 @@ class Bench:
             if value is None:
                 continue
             verdict = "" if must is None else "aim" if value <= aim else "ok" if value <= must else "OVER"
-            floors = f"{value / self.floor_seconds:.1f}" if unit == "s" else ""
-            if verdict == "OVER" and floors and value / self.floor_seconds <= must / (FLOOR_SECONDS * self.count / 200):
+            floors = f"{value / floor:.1f}" if unit == "s" else ""
+            if verdict == "OVER" and floors and value / floor <= must / (FLOOR_SECONDS * self.count / 200):
                 verdict = "ok in floors: this machine is slower or busy"
             print(f"{what:58}{number(value):>7} {unit:3}{floors:>7}  {number(must):>6} {number(aim):>6} {number(flux):>9}  {verdict}")
         print("\nrequests each, by verb and resource:")
