@@ -120,7 +120,7 @@ static int configure_proxy(struct context *ctx, struct git_run *git, struct erro
         const char *name = arena_printf(arena, "%s/%s", git->source.run->namespace, git->spec.proxy_secret_ref->name);
 
         if (get_secret(ctx, git, git->spec.proxy_secret_ref->name, &secret, err) < 0) {
-                if (err->kind == ERROR_NOT_FOUND)
+                if (kube_is_absent(err))
                         return error_set(err, ERROR_NOT_FOUND, "secret '%s' not found", name);
                 return error_wrap(err, "failed to get secret '%s'", name);
         }

@@ -136,7 +136,7 @@ static void mark(void *argument, size_t index)
                 return;
         }
         /* This one was changed or deleted just now. */
-        if (problem.kind == ERROR_NOT_FOUND || problem.kind == ERROR_CONFLICT)
+        if (kube_is_absent(&problem) || problem.kind == ERROR_CONFLICT)
                 return;
         if (!atomic_exchange(&marking->given_up, true))
                 log_error(&source->run->log, &problem, "failed to mark the objects whose artifacts are not in the storage");

@@ -129,7 +129,7 @@ static int has_uid(const struct victim *victim, const struct object_id *id, cons
                 request = metadata_of(resource, id);
                 r = kube_call(victim->context, victim->settings->client, &request, &live, error);
         }
-        if (r != 0 && (!kube_is_absent(error)))
+        if (r != 0 && !kube_is_absent(error))
                 return -1;
         error_release(error);
         return r == 0 && view_is(scan_string(SCAN_PATH(buffer_view(&live), "metadata", "uid")), uid);
@@ -317,9 +317,9 @@ static bool is_gone(const struct victim *victim, struct error *error)
         cleanup(error_release) struct error ignored = ERROR_NULL;
         const struct kube_resource *resource;
 
-        if (error->kind != ERROR_NOT_FOUND)
-                return false;
-        return strcmp(error->reason, KUBE_PATH_ABSENT) != 0 || find_kind(victim, victim->id, &resource, &ignored) == KUBE_NO_MATCH;
+        if (kube_is_absent(error))
+                return true;
+        return error->kind == ERROR_NOT_FOUND && find_kind(victim, victim->id, &resource, &ignored) == KUBE_NO_MATCH;
 }
 
 /* Until what was looked at is what would be deleted. */
