@@ -13,6 +13,9 @@
 
 #include <stdio.h>
 
+/* For MAP: an annotation of ours. */
+#define NOTE(key, value) ",\"annotations\":{\"kustomize.toolkit.fluxcd.io/" key "\":\"" value "\"}"
+
 /*
  * The cluster: objects by "<plural>/<namespace>/<name>". An apply replaces spec and data, adds labels and annotations, and moves the
  * resourceVersion if that changed anything. Names say what the server does: "invalid..." is refused, "fixed..." is refused if it is there and different.
