@@ -3,31 +3,12 @@
 
 #include "../../../source-controller/git_repository.h"
 #include "../../../source-controller/source_private.h"
+#include "fake_program.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
 
-/* In place of kube/controller.c, kube/program.c and kube/event.c. */
-static struct cache *cache;
-
-struct cache *controller_cache(const struct controller *controller)
-{
-        (void)controller;
-        return cache;
-}
-
-const char *object_requested_at(const struct json *object)
-{
-        (void)object;
-        return NULL;
-}
-
-int64_t runtime_jitter(const struct runtime *runtime, int64_t interval_ns)
-{
-        (void)runtime;
-        return interval_ns;
-}
-
+/* In place of kube/event.c. */
 void event_record(struct event_recorder *recorder, const struct json *object, enum event_type type, const char *reason,
                   const struct json *metadata, const char *format, ...)
 {

@@ -1,39 +1,20 @@
 /* What wakes a GitRepository besides its own changes: the Secrets that it names. */
 #include "../test.h"
 
-#include "../../../source-controller/source.h"
+#include "fake_program.h"
 #include "base/cleanup.h"
 
 #include <stdio.h>
 #include <string.h>
 
-/* In place of kube/controller.c and kube/program.c: what is enqueued is written down. */
-static struct cache *cache;
+/* In place of the rest of kube/controller.c: what is enqueued is written down. */
 static struct buffer enqueued;
-
-struct cache *controller_cache(const struct controller *controller)
-{
-        (void)controller;
-        return cache;
-}
 
 void controller_enqueue_for(struct controller *controller, const char *namespace, const char *name, int priority, const char *kind,
                             const struct cache_object *trigger)
 {
         (void)controller, (void)priority;
         buffer_printf(&enqueued, "%s%s/%s for %s %s", enqueued.length ? ", " : "", namespace, name, kind, trigger->name);
-}
-
-const char *object_requested_at(const struct json *object)
-{
-        (void)object;
-        return NULL;
-}
-
-int64_t runtime_jitter(const struct runtime *runtime, int64_t interval_ns)
-{
-        (void)runtime;
-        return interval_ns;
 }
 
 void reconcile_expect(struct reconcile *run, int64_t milliseconds)
